@@ -1,0 +1,88 @@
+# `make repro` and `make test` are each complete by themselves: they make .venv, install requirements.lock into it and go.
+# `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+# The first Python on the PATH that the project runs on; `make repro PYTHON=/path/to/python3.12` chooses another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+# Stages, tests and `mlflow run` call plain `python`, which is .venv's here.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help install repro smoke test test-long seeds paper-check ui lint format lock lock-check clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(INSTALLED)  ## make .venv and install requirements.lock (repro and test do this themselves)
+
+# The stamp is a copy of the lock it was installed from, written last: a half-finished install does not count, and a
+# checkout that only touches the lock's time does not install again.
+$(INSTALLED): requirements.lock
+	@if cmp -s requirements.lock $@; then touch $@; exit; fi; \
+	rm -f $@; \
+	if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
+	  chosen="$(PYTHON)"; \
+	  "$${chosen:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "error: no Python 3.11 or later: '$${chosen:-python3}' is not one." \
+	      "Install it, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }; \
+	  echo "making $(VENV) with $$chosen ($$($$chosen -V))"; \
+	  rm -rf $(VENV); \
+	  "$$chosen" -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "error: '$$chosen -m venv' failed (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }; \
+	fi; \
+	echo "installing requirements.lock into $(VENV): some minutes the first time"; \
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -q "$$(grep '^setuptools==' requirements.lock)"; \
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -r requirements.lock; \
+	$(VENV)/bin/python -m pip check --disable-pip-version-check; \
+	cp requirements.lock $@.new && mv $@.new $@
+
+repro: $(INSTALLED)  ## run the pipeline: what changed, and what depends on it
+	dvc repro
+	@echo "metrics: reports/metrics.json    runs: make ui"
+
+smoke: $(INSTALLED)  ## the whole pipeline in a copy of the project, with tiny settings (two minutes)
+	python .ci/smoke.py
+
+# One thread per test worker: torch would otherwise start one per core in each of them.
+test: $(INSTALLED)  ## every test but the long ones
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $${TEST_WORKERS:-2}
+
+test-long: $(INSTALLED)  ## the long tests
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -m long --timeout 3600
+
+seeds: $(INSTALLED)  ## train and evaluate three seeds; mean and interval
+	python src/seeds.py
+
+# The published settings at full size for two steps of the optimiser. Needs the index and clips of `make repro`.
+paper-check: $(INSTALLED)  ## two real optimisation steps of the paper's settings on this machine (minutes)
+	python src/train.py --profile paper --set train.init_from=null --max-steps 2 --out $${OUT:-/tmp/darkaction-paper-check}
+
+ui: $(INSTALLED)  ## MLflow's pages on http://127.0.0.1:5000
+	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
+
+lint: $(INSTALLED)  ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: $(INSTALLED)  ## let ruff order imports and lay out the code
+	ruff check --fix .
+	ruff format .
+
+lock: $(INSTALLED)  ## write requirements.lock from what .venv holds of requirements.in
+	python .ci/lock.py write
+
+lock-check: $(INSTALLED)  ## ask pip for the lock on every platform; installs nothing
+	python .ci/lock.py check
+
+clean:  ## remove .venv and caches; data, models and runs stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

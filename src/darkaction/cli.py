@@ -1,0 +1,64 @@
+"""What every command shares: the arguments that lay settings over params.yaml, and how errors leave the program."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from darkaction import config
+from darkaction.config import Params
+from darkaction.errors import UserError
+from darkaction.layout import Layout
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """--profile, --set, --out."""
+    parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml for this run")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="for example focal.gamma=3"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="write here, not to the stage outputs")
+
+
+def settings(arguments: argparse.Namespace) -> tuple[Params, Layout]:
+    """Params and places for the parsed arguments.
+
+    Raises:
+        UserError: when settings differ from params.yaml and no --out says where the results go.
+    """
+    changed = arguments.profile is not None or bool(arguments.overrides)
+    if changed and arguments.out is None:
+        raise UserError(
+            "--profile and --set need --out DIR: the stage outputs are written only with params.yaml as it stands "
+            "(to change it: python src/configure.py --profile NAME --set KEY=VALUE)"
+        )
+    params = config.load(profile=arguments.profile, overrides=arguments.overrides)
+    return params, Layout(out=arguments.out)
+
+
+def stage_arguments(description: str, *, dataset: bool = False) -> argparse.Namespace:
+    """Parses the command line of a stage; with `dataset`, its one positional argument."""
+    parser = argparse.ArgumentParser(description=description)
+    if dataset:
+        parser.add_argument("dataset", help="one of the datasets of params.yaml, for example demo")
+    add_settings_arguments(parser)
+    return parser.parse_args()
+
+
+def run(main: Callable[[], None]) -> None:
+    """Calls `main` and exits: 0 when it returns, 1 on an error, 130 on Ctrl-C.
+
+    A UserError is printed as its message alone. With DARKACTION_TRACEBACK=1 the traceback is printed too.
+    """
+    try:
+        main()
+    except UserError as error:
+        if os.environ.get("DARKACTION_TRACEBACK") == "1":
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

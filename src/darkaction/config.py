@@ -1,0 +1,350 @@
+"""The way of a setting: params.yaml -> load() -> Params -> a component's plain argument.
+
+One frozen, keyword-only dataclass per section; no field has a default here, params.yaml is the only home of defaults.
+Unknown or missing keys and values of the wrong type or range raise a UserError that names the key and the nearest
+known one.
+"""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from darkaction.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's top folder, where params.yaml stands."""
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FourStages = Annotated[list[Positive], Field(min_length=4, max_length=4)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Data:
+    classes: Annotated[list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]], Field(min_length=2)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Synthesize:
+    domains: list[Literal["demo", "demo_lit"]]
+    scenes: Positive
+    takes: Positive
+    height: Annotated[int, Field(ge=32)]
+    width: Annotated[int, Field(ge=32)]
+    codec: Literal["mp4v", "FFV1"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Prepare:
+    max_quarantined: Fraction
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Split:
+    strategy: Literal["scene", "random"]
+    folds: Annotated[int, Field(ge=1, le=2)]
+    test: Annotated[float, Field(gt=0, lt=1)]
+    validation: Literal["scene", "take", "none"]
+    val: Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ZeroDceWeights:
+    spa: From0
+    exp: From0
+    col: From0
+    tv: From0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ZeroDce:
+    losses: Literal["paper", "published"]
+    weights: ZeroDceWeights
+    exposure: Fraction
+    images: Positive
+    extra_images: str | None
+    max_extra_images: Count
+    image_size: Annotated[int, Field(ge=32)]
+    epochs: Positive
+    batch_size: Positive
+    lr: Above0
+    weight_decay: From0
+    grad_clip: Above0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Enhance:
+    method: Literal["none", "gamma", "zero_dce"]
+    gamma: Above0
+    curve_scale: Annotated[float, Field(gt=0, le=1)]
+    height: Annotated[int, Field(ge=16)]
+    width: Annotated[int, Field(ge=16)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Sampling:
+    strategy: Literal["delta", "constant", "length_adjusted", "variable"]
+    num_frames: Positive
+    delta_min: From0
+    delta_max: From0
+    max_rate: Above0
+    delta_ramp: Fraction
+    test_draws: Positive
+
+    def __post_init__(self) -> None:
+        if self.delta_max < self.delta_min:
+            raise ValueError(f"delta_max is {self.delta_max}, below delta_min {self.delta_min}")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Augmentation:
+    flip: Fraction
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    translation: Fraction
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Model:
+    backbone: Literal["r2plus1d"]
+    head: Literal["bert", "average"]
+    input: Literal["rgb"]
+    layers: FourStages
+    widths: FourStages
+    temporal_strides: FourStages
+    bn_eps: Above0
+    bn_momentum: Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Bert:
+    heads: Positive
+    layers: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    head_dropout: Annotated[float, Field(ge=0, lt=1)]
+    mask: Annotated[float, Field(ge=0, lt=1)]
+    normalize_tokens: bool
+    init: Literal["mean", "published"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Focal:
+    gamma: From0
+    alpha: Above0 | list[Above0] | Literal["balanced"] | None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Optimizer:
+    max_lr: Above0
+    weight_decay: From0
+    warmup: Annotated[float, Field(gt=0, lt=1)]
+    grad_clip: From0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Train:
+    epochs: Positive
+    batch_size: Positive
+    init_from: str | None
+    precision: Literal["fp32", "bf16"]
+    devices: Positive
+    workers: Count
+    keep: Literal["last", "best"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Evaluate:
+    batch_size: Positive
+    resamples: Positive
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Params:
+    """All settings. `params.focal.gamma` is `focal.gamma` of params.yaml."""
+
+    datasets: Annotated[list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]], Field(min_length=1)]
+    seed: Count
+    data: Data
+    synthesize: Synthesize
+    prepare: Prepare
+    split: Split
+    zero_dce: ZeroDce
+    enhance: Enhance
+    sampling: Sampling
+    augmentation: Augmentation
+    model: Model
+    bert: Bert
+    focal: Focal
+    optimizer: Optimizer
+    train: Train
+    evaluate: Evaluate
+
+    def __post_init__(self) -> None:
+        """Checks that need more than one section."""
+        for key, values in (("datasets", self.datasets), ("data.classes", self.data.classes)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} names an entry twice: {values}")
+        for name in self.datasets:
+            if name in ("demo", "demo_lit") and name not in self.synthesize.domains:
+                raise ValueError(f"datasets lists '{name}', which synthesize.domains {self.synthesize.domains} lacks")
+        if isinstance(self.focal.alpha, list) and len(self.focal.alpha) != len(self.data.classes):
+            raise ValueError(
+                f"focal.alpha has {len(self.focal.alpha)} values for {len(self.data.classes)} classes; give one each"
+            )
+        if self.model.head == "bert" and self.model.widths[-1] % self.bert.heads:
+            raise ValueError(
+                f"bert.heads is {self.bert.heads}, which does not divide the feature width model.widths[-1] "
+                f"= {self.model.widths[-1]}"
+            )
+        if self.train.keep == "best" and self.split.validation == "none":
+            raise ValueError("train.keep is 'best', which needs validation clips: set split.validation to scene or take")
+
+
+def load(
+    path: Path = ROOT / "params.yaml", *, profile: str | None = None, overrides: Iterable[str] = ()
+) -> Params:
+    """Reads `path`, lays the profile and then each `a.b=value` override over it, and checks the whole.
+
+    Raises:
+        UserError: naming the file, the key and what would be valid.
+    """
+    values = read_yaml(path)
+    if profile is not None:
+        values = merge(values, read_profile(profile), origin=f"profile {profile}")
+    for text in overrides:
+        values = merge(values, parse_override(text), origin=f"--set {text}")
+    return build(values, origin=str(path.name))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; a UserError when it is missing, malformed or no mapping."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds {type(values).__name__}, expected a mapping of sections")
+    return values
+
+
+def profile_names() -> list[str]:
+    """The committed state `demo` and every file of profiles/."""
+    return sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
+
+
+def read_profile(name: str) -> dict[str, Any]:
+    """The sparse settings of profiles/NAME.yaml."""
+    if name not in profile_names():
+        raise UserError(f"no profile '{name}'; there are: {', '.join(profile_names())}")
+    return read_yaml(ROOT / "profiles" / f"{name}.yaml")
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """`focal.gamma=3` -> {"focal": {"gamma": 3}}; the value is read as YAML."""
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise UserError(f"--set {text}: expected key=value, for example --set focal.gamma=3")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {text}: the value is not valid YAML") from None
+    for part in reversed(key.strip().split(".")):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any], *, origin: str, prefix: str = "") -> dict[str, Any]:
+    """`overlay` laid over `base`, section by section. Keys that `base` lacks are an error that names the nearest."""
+    result = dict(base)
+    for key, value in overlay.items():
+        if key not in base:
+            raise UserError(f"{origin}: {_unknown(prefix + str(key), list(_leaves(base, prefix)))}")
+        if isinstance(base[key], dict) and isinstance(value, Mapping):
+            result[key] = merge(base[key], value, origin=origin, prefix=f"{prefix}{key}.")
+        elif isinstance(base[key], dict):
+            raise UserError(f"{origin}: {prefix}{key} is a section; set one of {sorted(base[key])} in it")
+        else:
+            result[key] = value
+    return result
+
+
+def build(values: Mapping[str, Any], *, origin: str) -> Params:
+    """Checked Params from plain nested values."""
+    try:
+        # Through JSON, where strict checking takes a mapping for a section and 1 for 1.0, but never "1" or true for 1.
+        return TypeAdapter(Params).validate_json(json.dumps(_floats(dict(values)), default=str))
+    except ValidationError as error:
+        lines = [_explain(detail, values) for detail in error.errors(include_url=False)]
+        raise UserError("\n".join(f"{origin}: {line}" for line in dict.fromkeys(lines))) from None
+
+
+def flatten(params: Params) -> dict[str, Any]:
+    """{"focal.gamma": 2.0, ...}: every setting under its dotted name."""
+    return dict(_leaf_items(dataclasses.asdict(params), ""))  # type: ignore[call-overload]
+
+
+def _leaf_items(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaf_items(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    return (key for key, _ in _leaf_items(values, prefix))
+
+
+def _floats(value: Any) -> Any:
+    """YAML reads `1e-4` as text; a text that is a number in that notation becomes one."""
+    if isinstance(value, dict):
+        return {key: _floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_floats(item) for item in value]
+    if isinstance(value, str) and value[:1] in "+-.0123456789" and "e" in value.lower():
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return f"unknown key '{key}'" + (f"; did you mean '{close[0]}'?" if close else "")
+
+
+def _explain(detail: Any, values: Mapping[str, Any]) -> str:
+    """One line for one pydantic error: the dotted key, its value, what is valid."""
+    parts = [str(part) for part in detail["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    key = ".".join(parts)
+    if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = [f.name for f in dataclasses.fields(Params)] if len(parts) == 1 else _section_keys(parts[:-1])
+        return _unknown(key, known)
+    if detail["type"] in ("missing", "missing_argument"):
+        return f"missing key '{key}'"
+    if detail["type"] == "value_error":
+        return f"{key + ': ' if key else ''}{detail['ctx']['error']}"
+    return f"{key} is {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+
+
+def _section_keys(parts: list[str]) -> list[str]:
+    """Dotted names of the fields of the section that `parts` leads to."""
+    section: Any = Params
+    for part in parts:
+        section = {f.name: f.type for f in dataclasses.fields(section)}[part]
+    return [".".join([*parts, f.name]) for f in dataclasses.fields(section)]

@@ -1,0 +1,1 @@
+"""Sources of clips: the drawn demo data and the importers of real data."""

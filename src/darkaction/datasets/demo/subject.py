@@ -1,0 +1,65 @@
+"""Who is filmed: proportions, clothes and manner of one person."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkaction.datasets.demo.skeleton import Proportions
+
+Colour = tuple[float, float, float]  # RGB, 0..255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One person, the same in every clip of a scene."""
+
+    bones: Proportions
+    girth: float  # factor on limb radii
+    skin: Colour
+    hair: Colour
+    top: Colour
+    trousers: Colour
+    shoes: Colour
+    chest: Colour  # a print on the front of the top: tells front from back
+    long_sleeves: bool
+    skirted: bool  # shorts or skirt: bare shins
+    tempo: float  # factor on the speed of movements
+    vigour: float  # factor on amplitudes
+
+
+def _tint(rng: np.random.Generator, luma: float, strength: float) -> Colour:
+    """A random hue of a given brightness."""
+    tint = rng.uniform(-1.0, 1.0, 3)
+    tint -= tint @ np.array([0.299, 0.587, 0.114])
+    red, green, blue = np.clip(luma + strength * tint, 8, 250)
+    return float(red), float(green), float(blue)
+
+
+def make_subject(rng: np.random.Generator, *, bright: bool) -> Subject:
+    """A random person; `bright` clothes stand out from a dark room, dark clothes from a bright one."""
+    size = rng.normal(1.0, 0.05)
+    leg, arm, broad = rng.normal(1.0, 0.035), rng.normal(1.0, 0.035), rng.normal(1.0, 0.07)
+    bones = Proportions(
+        torso=0.50 * size, neck=0.09 * size, head=0.115 * size * rng.normal(1.0, 0.03),
+        upper_arm=0.29 * size * arm, forearm=0.30 * size * arm,
+        thigh=0.43 * size * leg, shin=0.42 * size * leg, foot=0.17 * size,
+        shoulder_half=0.19 * size * broad, hip_half=0.10 * size * broad,
+    )  # fmt: skip
+    low, high = (150.0, 225.0) if bright else (18.0, 60.0)
+    skin_luma = rng.uniform(150, 205) if bright else rng.uniform(110, 190)
+    skin = (skin_luma * 1.15, skin_luma * 0.95, skin_luma * 0.8)
+    top_luma = rng.uniform(low, high)
+    return Subject(
+        bones=bones,
+        girth=float(np.clip(rng.normal(1.08, 0.12), 0.85, 1.4)),
+        skin=skin,
+        hair=_tint(rng, rng.uniform(20, 70), 12.0),
+        top=_tint(rng, top_luma, 30.0),
+        trousers=_tint(rng, rng.uniform(low, high) * (0.8 if bright else 1.0), 25.0),
+        shoes=_tint(rng, rng.uniform(30, 200), 15.0),
+        chest=_tint(rng, top_luma - 75 if bright else top_luma + 75, 30.0),
+        long_sleeves=bool(rng.random() < 0.5),
+        skirted=bool(rng.random() < 0.3),
+        tempo=float(rng.uniform(0.88, 1.14)),
+        vigour=float(rng.uniform(0.9, 1.12)),
+    )

@@ -1,0 +1,323 @@
+"""The index of a dataset: every clip is decoded once; what cannot be used is set aside with a reason."""
+
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pandas as pd
+from tqdm import tqdm
+
+from darkaction.datasets import arid
+from darkaction.datasets.splits import scene_order
+from darkaction.errors import UserError
+from darkaction.folders import new_folder
+from darkaction.video import VideoError, iter_frames, probe
+
+OK, QUARANTINED, OTHER_CLASS = "ok", "quarantined", "other_class"
+
+COLUMNS = {
+    "clip_id": str,  # dataset/Class_scene_take, unique
+    "dataset": str,
+    "path": str,  # relative to data/raw/<dataset>
+    "label": str,  # canonical lower-case class
+    "scene": str,  # the number; empty where the name does not tell
+    "take": int,
+    "frames": int,  # decoded, not the container's claim
+    "fps": float,
+    "width": int,  # pixels
+    "height": int,
+    "luma": float,  # mean over all pixels and frames, 0 to 255, BT.601
+    "duration": float,  # seconds
+    "sha256": str,  # of the file
+    "status": str,  # ok | quarantined | other_class
+    "reason": str,  # why quarantined
+}
+"""Columns of index.csv and their types; fold_0 [, fold_1] with train | val | test | none follow."""
+
+MISSING_RAW = {
+    "demo": "dvc repro synthesize",
+    "demo_lit": "dvc repro synthesize",
+    "arid": "python src/import_dataset.py arid PATH (or dvc pull, where a remote has it)",
+}
+"""Where the raw clips of a dataset come from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What decoding told about one file; `reason` is empty for a usable clip."""
+
+    frames: int = 0
+    fps: float = 0.0
+    width: int = 0
+    height: int = 0
+    luma: float = 0.0
+    sha256: str = ""
+    reason: str = ""
+
+
+def measure(path: Path) -> Measured:
+    """Decodes a clip, frame by frame, and hashes its file. An unusable clip is no error: it has a reason."""
+    try:
+        info = probe(path)
+        frames, width, height, luma = 0, 0, 0, 0.0
+        for frame_HWC in iter_frames(path):
+            frames += 1
+            height, width = frame_HWC.shape[:2]
+            red, green, blue, _ = cv2.mean(frame_HWC)
+            luma += 0.299 * red + 0.587 * green + 0.114 * blue
+    except VideoError as error:
+        return Measured(reason=error.reason)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    fps = info.fps if math.isfinite(info.fps) and info.fps > 0 else 0.0
+    reason = "has only one frame" if frames == 1 else ""
+    return Measured(
+        frames=frames, fps=fps, width=width, height=height, luma=luma / frames, sha256=sha256, reason=reason
+    )
+
+
+def build_index(
+    raw: Path,
+    *,
+    dataset: str,
+    classes: Sequence[str],
+    max_quarantined: float,
+    workers: int,
+    measure_clip: Callable[[Path], Measured] = measure,
+) -> pd.DataFrame:
+    """Lists the clips of `raw`, decodes those of `classes` and judges each.
+
+    Args:
+        raw: data/raw/<dataset>.
+        dataset: its name, the first part of every clip id.
+        classes: canonical names; clips of other classes are listed as other_class and not decoded.
+        max_quarantined: fraction of the clips of `classes` above which quarantine is an error.
+        workers: processes that decode. A file that crashes one is quarantined, the others are not affected.
+        measure_clip: what to call on each file.
+
+    Returns:
+        The columns of COLUMNS, one row a file, sorted by path.
+
+    Raises:
+        UserError: when the folder is missing, holds no clip of `classes`, or too many are unusable.
+    """
+    if not raw.is_dir():
+        other = f"put its class folders there: {arid.EXPECTED}"
+        how = MISSING_RAW.get(dataset, other)
+        raise UserError(f"{raw}: no such folder. To get the dataset '{dataset}': {how}")
+    rows = _list_clips(raw, dataset=dataset, classes=classes)
+    pending = [row for row in rows if row["status"] == OK]
+    measured = measure_all([raw / row["path"] for row in pending], workers=workers, measure_clip=measure_clip)
+    for row in pending:
+        found = asdict(measured[raw / row["path"]])
+        row |= found | {"duration": found["frames"] / found["fps"] if found["fps"] else 0.0}
+        row["status"] = QUARANTINED if row["reason"] else OK
+    _quarantine_duplicates(rows)
+    index = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    _require_enough(index, raw=raw, classes=classes, max_quarantined=max_quarantined)
+    return index
+
+
+def _list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row for every file in a folder of one of the classes, and for every clip of another class."""
+    rows: list[dict[str, Any]] = []
+    taken: dict[str, str] = {}  # clip id in lower case -> path: file systems may not tell case apart
+    for folder in arid.class_folders(raw):
+        label = folder.name.lower()
+        for file in arid.list_files(folder):
+            path = file.relative_to(raw).as_posix()
+            row = _empty_row() | {"dataset": dataset, "path": path, "label": label}
+            row["clip_id"] = f"{dataset}/{file.stem}"
+            try:
+                name = arid.parse_name(file)
+                row |= {"scene": name.scene, "take": name.take}
+                first = taken.setdefault(row["clip_id"].lower(), path)
+                row["reason"] = f"same clip name as {first}" if first != path else ""
+            except UserError as error:
+                row["reason"] = str(error).partition(": ")[2]
+            if label not in classes:
+                if row["scene"]:
+                    rows.append(row | {"status": OTHER_CLASS, "reason": ""})
+                continue
+            if row["reason"]:
+                row |= {"status": QUARANTINED, "clip_id": f"{dataset}/{path}"}
+            rows.append(row)
+    return sorted(rows, key=lambda row: str(row["path"]))
+
+
+def _empty_row() -> dict[str, Any]:
+    return {name: kind() for name, kind in COLUMNS.items()} | {"status": OK}
+
+
+def _quarantine_duplicates(rows: list[dict[str, Any]]) -> None:
+    """Of usable clips with the same bytes the first by name stays."""
+    first: dict[str, str] = {}
+    for row in rows:
+        if row["status"] == OK and first.setdefault(row["sha256"], row["path"]) != row["path"]:
+            row |= {"status": QUARANTINED, "reason": f"duplicate of {first[row['sha256']]}"}
+
+
+def _require_enough(index: pd.DataFrame, *, raw: Path, classes: Sequence[str], max_quarantined: float) -> None:
+    considered = index[index["status"] != OTHER_CLASS]
+    lost = considered[considered["status"] == QUARANTINED]
+    if len(considered) == 0:
+        found = ", ".join(folder.name for folder in arid.class_folders(raw)) or "none"
+        raise UserError(
+            f"{raw}: no clips of the classes {', '.join(classes)} (folders there: {found}); expected {arid.EXPECTED}"
+        )
+    if len(lost) > max_quarantined * len(considered):
+        examples = "\n".join(f"  {row.path}: {row.reason}" for row in lost.head(10).itertuples())
+        more = f"\n  and {len(lost) - 10} more" if len(lost) > 10 else ""
+        raise UserError(
+            f"{raw}: {len(lost)} of {len(considered)} clips cannot be used, more than prepare.max_quarantined "
+            f"{max_quarantined} allows:\n{examples}{more}"
+        )
+
+
+def measure_all(
+    paths: Sequence[Path], *, workers: int, measure_clip: Callable[[Path], Measured] = measure
+) -> dict[Path, Measured]:
+    """Calls `measure_clip` (a module's function) on every path in worker processes.
+
+    A crash of the decoder takes its process down and, with it, the pool: the few files then in work are measured again
+    one at a time, so that only the one that crashes is set aside, and a new pool goes on with the rest.
+    """
+    results: dict[Path, Measured] = {}
+    pending = deque(paths)
+    with tqdm(total=len(paths), desc="index", unit="clip") as bar:
+        while pending:
+            suspects: list[Path] = []
+            for path, measured in _measure_in_pool(pending, suspects, workers=workers, measure_clip=measure_clip):
+                results[path] = measured
+                bar.update()
+            for path in suspects:
+                results[path] = _measure_alone(path, measure_clip)
+                bar.update()
+    return results
+
+
+def _measure_in_pool(
+    pending: deque[Path], suspects: list[Path], *, workers: int, measure_clip: Callable[[Path], Measured]
+) -> Iterator[tuple[Path, Measured]]:
+    """Takes paths from `pending` and yields results. When a worker dies, the paths in work go to `suspects`."""
+    in_work: dict[Future[Measured], Path] = {}
+    try:
+        with _pool(min(workers, len(pending))) as pool:
+            while pending or in_work:
+                while pending and len(in_work) < 4 * workers:  # few in work, so that a crash leaves few suspects
+                    in_work[pool.submit(measure_clip, pending[0])] = pending[0]
+                    pending.popleft()
+                for future in wait(in_work, return_when=FIRST_COMPLETED).done:
+                    measured = future.result()
+                    yield in_work.pop(future), measured
+    except BrokenProcessPool:
+        suspects.extend(in_work.values())
+
+
+def _measure_alone(path: Path, measure_clip: Callable[[Path], Measured]) -> Measured:
+    try:
+        with _pool(1) as pool:
+            return pool.submit(measure_clip, path).result()
+    except BrokenProcessPool:
+        return Measured(reason="crashes the decoder")
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # spawn: a fork would copy the locks of the parent's threads.
+    return ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
+    )
+
+
+def usable_processors() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def summarize(index: pd.DataFrame, *, strategy: str, validation: str) -> dict[str, Any]:
+    """The counts of an index with folds: equal for equal input, whatever the machine and the time."""
+    usable = index[index["status"] == OK]
+    others = index[index["status"] == OTHER_CLASS]["label"].value_counts().sort_index()
+    return {
+        "dataset": str(index["dataset"].iloc[0]),
+        "usable": len(usable),
+        "quarantined": int((index["status"] == QUARANTINED).sum()),
+        "other_classes": {str(label): int(n) for label, n in others.items()},
+        "frames": int(usable["frames"].sum()),
+        "strategy": strategy,
+        "validation": validation,
+        "folds": {
+            column: {str(part): _summarize_part(rows) for part, rows in usable.groupby(column)}
+            for column in fold_columns(index)
+        },
+    }
+
+
+def _summarize_part(clips: pd.DataFrame) -> dict[str, Any]:
+    counts = clips["label"].value_counts().sort_index()
+    return {
+        "clips": {str(label): int(count) for label, count in counts.items()},
+        "scenes": sorted(set(clips["scene"]), key=scene_order),
+    }
+
+
+def write_index(folder: Path, index: pd.DataFrame, summary: dict[str, Any]) -> None:
+    """Writes index.csv, quarantine.csv and summary.json; the folder appears whole or not at all."""
+    with new_folder(folder) as partial:
+        _to_csv(index, partial / "index.csv")
+        _to_csv(index.loc[index["status"] == QUARANTINED, ["path", "reason"]], partial / "quarantine.csv")
+        (partial / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def _to_csv(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, float_format="%.3f", lineterminator="\n")
+
+
+def fold_columns(index: pd.DataFrame) -> list[str]:
+    """fold_0 [, fold_1]."""
+    return [name for name in index.columns if str(name).startswith("fold_")]
+
+
+def read_index(folder: Path) -> pd.DataFrame:
+    """Reads index.csv with the types of COLUMNS and the fold columns behind them.
+
+    Raises:
+        UserError: when it is missing or its columns, values or clip ids are not those of an index.
+    """
+    path = folder / "index.csv"
+    try:
+        index = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; make it with: python src/prepare.py {folder.name}") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a table of clips ({error})") from None
+    folds = fold_columns(index)
+    expected = [*COLUMNS, *(f"fold_{k}" for k in range(max(1, len(folds))))]
+    if list(index.columns) != expected:
+        raise UserError(f"{path}: has columns {', '.join(index.columns)}; expected {', '.join(expected)}")
+    try:
+        index = index.astype(COLUMNS)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; run python src/prepare.py {folder.name} again") from None
+    _require_values(path, index, "status", {OK, QUARANTINED, OTHER_CLASS})
+    for column in folds:
+        _require_values(path, index, column, {"train", "val", "test", "none"})
+    if not index["clip_id"].is_unique:
+        raise UserError(f"{path}: clip_id {index['clip_id'][index['clip_id'].duplicated()].iloc[0]} stands twice")
+    return index
+
+
+def _require_values(path: Path, index: pd.DataFrame, column: str, valid: set[str]) -> None:
+    wrong = set(index[column]) - valid
+    if wrong:
+        raise UserError(f"{path}: {column} holds {', '.join(sorted(wrong))}; valid are {', '.join(sorted(valid))}")

@@ -1,0 +1,156 @@
+"""The frozen enhancement over every clip of a dataset: decode, enhance, resize, store; a few frames at a time."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from darkaction.clips import StoredClip, write_clip, write_list
+from darkaction.enhancement.gamma import correct_gamma, gamma_table
+from darkaction.enhancement.training_images import resize
+from darkaction.enhancement.zero_dce import enhance_frames, load_weights
+from darkaction.errors import UserError
+from darkaction.folders import new_folder
+from darkaction.video import Frames, VideoError, iter_frames
+
+Enhancer = Callable[[Frames], Frames]
+"""frames_NHWC uint8 -> frames_NHWC uint8 of the same shape."""
+
+CHUNK = 32
+"""Frames of a clip that are in memory at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How clips are enhanced and stored. Plain values, so that it can be sent to worker processes."""
+
+    method: str  # none | gamma | zero_dce
+    gamma: float  # for gamma
+    weights: Path  # for zero_dce: safetensors
+    curve_scale: float  # for zero_dce
+    device: str  # for zero_dce: cpu or cuda
+    height: int  # pixels of the stored frames
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A usable clip of the index."""
+
+    clip_id: str
+    path: Path
+    frames: int
+
+
+def build_enhancer(settings: Settings) -> Enhancer:
+    """The enhancement that `settings` names.
+
+    Raises:
+        UserError: when the weights of zero_dce are missing or of another architecture.
+        ValueError: for an unknown method.
+    """
+    if settings.method == "none":
+        return lambda frames_NHWC: frames_NHWC
+    if settings.method == "gamma":
+        return partial(correct_gamma, gamma_table(settings.gamma))
+    if settings.method == "zero_dce":
+        network = load_weights(settings.weights, curve_scale=settings.curve_scale)
+        network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return partial(enhance_frames, network)
+    raise ValueError(f"enhance.method is '{settings.method}'; valid: none, gamma, zero_dce")
+
+
+def enhance_clip(frames: Iterable[Frames], enhancer: Enhancer, *, height: int, width: int) -> Iterator[Frames]:
+    """Enhances the frames of a video at their own size, as the paper does, and then resizes them.
+
+    Args:
+        frames: frame_HWC uint8 RGB, one after the other.
+        enhancer: see `build_enhancer`.
+        height: pixels to resize to.
+        width: pixels to resize to.
+
+    Yields:
+        frames_NHWC: uint8 chunks of at most CHUNK frames.
+    """
+    remaining = iter(frames)
+    while chunk := list(islice(remaining, CHUNK)):
+        yield np.stack([resize(frame, height, width) for frame in enhancer(np.stack(chunk))])
+
+
+def enhance_dataset(clips: Sequence[Clip], store: Path, settings: Settings, *, workers: int) -> None:
+    """Makes the clip store of a dataset in `store`, whole or not at all; the result does not depend on `workers`.
+
+    Raises:
+        UserError: naming the clip that does not decode, or the weights that do not fit.
+    """
+    build_enhancer(settings)  # a wrong setting fails here, before any process starts
+    longest_first = sorted(clips, key=lambda clip: (-clip.frames, clip.clip_id))
+    stored = []
+    with (
+        new_folder(store) as folder,
+        tqdm(total=sum(clip.frames for clip in clips), desc="enhance", unit="frame") as progress,
+        _worker_pool(settings, folder, workers=min(workers, len(clips))) as pool,
+    ):
+        for done in as_completed([pool.submit(_store_clip, clip) for clip in longest_first]):
+            stored.append(done.result())
+            progress.update(stored[-1].frames)
+        write_list(folder, stored)
+
+
+@contextmanager
+def _worker_pool(settings: Settings, folder: Path, *, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that run `_store_clip`. When the block ends by an error, clips that have not begun are dropped."""
+    # spawn: a fork would copy the locks of the parent's threads.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(settings, folder))
+    try:
+        yield pool
+    except BrokenProcessPool:
+        raise UserError("enhance: a worker process died, perhaps for want of memory; nothing was written") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_worker: tuple[Settings, Path, Enhancer]
+"""What a worker process keeps between clips; set by `_start_worker`."""
+
+
+def _start_worker(settings: Settings, folder: Path) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    _worker = settings, folder, build_enhancer(settings)
+
+
+def _die_with_parent() -> None:
+    """Ends this process when its parent is gone; killed, it cannot tell its workers to stop."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _store_clip(clip: Clip) -> StoredClip:
+    settings, folder, enhancer = _worker
+    size = {"height": settings.height, "width": settings.width}
+    try:
+        chunks = enhance_clip(iter_frames(clip.path), enhancer, **size)
+        return write_clip(folder, clip.clip_id, chunks, frames=clip.frames, **size)
+    except VideoError as error:
+        raise UserError(f"clip {clip.clip_id}: {error}; run python src/prepare.py again, it sets damaged clips aside") from None

@@ -1,0 +1,94 @@
+"""What Zero-DCE learns from: frames of training clips and, optionally, a folder of pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from darkaction.errors import UserError
+from darkaction.video import Frames, iter_frames
+
+PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""File endings taken for pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A training clip: its file and the number of frames that decode."""
+
+    path: Path
+    frames: int
+
+
+def frames_of_clips(sources: Sequence[Source], *, images: int, size: int, seed: int) -> Frames:
+    """`images` frames drawn uniformly, without repeats, from all frames of all clips; all of them where there are fewer.
+
+    Blank frames (one single colour) teach nothing and are left out; clips are decoded before any padding anyway.
+
+    Returns:
+        frames_NHWC: uint8 RGB, `size` x `size` pixels, in the order of the clips.
+
+    Raises:
+        UserError: without a usable frame.
+        VideoError: naming a clip that does not decode.
+    """
+    ends = np.cumsum([source.frames for source in sources], dtype=np.int64)
+    count = int(ends[-1]) if len(ends) else 0
+    drawn = np.sort(np.random.default_rng(seed).choice(count, size=min(images, count), replace=False))
+    frames = []
+    with tqdm(total=len(drawn), desc="reading training frames", unit="frame") as progress:
+        for source, end in zip(sources, ends.tolist(), strict=True):
+            wanted = drawn[(drawn >= end - source.frames) & (drawn < end)] - (end - source.frames)
+            frames += [resize(frame, size, size) for frame in _decode(source.path, wanted) if np.ptp(frame) > 0]
+            progress.update(len(wanted))
+    if not frames:
+        raise UserError(f"no frame to train Zero-DCE on: {len(sources)} training clips with {count} frames, all blank")
+    return np.stack(frames)
+
+
+def pictures(folder: Path, *, most: int, size: int, seed: int) -> Frames:
+    """At most `most` pictures of a folder, drawn by the seed: (N, size, size, 3) uint8 RGB.
+
+    Raises:
+        UserError: when the folder is missing or has no picture, or a picture cannot be read.
+    """
+    if not folder.is_dir():
+        raise UserError(f"zero_dce.extra_images: {folder} is no folder; give a folder of pictures, or null for none")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    if not paths or most == 0:
+        raise UserError(
+            f"zero_dce.extra_images: {folder} has {len(paths)} pictures ({', '.join(PICTURES)}) and "
+            f"zero_dce.max_extra_images is {most}; give a folder with pictures and at least 1, or null for none"
+        )
+    drawn = np.random.default_rng(seed).permutation(len(paths))[:most]
+    return np.stack([_read_picture(paths[i], size) for i in tqdm(np.sort(drawn), desc="reading pictures", unit="image")])
+
+
+def resize(frame_HWC: Frames, height: int, width: int) -> Frames:
+    """Area average where it shrinks: every pixel counts, so noise averages out."""
+    return np.asarray(cv2.resize(frame_HWC, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _decode(path: Path, wanted: NDArray[np.int64]) -> list[Frames]:
+    """The frames of a video at the ascending indices `wanted`; decoding ends with the last of them."""
+    if not len(wanted):
+        return []
+    chosen = set(wanted.tolist())
+    frames = []
+    for i, frame in enumerate(iter_frames(path)):
+        if i in chosen:
+            frames.append(frame)
+        if i == wanted[-1]:
+            return frames
+    raise UserError(f"{path}: has fewer than the {wanted[-1] + 1} frames of its index; run python src/prepare.py again")
+
+
+def _read_picture(path: Path, size: int) -> Frames:
+    picture_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture_bgr is None:
+        raise UserError(f"{path}: not a readable picture; repair or remove it")
+    return resize(np.asarray(cv2.cvtColor(picture_bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8), size, size)

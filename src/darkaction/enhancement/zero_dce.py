@@ -1,0 +1,149 @@
+"""Zero-DCE: a small network that draws, for every pixel and colour, eight brightening curves (section 3.2).
+
+Shapes: B batch, N frames of a video, C colour (RGB), H W pixels. Images lie in [0, 1] unless uint8 (0..255); curve
+maps have 24 channels, channel 3 * iteration + colour, and lie in [-1, 1].
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darkaction.errors import UserError
+
+ITERATIONS = 8
+WIDTH = 32
+BATCH = 8
+"""Frames whose curves are estimated at once in `enhance_frames`."""
+
+
+class ZeroDCE(nn.Module):
+    """Seven 3x3 convolutions with symmetric skips, 79,416 parameters. Keys are those of the published weights.
+
+    Args:
+        curve_scale: fraction of the image size, in (0, 1], at which the curves are estimated. They are smooth by
+            training (equation 4), so estimating them small and enlarging them costs little and saves the square of it.
+    """
+
+    def __init__(self, *, curve_scale: float) -> None:
+        super().__init__()
+        if not 0 < curve_scale <= 1:
+            raise ValueError(f"curve_scale is {curve_scale}; valid: above 0 and at most 1")
+        self.curve_scale = curve_scale
+        self.e_conv1 = _convolution(3, WIDTH)
+        self.e_conv2 = _convolution(WIDTH, WIDTH)
+        self.e_conv3 = _convolution(WIDTH, WIDTH)
+        self.e_conv4 = _convolution(WIDTH, WIDTH)
+        self.e_conv5 = _convolution(2 * WIDTH, WIDTH)
+        self.e_conv6 = _convolution(2 * WIDTH, WIDTH)
+        self.e_conv7 = _convolution(2 * WIDTH, 3 * ITERATIONS)
+
+    def forward(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) in [0, 1] -> enhanced image (B, 3, H, W) in [0, 1] and curve maps (B, 24, H, W)."""
+        maps_BMHW = self.curve_maps(image_BCHW)
+        return apply_curves(image_BCHW, maps_BMHW), maps_BMHW
+
+    def curve_maps(self, image_BCHW: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> curve maps (B, 24, H, W), estimated at `curve_scale` of the size."""
+        return enlarge(self.small_curve_maps(image_BCHW), image_BCHW)
+
+    def small_curve_maps(self, image_BCHW: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> curve maps (B, 24, h, w) with h, w = `curve_scale` times H, W."""
+        small = [max(1, round(pixels * self.curve_scale)) for pixels in image_BCHW.shape[-2:]]
+        image = image_BCHW if self.curve_scale == 1 else F.interpolate(image_BCHW, size=small, mode="area")
+        # Skips join the earlier layer first.
+        x1 = F.relu(self.e_conv1(image))
+        x2 = F.relu(self.e_conv2(x1))
+        x3 = F.relu(self.e_conv3(x2))
+        x4 = F.relu(self.e_conv4(x3))
+        x5 = F.relu(self.e_conv5(torch.cat([x3, x4], dim=1)))
+        x6 = F.relu(self.e_conv6(torch.cat([x2, x5], dim=1)))
+        return torch.tanh(self.e_conv7(torch.cat([x1, x6], dim=1)))
+
+
+def enlarge(maps_BMHW: Tensor, image_BCHW: Tensor) -> Tensor:
+    """Curve maps at the height and width of the image, interpolated bilinearly."""
+    if maps_BMHW.shape[-2:] == image_BCHW.shape[-2:]:
+        return maps_BMHW
+    return F.interpolate(maps_BMHW, size=image_BCHW.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def apply_curves(image_BCHW: Tensor, maps_BMHW: Tensor) -> Tensor:
+    """Eight times x <- x + A (x^2 - x), each with its own map A; negative A brightens. 0 and 1 stay where they are.
+
+    The paper's LE(x) = x + A x (1 - x) with the sign of A turned, as in the published weights.
+    """
+    x = image_BCHW
+    for curve in maps_BMHW.split(3, dim=1):
+        x = x + curve * (x * x - x)
+    return x
+
+
+def initialise(network: ZeroDCE, *, seed: int) -> None:
+    """Convolution weights ~ N(0, 0.02) as published; biases ~ U(-1, 1) / sqrt(fan in), torch's default."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02, generator=generator)
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            assert layer.bias is not None
+            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+
+def load_weights(path: Path, *, curve_scale: float) -> ZeroDCE:
+    """The frozen network with the weights of a safetensors file.
+
+    Raises:
+        UserError: naming the file when it is missing, unreadable or of another architecture.
+    """
+    network = ZeroDCE(curve_scale=curve_scale)
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    try:
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; python src/train_enhancer.py writes it") from None
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable safetensors file: {error}") from None
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    if found != expected:
+        different = sorted(key for key in expected | found if expected.get(key) != found.get(key))
+        raise UserError(f"{path}: weights of another architecture ({', '.join(different[:4])} differ); expected Zero-DCE's")
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def enhance_frames(network: ZeroDCE, frames_NHWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Enhances frames (N, H, W, 3) uint8 into the same shape, rounded to the nearest level; memory beyond the result
+    does not grow with N."""
+    device = next(network.parameters()).device
+    enhanced_NHWC = np.empty_like(frames_NHWC)
+    for start in range(0, len(frames_NHWC), BATCH):
+        chunk = torch.from_numpy(np.ascontiguousarray(frames_NHWC[start : start + BATCH])).to(device)
+        # Permuting a contiguous NHWC tensor gives PyTorch's channels_last layout without a copy.
+        image = chunk.permute(0, 3, 1, 2).float().mul_(1 / 255)
+        maps = network.small_curve_maps(image)
+        for i in range(len(image)):
+            # One frame at a time: its 24 full-size maps fit the processor's cache, those of a batch do not.
+            _apply_curves_in_place(image[i : i + 1], enlarge(maps[i : i + 1], image))
+        levels = image.mul_(255).add_(0.5).clamp_(0, 255).byte()
+        enhanced_NHWC[start : start + BATCH] = levels.permute(0, 2, 3, 1).cpu().numpy()
+    return enhanced_NHWC
+
+
+def _apply_curves_in_place(image_BCHW: Tensor, maps_BMHW: Tensor) -> None:
+    """`apply_curves` without new memory for each of the eight steps."""
+    step = torch.empty_like(image_BCHW)
+    for curve in maps_BMHW.split(3, dim=1):
+        torch.mul(image_BCHW, image_BCHW, out=step).sub_(image_BCHW).mul_(curve)
+        image_BCHW.add_(step)
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)

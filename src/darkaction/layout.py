@@ -1,0 +1,59 @@
+"""Where things lie. Every path of a stage's input or output comes from here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkaction.config import ROOT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Folders of one pipeline. `out` holds results made with settings other than params.yaml's: what is written goes
+    there, what is read comes from there where it exists and from the project otherwise, so that a chain of commands
+    with the same `--out` builds on itself and never touches the stage outputs."""
+
+    root: Path = ROOT
+    out: Path | None = None
+
+    def read(self, relative: str) -> Path:
+        """The place to read `relative` (for example `models/enhancer`) from."""
+        if self.out is not None and (self.out / relative).exists():
+            return self.out / relative
+        return self.root / relative
+
+    def write(self, relative: str) -> Path:
+        """The place to write `relative` to. Its parent folder is made."""
+        path = (self.out or self.root) / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def raw(dataset: str) -> str:
+    """Videos as they came: data/raw/<dataset>/<Class>/<Class>_<scene>_<take>.<ext>."""
+    return f"data/raw/{dataset}"
+
+
+def index(dataset: str) -> str:
+    """index.csv, quarantine.csv and summary.json of a dataset."""
+    return f"data/index/{dataset}"
+
+
+def clips(dataset: str) -> str:
+    """The clip store of a dataset: enhanced frames at the network's input size."""
+    return f"data/clips/{dataset}"
+
+
+ENHANCER = "models/enhancer"
+"""weights.safetensors (zero_dce only), metrics.json, contact_sheet.png."""
+
+RECOGNIZER = "models/recognizer"
+"""fold_<k>/weights.safetensors and history.csv, settings.json."""
+
+RUNS = "models/runs"
+"""<stage>.json: the MLflow run that made a model. No stage depends on it."""
+
+CHECKPOINTS = "checkpoints"
+"""Training states to resume from; outside every stage output, since DVC deletes those first."""
+
+REPORTS = "reports"
+"""metrics.json, predictions.csv and plots."""

@@ -1,0 +1,1 @@
+"""The recognizer: backbone, temporal head, classifier."""

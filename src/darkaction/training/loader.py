@@ -1,0 +1,153 @@
+"""From the clip store to batches. Sampling and augmentation happen here, so neither ever invalidates stored clips."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Sampler as IndexSampler
+
+from darkaction.augmentation import Augmenter
+from darkaction.sampling import BLANK, TRAINING_DRAW, Sampler, generator, ramp
+
+
+class FrameSource(Protocol):
+    """Where the frames of a clip come from; a ClipStore is one."""
+
+    def load(self, clip_id: str) -> NDArray[np.uint8]:
+        """frames_NHWC, possibly memory-mapped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One clip, its class number and the store that holds its frames."""
+
+    clip_id: str
+    label: int
+    source: FrameSource
+
+
+class TrainingClips(Dataset[tuple[Tensor, int]]):
+    """Clips as the network sees them in training. An item is asked for as (epoch, number), since its random numbers
+    depend on the epoch: see `sampling.generator`."""
+
+    def __init__(
+        self, clips: list[Clip], *, sampler: Sampler, augmenter: Augmenter, seed: int, epochs: int, delta_ramp: float
+    ) -> None:
+        self.clips = clips
+        self.sampler = sampler
+        self.augmenter = augmenter
+        self.seed = seed
+        self.epochs = epochs
+        self.delta_ramp = delta_ramp
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+        """(clip_CTHW uint8, class number)."""
+        epoch, number = key
+        clip = self.clips[number]
+        rng = generator(seed=self.seed, epoch=epoch, clip_id=clip.clip_id, draw=TRAINING_DRAW)
+        frames_NHWC = clip.source.load(clip.clip_id)
+        share = ramp(epoch, self.epochs, self.delta_ramp)
+        frames_THWC = gather(frames_NHWC, self.sampler.draw_ramped(len(frames_NHWC), rng, share))
+        return to_CTHW(self.augmenter(frames_THWC, rng)), clip.label
+
+
+class TestClips(Dataset[tuple[Tensor, int]]):
+    """Clips of one test draw: fixed by the seed, no augmentation. With `shuffle_frames` the shown frames of each clip
+    are in random order: what a network loses by it is what it knew from time."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    def __init__(
+        self, clips: list[Clip], *, sampler: Sampler, seed: int, draw: int, num_draws: int, shuffle_frames: bool = False
+    ) -> None:
+        self.clips = clips
+        self.sampler = sampler
+        self.seed = seed
+        self.draw = draw
+        self.num_draws = num_draws
+        self.shuffle_frames = shuffle_frames
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        """(clip_CTHW uint8, class number)."""
+        clip = self.clips[number]
+        rng = generator(seed=self.seed, epoch=0, clip_id=clip.clip_id, draw=self.draw)
+        frames_NHWC = clip.source.load(clip.clip_id)
+        indices_T = self.sampler.draw_test(len(frames_NHWC), rng, self.draw, self.num_draws)
+        if self.shuffle_frames:
+            shown = np.flatnonzero(indices_T != BLANK)
+            indices_T[shown] = rng.permutation(indices_T[shown])
+        return to_CTHW(gather(frames_NHWC, indices_T)), clip.label
+
+
+class EpochSampler(IndexSampler[tuple[int, int]]):
+    """Every clip once an epoch in an order drawn from (seed, epoch), as (epoch, number). Lightning calls `set_epoch`.
+
+    Under several processes each takes every num_replicas-th clip; the order is padded from its own beginning so that
+    all take the same number.
+    """
+
+    def __init__(self, num_clips: int, *, seed: int, rank: int, num_replicas: int) -> None:
+        self.num_clips = num_clips
+        self.seed = seed
+        self.rank = rank
+        self.num_replicas = num_replicas
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.num_clips // self.num_replicas)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips)
+        order = np.resize(order, len(self) * self.num_replicas)
+        return iter((self.epoch, int(number)) for number in order[self.rank :: self.num_replicas])
+
+
+def gather(frames_NHWC: NDArray[np.uint8], indices_T: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """frames_THWC at the given indices; black where the index is BLANK."""
+    frames_THWC = np.zeros((len(indices_T), *frames_NHWC.shape[1:]), dtype=np.uint8)
+    shown = indices_T != BLANK
+    frames_THWC[shown] = frames_NHWC[indices_T[shown]]
+    return frames_THWC
+
+
+def to_CTHW(frames_THWC: NDArray[np.uint8]) -> Tensor:
+    """uint8 (T, H, W, C) -> (C, T, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(frames_THWC.transpose(3, 0, 1, 2)))
+
+
+def training_loader(
+    clips: TrainingClips, *, batch_size: int, workers: int, rank: int, num_replicas: int
+) -> DataLoader[tuple[Tensor, int]]:
+    """Batches of a training epoch; the last one is dropped where it would be a single clip (BatchNorm needs two)."""
+    order = EpochSampler(len(clips), seed=clips.seed, rank=rank, num_replicas=num_replicas)
+    return DataLoader(
+        clips,
+        batch_size=batch_size,
+        sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        drop_last=len(order) > batch_size and len(order) % batch_size == 1,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def test_loader(clips: TestClips, *, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, int]]:
+    """Batches in the order of `clips`."""
+    return DataLoader(clips, batch_size=batch_size, num_workers=workers, pin_memory=torch.cuda.is_available())
+
+
+test_loader.__test__ = False  # type: ignore[attr-defined]

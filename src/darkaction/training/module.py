@@ -1,0 +1,71 @@
+"""The recognizer in training, as Lightning sees it."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from darkaction.models.recognizer import Recognizer
+from darkaction.training.focal import FocalLoss
+from darkaction.training.optimizer import make_ranger, one_cycle
+
+
+class RecognizerModule(pl.LightningModule):
+    """Forward, loss, optimiser and epoch metrics of one training.
+
+    Args:
+        max_lr, weight_decay, warmup: see params.yaml `optimizer`.
+    """
+
+    def __init__(
+        self, recognizer: Recognizer, loss: FocalLoss, *, max_lr: float, weight_decay: float, warmup: float
+    ) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+        self.loss = loss
+        self.max_lr = max_lr
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+
+    def forward(self, clip_BCTHW: Tensor) -> Tensor:
+        """(B, 3, T, H, W) uint8 -> (B, K) logits."""
+        logits_BK: Tensor = self.recognizer(clip_BCTHW)
+        return logits_BK
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_number: int) -> Tensor:
+        """Focal loss of one batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_number: int) -> Tensor:
+        """Focal loss of one batch of validation clips."""
+        return self._step(batch, "val")
+
+    def _step(self, batch: tuple[Tensor, Tensor], part: str) -> Tensor:
+        clip_BCTHW, label_B = batch
+        logits_BK = self(clip_BCTHW).float()
+        loss: Tensor = self.loss(logits_BK, label_B)
+        accuracy = (logits_BK.argmax(-1) == label_B).float().mean()
+        for name, value in ((f"{part}_loss", loss), (f"{part}_accuracy", accuracy)):
+            self.log(
+                name,
+                value,
+                on_step=False,
+                on_epoch=True,
+                prog_bar=True,
+                batch_size=len(label_B),
+                sync_dist=self.trainer.num_devices > 1,
+            )
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Ranger with One Cycle, stepped every batch."""
+        optimizer = make_ranger(self.parameters(), lr=self.max_lr, weight_decay=self.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = one_cycle(optimizer, max_lr=self.max_lr, total_steps=steps, warmup=self.warmup)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Channels last is the faster layout of 3-D convolutions on CPUs."""
+        if self.device == torch.device("cpu"):
+            self.recognizer.backbone.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -1,0 +1,55 @@
+"""Indexes a dataset and splits it: data/raw/<dataset> -> data/index/<dataset>."""
+
+import pandas as pd
+
+from darkaction import cli, layout
+from darkaction.datasets import index as indexing
+from darkaction.datasets import splits
+from darkaction.errors import UserError
+
+
+def main() -> None:
+    arguments = cli.stage_arguments(__doc__, dataset=True)
+    params, places = cli.settings(arguments)
+    name: str = arguments.dataset
+    if name not in params.datasets:
+        raise UserError(f"dataset '{name}' is not one of datasets in params.yaml: {', '.join(params.datasets)}")
+    index = indexing.build_index(
+        places.read(layout.raw(name)),
+        dataset=name,
+        classes=params.data.classes,
+        max_quarantined=params.prepare.max_quarantined,
+        workers=indexing.usable_processors(),
+    )
+    folds = splits.assign_folds(
+        index[index["status"] == indexing.OK],
+        target=name == params.datasets[0],
+        classes=params.data.classes,
+        strategy=params.split.strategy,
+        folds=params.split.folds,
+        test=params.split.test,
+        validation=params.split.validation,
+        val=params.split.val,
+        seed=params.seed,
+    )
+    index = index.join(folds).fillna("none")
+    summary = indexing.summarize(index, strategy=params.split.strategy, validation=params.split.validation)
+    indexing.write_index(places.write(layout.index(name)), index, summary)
+    print_table(index)
+
+
+def print_table(index: pd.DataFrame) -> None:
+    """Clips by class and part of each fold, and what was left out."""
+    usable = index[index["status"] == indexing.OK]
+    for column in indexing.fold_columns(index):
+        print(f"\n{pd.crosstab(usable['label'], usable[column], margins=True, margins_name='all')}")
+    lost = index[index["status"] == indexing.QUARANTINED]
+    print(f"\nquarantined: {len(lost)}")
+    for row in lost.itertuples():
+        print(f"  {row.path}: {row.reason}")
+    others = index[index["status"] == indexing.OTHER_CLASS]["label"].value_counts()
+    print("clips of other classes: " + (", ".join(f"{label} {count}" for label, count in others.items()) or "none"))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,56 @@
+"""Ranger against the published optimiser, step by step; the shape of One Cycle."""
+
+from pathlib import Path
+
+import golden
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from darkaction.training.optimizer import make_ranger, one_cycle
+
+
+@pytest.mark.parametrize("config", ["default", "lr1e-2", "wd0.01_lr1e-2"])
+def test_same_parameters_as_published_after_given_gradients(shared_dir: Path, config: str) -> None:
+    arrays, description = golden.load(shared_dir, "ranger")
+    settings = description["configs"][config]
+    names = [str(name) for name in arrays["param_names"]]
+    parameters = [
+        nn.Parameter(golden.uniform_tensor(f"ranger.{name}", arrays[f"grad/{name}"].shape[1:], scale=0.5))
+        for name in names
+    ]
+    optimizer = make_ranger(parameters, lr=settings["lr"], weight_decay=settings["weight_decay"])
+    expected = dict(zip(arrays[f"{config}/open_steps"].tolist(), arrays[f"{config}/open_params"], strict=True))
+    compared = 0
+    for step in range(1, 61):
+        for name, parameter in zip(names, parameters, strict=True):
+            parameter.grad = torch.from_numpy(arrays[f"grad/{name}"][step - 1].copy())
+        optimizer.step()
+        if step in expected:
+            ours = torch.cat([parameter.detach().flatten() for parameter in parameters])
+            np.testing.assert_allclose(ours, expected[step], atol=1e-5)
+            compared += 1
+    assert compared >= 10
+
+
+def test_first_steps_descend() -> None:
+    parameter = nn.Parameter(torch.ones(1))
+    optimizer = make_ranger([parameter], lr=0.1, weight_decay=0.0)
+    for _ in range(3):
+        parameter.grad = torch.ones(1)
+        optimizer.step()
+    assert parameter.item() < 0.9
+
+
+def test_one_cycle_rises_then_falls_to_zero() -> None:
+    optimizer = make_ranger([nn.Parameter(torch.ones(1))], lr=1.0, weight_decay=0.0)
+    schedule = one_cycle(optimizer, max_lr=0.5, total_steps=100, warmup=0.3)
+    rates = []
+    for _ in range(100):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.02)
+    assert max(rates) == pytest.approx(0.5) and int(np.argmax(rates)) == 29
+    assert rates[-1] < 1e-4

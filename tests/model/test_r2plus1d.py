@@ -1,0 +1,78 @@
+"""R(2+1)D-34 against key names, shapes and features of the published implementation."""
+
+import json
+from pathlib import Path
+
+import golden
+import numpy as np
+import pytest
+import torch
+
+from darkaction.models.r2plus1d import R2Plus1D
+from darkaction.models.recognizer import num_tokens
+
+
+def r2plus1d_34(bn_momentum: float = 0.1) -> R2Plus1D:
+    return R2Plus1D(
+        layers=[3, 4, 6, 3], widths=[64, 128, 256, 512], temporal_strides=[1, 2, 2, 2], bn_eps=1e-3,
+        bn_momentum=bn_momentum,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def filled() -> R2Plus1D:
+    network = r2plus1d_34()
+    golden.fill_cnn(network)
+    return network.eval()
+
+
+def test_parameter_count() -> None:
+    assert sum(p.numel() for p in r2plus1d_34().parameters()) == 63_491_975
+
+
+def test_keys_and_shapes_are_those_of_the_released_weights(shared_dir: Path) -> None:
+    expected = json.loads((shared_dir / "golden" / "r2plus1d_34_keys.json").read_text())
+    ours = {key: list(tensor.shape) for key, tensor in r2plus1d_34().state_dict().items()}
+    assert ours == {key: entry["shape"] for key, entry in expected.items() if not key.startswith("fc.")}
+
+
+def test_features_match_published(filled: R2Plus1D, shared_dir: Path) -> None:
+    arrays, _ = golden.load(shared_dir, "r2plus1d_34")
+    with torch.inference_mode():
+        small = filled(golden.uniform_tensor("r2plus1d.input_small", (2, 3, 8, 56, 56)))
+    scale = np.abs(arrays["small_layer4"]).max()
+    np.testing.assert_allclose(small / scale, arrays["small_layer4"] / scale, atol=2e-5)
+
+
+@pytest.mark.long
+def test_full_features_match_published(filled: R2Plus1D, shared_dir: Path) -> None:
+    arrays, _ = golden.load(shared_dir, "r2plus1d_34")
+    with torch.inference_mode():
+        features = filled(golden.uniform_tensor("r2plus1d.input", (1, 3, 16, 112, 112)))
+    scale = np.abs(arrays["layer4"]).max()
+    np.testing.assert_allclose(features / scale, arrays["layer4"] / scale, atol=2e-5)
+    tokens = features.mean(dim=(3, 4)).transpose(1, 2)
+    np.testing.assert_allclose(tokens / scale, arrays["bert_tokens"] / scale, atol=2e-5)
+
+
+def test_caffe2_momentum_is_a_switch(shared_dir: Path) -> None:
+    arrays, _ = golden.load(shared_dir, "r2plus1d_34")
+    network = r2plus1d_34(bn_momentum=0.9)
+    golden.fill_cnn(network)
+    with torch.inference_mode():
+        network.train().stem(golden.uniform_tensor("r2plus1d.input_small", (2, 3, 8, 56, 56)))
+    state = torch.stack([network.stem[1].running_mean, network.stem[1].running_var])
+    np.testing.assert_allclose(state, arrays["bn_momentum_after_one_step"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("frames", "strides", "tokens"), [(64, [1, 2, 2, 2], 8), (16, [1, 2, 2, 2], 2), (16, [1, 1, 2, 1], 8)]
+)
+def test_shape_of_features(frames: int, strides: list[int], tokens: int) -> None:
+    network = R2Plus1D(
+        layers=[1, 1, 1, 1], widths=[8, 8, 16, 32], temporal_strides=strides, bn_eps=1e-3, bn_momentum=0.1
+    )
+    with torch.inference_mode():
+        features = network(torch.zeros(1, 3, frames, 112, 112))
+    assert features.shape == (1, 32, tokens, 7, 7)
+    assert num_tokens(frames, strides) == tokens

@@ -1,0 +1,415 @@
+"""The record of experiments against real SQLite stores, dead servers and signals."""
+
+import dataclasses
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+from darkaction import config, tracking
+from darkaction.layout import Layout
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CHILD = """
+    import sys
+    sys.path.insert(0, {src!r})
+    from pathlib import Path
+    from darkaction import config, tracking
+    from darkaction.layout import Layout
+    root = Path(sys.argv[1])
+    with tracking.start_run(stage=sys.argv[2], params=config.load(), layout=Layout(root=root, out=Path(sys.argv[3]))) as run:
+        run.log_metrics({{"loss": 1.5}}, step=3)
+        print("recording", run.run_id, flush=True)
+        {body}
+"""
+
+
+def child(root: Path, stage: str, out: Path, body: str = "pass") -> "subprocess.Popen[str]":
+    code = textwrap.dedent(CHILD.format(src=str(ROOT / "src"), body=body))
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(root), stage, str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    )
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "DVC_STAGE", "DVC_EXP_NAME")
+    for name in (*names, *tracking.RANK_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[int, str, str]]]:
+    """A store that three processes made and used at the same moment, and what became of them. Making one takes long,
+    so the other tests work on copies of it."""
+    root = tmp_path_factory.mktemp("made by three")
+    stages = ("train", "train", "train_enhancer")
+    children = [child(root, stage, root / f"out{k}") for k, stage in enumerate(stages)]
+    outputs = [process.communicate(timeout=240) for process in children]
+    results = [(p.returncode, out, err) for p, (out, err) in zip(children, outputs, strict=True)]
+    return root, results
+
+
+@pytest.fixture
+def layout(shared_store: tuple[Path, Any], tmp_path: Path) -> Layout:
+    root = tmp_path / "a project"
+    root.mkdir()
+    shutil.copy(shared_store[0] / "mlflow.db", root)
+    return Layout(root=root)
+
+
+@pytest.fixture(scope="module")
+def params() -> config.Params:
+    return config.load()
+
+
+def client_of(root: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking.tracking_uri(root))
+
+
+def artifacts(record: Any) -> Path:
+    return Path(unquote(urlsplit(record.info.artifact_uri).path))
+
+
+def recorded(layout: Layout, stage: str = "train") -> dict[str, str]:
+    path = (layout.out or layout.root) / f"models/runs/{stage}.json"
+    return dict(json.loads(path.read_text()))
+
+
+def test_three_processes_make_one_store(shared_store: tuple[Path, list[tuple[int, str, str]]]) -> None:
+    root, results = shared_store
+    for code, out, err in results:
+        assert code == 0, err
+        assert "Traceback" not in err and "tracking:" not in err and "alembic" not in err
+        assert out.startswith("recording ")
+    client = client_of(root)
+    counts = {}
+    for experiment in client.search_experiments():
+        runs = client.search_runs([experiment.experiment_id])
+        counts[experiment.name] = len(runs)
+        assert {run.info.status for run in runs} <= {"FINISHED"}
+        assert all(run.data.metrics == {"loss": 1.5} for run in runs)
+        assert all(artifacts(run).is_relative_to(root / "mlartifacts" / experiment.name) for run in runs)
+        assert all((artifacts(run) / "params.yaml").exists() for run in runs)
+    assert counts == {"Default": 0, "darkaction-recognizer": 2, "darkaction-enhancer": 1}
+    # The experiment `mlflow run` uses keeps its artifacts in the project, wherever the first command was called from.
+    assert Path(client.get_experiment("0").artifact_location) == root / "mlruns" / "0"
+
+
+def test_round_trip(layout: Layout, params: config.Params, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DVC_STAGE", "train")
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-idea")
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"\x00\x01weights")
+    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+        for epoch in range(3):
+            run.log_metrics({"train_loss": 1.0 / (epoch + 1), "val_accuracy": epoch / 3}, step=epoch)
+        run.log_artifact(weights, "model")
+        run.log_artifact(tmp_path / "a project" / "models")
+        run.log_text("seen", "notes/one.txt")
+        run.set_tags({"long": "x" * 9000})
+    client = client_of(layout.root)
+    record = client.get_run(recorded(layout)["run_id"])
+    assert record.info.status == "FINISHED" and record.info.run_name == "brave-idea"
+    assert record.data.params == {key: tracking.parameter_text(v) for key, v in config.flatten(params).items()}
+    assert record.data.params["focal.gamma"] == "2.0" and record.data.params["train.init_from"] == "null"
+    assert yaml.safe_load(record.data.params["model.widths"]) == params.model.widths
+    history = [(m.step, m.value) for m in client.get_metric_history(record.info.run_id, "train_loss")]
+    assert history == [(0, 1.0), (1, 0.5), (2, 1.0 / 3)]
+    folder = artifacts(record)
+    assert (folder / "model" / "weights.safetensors").read_bytes() == weights.read_bytes()
+    assert (folder / "runs" / "train.json").exists() and (folder / "notes" / "one.txt").read_text() == "seen"
+    assert config.build(yaml.safe_load((folder / "params.yaml").read_text()), origin="artifact") == params
+    tags = record.data.tags
+    assert (tags["stage"], tags["dvc.stage"], tags["dvc.experiment"]) == ("train", "train", "brave-idea")
+    assert tags["split.strategy"] == "scene" and len(tags["long"]) == tracking.MAX_TAG_LENGTH
+    assert recorded(layout)["tracking_uri"] == "sqlite:///mlflow.db"
+
+
+def test_data_versions_are_tags(layout: Layout, params: config.Params) -> None:
+    index = layout.write("data/index/demo/index.csv")
+    index.write_text("clip_id,sha256\nA,1\n")
+    layout.write("data/raw/demo.dvc").write_text("outs:\n- md5: abc.dir\n  path: demo\n")
+    lock = {
+        "schema": "2.0",
+        "stages": {"prepare@demo": {"outs": [{"path": "data/index/demo", "md5": "def.dir"}]}, "x": {}},
+    }
+    layout.write("dvc.lock").write_text(yaml.safe_dump(lock))
+    tags = tracking.origin_tags(stage="train", params=params, layout=layout)
+    assert tags["data.demo.dvc_md5.raw"] == "abc.dir" and tags["data.demo.dvc_md5.index"] == "def.dir"
+    index.write_text("clip_id,sha256\nA,2\n")
+    assert (
+        tracking.origin_tags(stage="train", params=params, layout=layout)["data.demo.digest"]
+        != tags["data.demo.digest"]
+    )
+    # With --out, an index that was written there is not the one DVC knows.
+    elsewhere = Layout(root=layout.root, out=layout.root / "out")
+    elsewhere.write("data/index/demo/index.csv").parent.mkdir(parents=True)
+    elsewhere.write("data/index/demo/index.csv").write_text("clip_id,sha256\nA,3\n")
+    assert "data.demo.dvc_md5.index" not in tracking.origin_tags(stage="train", params=params, layout=elsewhere)
+
+
+def test_commit_and_dirty_state(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    assert tracking._git_tags(tmp_path) == {}
+    git("init", "-q")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.py").write_text("1\n")
+    (tmp_path / "dvc.lock").write_text("a\n")
+    git("add", "-A")
+    git("commit", "-qm", "first")
+    commit = git("rev-parse", "HEAD")
+    (tmp_path / "dvc.lock").write_text("b\n")
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "metrics.json").write_text("{}")
+    assert tracking._git_tags(tmp_path) == {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "false"}
+    (tmp_path / "src" / "b.py").write_text("2\n")
+    assert tracking._git_tags(tmp_path)["mlflow.source.git.dirty"] == "true"
+    assert tracking._git_tags(tmp_path / "src") == {}  # a folder inside somebody else's checkout
+
+
+def test_failure_is_recorded_with_its_traceback(layout: Layout, params: config.Params) -> None:
+    with pytest.raises(ZeroDivisionError), tracking.start_run(stage="train", params=params, layout=layout):
+        _ = 1 // 0
+    record = client_of(layout.root).get_run(recorded(layout)["run_id"])
+    assert record.info.status == "FAILED"
+    text = (artifacts(record) / "traceback.txt").read_text()
+    assert "ZeroDivisionError" in text and "_ = 1 // 0" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), "KILLED"), (SystemExit(1), "FAILED"), (SystemExit(0), "FINISHED")],
+    ids=["ctrl-c", "exit-1", "exit-0"],
+)
+def test_status_of_exits(layout: Layout, params: config.Params, error: BaseException, status: str) -> None:
+    with pytest.raises(type(error)), tracking.start_run(stage="train", params=params, layout=layout):
+        raise error
+    assert client_of(layout.root).get_run(recorded(layout)["run_id"]).info.status == status
+
+
+def test_ctrl_c_that_the_training_loop_turned_into_an_exit() -> None:
+    with pytest.raises(SystemExit) as caught:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+    assert tracking._status_of(caught.value) == "KILLED"
+
+
+def test_sigterm_is_killed(layout: Layout) -> None:
+    process = child(layout.root, "train", layout.root / "out", body="import time; time.sleep(60)")
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 143, err
+    assert client_of(layout.root).get_run(line.split()[1]).info.status == "KILLED"
+
+
+def test_the_former_sigterm_handler_is_back(layout: Layout, params: config.Params) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with tracking.start_run(stage="train", params=params, layout=layout):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_resume_goes_on_in_the_same_run(layout: Layout, params: config.Params) -> None:
+    with pytest.raises(RuntimeError), tracking.start_run(stage="train", params=params, layout=layout) as run:
+        run.log_metrics({"loss": 2.0}, step=0)
+        raise RuntimeError("power cut")
+    first = recorded(layout)["run_id"]
+    shutil.rmtree(layout.root / "models")  # DVC deletes the outputs of a stage before it starts
+    longer = dataclasses.replace(params, train=dataclasses.replace(params.train, epochs=params.train.epochs + 1))
+    with tracking.start_run(stage="train", params=longer, layout=layout, resume=True) as run:
+        assert client_of(layout.root).get_run(first).info.status == "RUNNING"
+        run.log_metrics({"loss": 1.0}, step=1)
+    assert recorded(layout)["run_id"] == first
+    client = client_of(layout.root)
+    assert [m.step for m in client.get_metric_history(first, "loss")] == [0, 1]
+    assert client.get_run(first).info.status == "FINISHED"
+    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+        assert run.run_id != first
+
+
+def test_children_of_mlflow_run(layout: Layout, params: config.Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of(layout.root)
+    parent = client.create_run("0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", parent.info.run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    for stage in ("train_enhancer", "train"):
+        with tracking.start_run(stage=stage, params=params, layout=layout):
+            pass
+        record = client.get_run(recorded(layout, stage)["run_id"])
+        assert record.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert record.info.experiment_id == "0" and record.info.status == "FINISHED"
+    assert client.get_run(parent.info.run_id).info.status == "RUNNING"  # it is not ours to end
+    monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)  # of another store
+    with tracking.start_run(stage="train", params=params, layout=layout):
+        pass
+    tags = client.get_run(recorded(layout)["run_id"]).data.tags
+    assert "mlflow.parentRunId" not in tags
+
+
+def test_evaluate_adds_to_the_run_of_its_model(layout: Layout, params: config.Params) -> None:
+    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+        run.log_metrics({"loss": 1.0}, step=0)
+    with tracking.attach_run(stage="train", params=params, layout=layout) as again:
+        assert again.run_id == run.run_id
+        again.log_metrics({"test.accuracy": 0.75})
+    assert run.run_id is not None
+    record = client_of(layout.root).get_run(run.run_id)
+    assert record.data.metrics == {"loss": 1.0, "test.accuracy": 0.75} and record.info.status == "FINISHED"
+    with pytest.raises(RuntimeError), tracking.attach_run(stage="train", params=params, layout=layout):
+        raise RuntimeError("evaluation failed")
+    assert client_of(layout.root).get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_a_lost_run_is_replaced_once(layout: Layout, params: config.Params) -> None:
+    original = "0123456789abcdef" * 2
+    path = layout.write("models/runs/train.json")
+    path.write_text(json.dumps({"run_id": original}))
+    ids = []
+    for accuracy in (0.5, 0.75):
+        with tracking.attach_run(stage="train", params=params, layout=layout) as run:
+            run.log_metrics({"test.accuracy": accuracy})
+        ids.append(run.run_id)
+    assert ids[0] == ids[1] != original
+    record = client_of(layout.root).get_run(ids[0])
+    assert record.data.tags[tracking.ATTACHED_TO] == original
+    assert record.data.params["seed"] == str(params.seed) and record.info.status == "FINISHED"
+    assert json.loads(path.read_text()) == {"run_id": original}  # a stage output: rewriting it would redo the stage
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def mute_port() -> Iterator[int]:
+    """A server that accepts connections and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(50)
+        yield int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("kind", ["closed_port", "mute_port"])
+def test_a_dead_server_ends_no_training(
+    kind: str,
+    request: pytest.FixtureRequest,
+    params: config.Params,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{request.getfixturevalue(kind)}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    layout = Layout(root=tmp_path)
+    start = time.monotonic()
+    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+        for epoch in range(50):
+            run.log_metrics({"loss": 1.0}, step=epoch)
+        assert run.run_id is None
+    assert time.monotonic() - start < 15
+    warnings = capsys.readouterr().err
+    assert warnings.count("cannot be reached") == 1 and "not delivered" in warnings
+    assert "secret" not in warnings and "secret" not in layout.write("models/runs/train.json").read_text()
+    assert recorded(layout)["run_id"] is None
+
+
+def test_records_of_an_outage_arrive_in_order(
+    layout: Layout, params: config.Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connect = tracking._connect
+    tries: list[str] = []
+
+    def connect_later(uri: str) -> Any:
+        tries.append(uri)
+        if len(tries) < 5:
+            raise ConnectionError("the server restarts")
+        return connect(uri)
+
+    monkeypatch.setattr(tracking, "_connect", connect_later)
+    monkeypatch.setattr(tracking, "RETRY_AFTER", 0.0)
+    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+        for epoch in range(6):
+            run.log_metrics({"loss": float(epoch)}, step=epoch)
+    client = client_of(layout.root)
+    assert recorded(layout)["run_id"] == run.run_id is not None
+    record = client.get_run(run.run_id)
+    assert record.info.status == "FINISHED" and record.data.params["seed"] == str(params.seed)
+    assert [m.value for m in client.get_metric_history(run.run_id, "loss")] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    warnings = capsys.readouterr().err
+    assert warnings.count("cannot be reached") == 1 and "not delivered" not in warnings
+
+
+def test_a_refused_record_does_not_hold_up_the_rest(
+    layout: Layout, params: config.Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+        run.log_metrics({"bad name: \n": 1.0})
+        run.log_metrics({"good": 1.0})
+    assert run.run_id is not None
+    assert client_of(layout.root).get_run(run.run_id).data.metrics == {"good": 1.0}
+    assert capsys.readouterr().err.count("refused") == 1
+
+
+def test_only_the_first_process_records(layout: Layout, params: config.Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+        run.log_metrics({"loss": 1.0})
+    assert run.run_id is None and not (layout.root / "models").exists()
+
+
+def test_wrong_calls(layout: Layout, params: config.Params) -> None:
+    with pytest.raises(ValueError, match="train_enhancer"), tracking.start_run(stage="x", params=params, layout=layout):
+        pass
+    with (
+        pytest.raises(FileNotFoundError, match="gone.png"),
+        tracking.start_run(stage="train", params=params, layout=layout) as run,
+    ):
+        run.log_artifact(layout.root / "gone.png")
+
+
+def test_credentials_are_cut() -> None:
+    cut = tracking.without_credentials
+    assert cut("https://me:pw@host:5000/base?token=1") == "https://host:5000/base"
+    assert cut("postgresql://me:pw@host/db") == "postgresql://host/db"
+    assert cut("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
+
+
+def test_importing_tracking_does_not_import_mlflow() -> None:
+    code = "import sys; import darkaction.tracking; sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", timeout=60, check=False).returncode == 0
