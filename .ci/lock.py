@@ -21,23 +21,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # A wheel's tag names the oldest glibc it runs on, in one of two notations.
 MANYLINUX = [*(f"manylinux_2_{minor}" for minor in range(28, 4, -1)), "manylinux2014", "manylinux2010", "manylinux1"]
-PLATFORMS are written. A package that some of them do not need gets
-an environment marker. The packages' own metadata, of the installed versions, says what they need where.
-"""
-
-import argparse
-import importlib.metadata
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-ROOT = Path(__file__).resolve().parents[1]
-PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-GLIBC = [f"manylinux_2_{minor}" for minor in range(28, 4, -1)]  # wheels are tagged by the oldest glibc they run on
 PLATFORMS = {  # name: (pip's platform tags; sys_platform and platform_machine)
     "Linux x86-64": ([f"{tag}_x86_64" for tag in MANYLINUX], ("linux", "x86_64")),
     "Linux aarch64": ([f"{tag}_aarch64" for tag in MANYLINUX], ("linux", "aarch64")),

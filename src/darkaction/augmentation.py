@@ -20,9 +20,10 @@ class Augmenter:
         height, width = frames_THWC.shape[1:3]
         flipped = rng.uniform() < self.flip
         angle = rng.uniform(-self.rotation, self.rotation)
-        shift_xy = rng.uniform(-self.translation, self.translation, size=2) * (width, height)
+        shift_x = width * rng.uniform(-self.translation, self.translation)
+        shift_y = height * rng.uniform(-self.translation, self.translation)
         if self.rotation or self.translation:
-            frames_THWC = warp(frames_THWC, angle=angle, shift_xy=(float(shift_xy[0]), float(shift_xy[1])))
+            frames_THWC = warp(frames_THWC, angle=angle, shift_xy=(shift_x, shift_y))
         return frames_THWC[:, :, ::-1] if flipped else frames_THWC
 
 
@@ -30,7 +31,7 @@ def warp(frames_THWC: NDArray[np.uint8], *, angle: float, shift_xy: tuple[float,
     """Each frame rotated about its centre by `angle` degrees (counter-clockwise) and shifted by `shift_xy` pixels."""
     height, width = frames_THWC.shape[1:3]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
-    matrix[:, 2] += shift_xy
+    matrix[:, 2] += np.array(shift_xy)
     warped = np.empty_like(frames_THWC)
     for t, frame_HWC in enumerate(frames_THWC):
         cv2.warpAffine(frame_HWC, matrix, (width, height), dst=warped[t])

@@ -38,13 +38,20 @@ def settings(arguments: argparse.Namespace) -> tuple[Params, Layout]:
     return params, Layout(out=arguments.out)
 
 
-def stage_arguments(description: str, *, dataset: bool = False) -> argparse.Namespace:
-    """Parses the command line of a stage; with `dataset`, its one positional argument."""
-    parser = argparse.ArgumentParser(description=description)
+def stage_parser(description: str | None, *, dataset: bool = False) -> argparse.ArgumentParser:
+    """The command line of a stage; with `dataset`, it has one positional argument."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     if dataset:
         parser.add_argument("dataset", help="one of the datasets of params.yaml, for example demo")
     add_settings_arguments(parser)
-    return parser.parse_args()
+    return parser
+
+
+def stage_arguments(description: str | None, *, dataset: bool = False) -> argparse.Namespace:
+    """Parses the command line of a stage."""
+    return stage_parser(description, dataset=dataset).parse_args()
 
 
 def run(main: Callable[[], None]) -> None:

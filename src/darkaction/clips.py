@@ -119,7 +119,7 @@ class ClipStore:
         clip = self.clip(clip_id)
         path = self.folder / clip.file
         try:
-            frames_NHWC = np.load(path, mmap_mode="r", allow_pickle=False)
+            frames_NHWC: Frames = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{path}: damaged or missing clip '{clip_id}' ({error}); {self._remedy()}") from None
         expected = (clip.frames, clip.height, clip.width, 3)

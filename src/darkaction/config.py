@@ -157,7 +157,7 @@ class Train:
     epochs: Positive
     batch_size: Positive
     init_from: str | None
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["auto", "fp32", "bf16"]
     devices: Positive
     workers: Count
     keep: Literal["last", "best"]
@@ -209,12 +209,10 @@ class Params:
                 f"= {self.model.widths[-1]}"
             )
         if self.train.keep == "best" and self.split.validation == "none":
-            raise ValueError("train.keep is 'best', which needs validation clips: set split.validation to scene or take")
+            raise ValueError("train.keep is 'best', which needs validation clips: split.validation is scene or take")
 
 
-def load(
-    path: Path = ROOT / "params.yaml", *, profile: str | None = None, overrides: Iterable[str] = ()
-) -> Params:
+def load(path: Path = ROOT / "params.yaml", *, profile: str | None = None, overrides: Iterable[str] = ()) -> Params:
     """Reads `path`, lays the profile and then each `a.b=value` override over it, and checks the whole.
 
     Raises:
@@ -288,13 +286,12 @@ def build(values: Mapping[str, Any], *, origin: str) -> Params:
         # Through JSON, where strict checking takes a mapping for a section and 1 for 1.0, but never "1" or true for 1.
         return TypeAdapter(Params).validate_json(json.dumps(_floats(dict(values)), default=str))
     except ValidationError as error:
-        lines = [_explain(detail, values) for detail in error.errors(include_url=False)]
-        raise UserError("\n".join(f"{origin}: {line}" for line in dict.fromkeys(lines))) from None
+        raise UserError("\n".join(f"{origin}: {line}" for line in _explain(error))) from None
 
 
 def flatten(params: Params) -> dict[str, Any]:
     """{"focal.gamma": 2.0, ...}: every setting under its dotted name."""
-    return dict(_leaf_items(dataclasses.asdict(params), ""))  # type: ignore[call-overload]
+    return dict(_leaf_items(dataclasses.asdict(params), ""))
 
 
 def _leaf_items(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -328,18 +325,60 @@ def _unknown(key: str, known: list[str]) -> str:
     return f"unknown key '{key}'" + (f"; did you mean '{close[0]}'?" if close else "")
 
 
-def _explain(detail: Any, values: Mapping[str, Any]) -> str:
-    """One line for one pydantic error: the dotted key, its value, what is valid."""
-    parts = [str(part) for part in detail["loc"] if not str(part).startswith(("function-", "constrained-"))]
-    key = ".".join(parts)
-    if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = [f.name for f in dataclasses.fields(Params)] if len(parts) == 1 else _section_keys(parts[:-1])
-        return _unknown(key, known)
-    if detail["type"] in ("missing", "missing_argument"):
+def _explain(error: ValidationError) -> list[str]:
+    """One line for each key with an error: the dotted key, its value, what is valid."""
+    details: dict[str, list[Any]] = {}
+    for detail in error.errors(include_url=False):
+        details.setdefault(".".join(_key_parts(detail["loc"])), []).append(detail)
+    return [_explain_key(key, found) for key, found in details.items()]
+
+
+def _explain_key(key: str, details: list[Any]) -> str:
+    """One line for the errors of one key: several when its value may be of several kinds and is of none."""
+    kind = details[0]["type"]
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        section = key.split(".")[:-1]
+        return _unknown(key, _section_keys(section))
+    if kind in ("missing", "missing_argument"):
         return f"missing key '{key}'"
-    if detail["type"] == "value_error":
-        return f"{key + ': ' if key else ''}{detail['ctx']['error']}"
-    return f"{key} is {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+    if kind == "value_error":
+        return f"{key + ': ' if key else ''}{details[0]['ctx']['error']}"
+    wanted = dict.fromkeys(_wanted(detail["msg"]) for detail in details)
+    return f"{key} is {json.dumps(details[0]['input'])}: should {', or '.join(wanted)}"
+
+
+def _wanted(message: str) -> str:
+    """`Input should be a valid array` -> `be a list`: pydantic's words in those of YAML."""
+    text = message.partition(" should ")[2] or message
+    for theirs, ours in _WORDS.items():
+        text = text.replace(theirs, ours)
+    return text
+
+
+_WORDS = {
+    "a valid array": "a list",
+    "a valid integer": "an integer",
+    "an object": "a section",
+    "a valid": "a",
+    " after validation": "",
+}
+
+
+def _key_parts(location: tuple[int | str, ...]) -> list[str]:
+    """The names of sections and fields in pydantic's location of an error, and a place in a list; what it says about
+    kinds of value (`constrained-float`) is left out."""
+    parts: list[str] = []
+    section: Any = Params
+    for part in location:
+        if isinstance(part, int):
+            parts.append(str(part))
+            continue
+        known = {f.name: f.type for f in dataclasses.fields(section)} if dataclasses.is_dataclass(section) else {}
+        if part not in known and (part.endswith("]") or part.startswith(("constrained-", "function-"))):
+            break
+        parts.append(part)
+        section = known.get(part)
+    return parts
 
 
 def _section_keys(parts: list[str]) -> list[str]:

@@ -86,9 +86,7 @@ def fixed_rate(num_video_frames: int, rate: Fraction) -> tuple[Fraction, int]:
     return rate, max(1, math.floor(num_video_frames / rate))
 
 
-def place(
-    num_video_frames: int, rate: Fraction, kept: int, num_frames: int, position: float
-) -> NDArray[np.int64]:
+def place(num_video_frames: int, rate: Fraction, kept: int, num_frames: int, position: float) -> NDArray[np.int64]:
     """Equations 8-10: the kept frames X[floor(k S)] within T slots.
 
     Args:

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shlex
 import signal
 import subprocess
@@ -37,6 +38,7 @@ import yaml
 from darkaction import config
 from darkaction import layout as places
 from darkaction.config import Params
+from darkaction.errors import UserError
 from darkaction.layout import Layout
 
 if TYPE_CHECKING:
@@ -59,6 +61,9 @@ SOURCES = ("src", "params.yaml", "dvc.yaml", "requirements.lock")
 
 ATTACHED_TO = "darkaction.original_run_id"
 """Tag of a run that stands in for one the store has lost."""
+
+WEIGHTS = "weights.safetensors"
+"""Name of the weights file among the artifacts of a training, in the folder of its fold."""
 
 UNKNOWN = "unknown"
 
@@ -133,8 +138,9 @@ def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = Fals
 
     It ends as FINISHED; as FAILED, with the artifact traceback.txt, on an exception; or as KILLED on Ctrl-C and
     SIGTERM. Its id is written to models/runs/<stage>.json and, where DVC does not delete it before a stage starts,
-    to checkpoints/runs/<stage>.json, from which `resume=True` goes on in the same run. In processes of a distributed
-    training other than the first nothing is recorded.
+    to checkpoints/runs/<stage>.json until the run is finished. With `resume` an unfinished run of the same settings
+    that stands there goes on instead of a new one. In processes of a distributed training other than the first
+    nothing is recorded.
 
     Raises:
         ValueError: for a stage that has no experiment.
@@ -145,17 +151,16 @@ def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = Fals
     run = Run(delivery)
     earlier = _read_run_id(layout.read(f"{places.CHECKPOINTS}/runs/{stage}.json")) if resume else None
     if delivery.records:
-        delivery.open(lambda client: _create_or_continue(client, delivery.uri, stage, earlier))
+        delivery.open(lambda client: _create_or_continue(client, delivery.uri, stage, params, earlier))
         run.set_tags(origin_tags(stage=stage, params=params, layout=layout))
-        if earlier is None:
-            run.log_params(config.flatten(params))
-            run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
+        run.log_params(config.flatten(params))  # the same again where an earlier run goes on, which the store allows
+        run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
         _write_run_files(delivery, stage, layout)
-    known_then = run.run_id is not None
     with _true_status(run, delivery):
         yield run
-    if delivery.records and not known_then:
-        _write_run_files(delivery, stage, layout)
+    if delivery.records:
+        _write_run_files(delivery, stage, layout)  # again: the store may have been down at the beginning
+        layout.write(f"{places.CHECKPOINTS}/runs/{stage}.json").unlink()
 
 
 @contextlib.contextmanager
@@ -170,7 +175,7 @@ def attach_run(*, stage: str, params: Params, layout: Layout) -> Iterator[Run]:
     original = _read_run_id(layout.read(f"{places.RUNS}/{stage}.json")) or UNKNOWN
     created: list[str] = []
     if delivery.records:
-        delivery.open(lambda client: _find_or_replace(client, delivery.uri, stage, original, created))
+        delivery.open(lambda client: _find_or_replace(client, delivery.uri, stage, params, original, created))
     try:
         yield run
     finally:
@@ -180,6 +185,37 @@ def attach_run(*, stage: str, params: Params, layout: Layout) -> Iterator[Run]:
             run.log_params(config.flatten(params))
             delivery.send(lambda client, run_id: client.set_terminated(run_id, "FINISHED"))
             delivery.close()
+
+
+def find_weights(source: str, layout: Layout) -> Path:
+    """The weights file that `train.init_from` names: a path (relative to the project's folder), or `runs:/RUN_ID` and
+    `models:/NAME@ALIAS`, whose weights are copied to checkpoints/init.
+
+    A run or model of several folds has one file each; `runs:/RUN_ID/fold_1` names one, fold_0 is taken otherwise.
+
+    Raises:
+        UserError: when there is no such file, run or model.
+    """
+    if not source.startswith(("runs:/", "models:/")):
+        path = layout.read(source)
+        if not path.is_file():
+            raise UserError(
+                f"train.init_from: {path}: no such file. To start from fresh weights: "
+                "python src/configure.py --set train.init_from=null; "
+                "weights of another origin are made usable by python src/import_weights.py FILE"
+            )
+        return path
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    uri = source if "/fold_" in source else f"{source}/fold_0"
+    target = layout.write(f"{places.CHECKPOINTS}/init")
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        found = download_artifacts(f"{uri}/{WEIGHTS}", dst_path=str(target), tracking_uri=tracking_uri(layout.root))
+    except (MlflowException, OSError) as error:
+        raise UserError(f"train.init_from: {source}: no weights there: {_first_line(error)}") from None
+    return Path(found)
 
 
 def tracking_uri(root: Path) -> str:
@@ -207,7 +243,7 @@ def origin_tags(*, stage: str, params: Params, layout: Layout) -> dict[str, str]
     tags = {
         "stage": stage,
         "split.strategy": params.split.strategy,
-        "command": shlex.join(["python", *sys.argv]),
+        "command": _scrub(shlex.join(["python", *sys.argv])),
         "mlflow.source.name": os.path.relpath(script, layout.root) if script.exists() else script.name,
         "mlflow.source.type": "PROJECT" if os.environ.get("MLFLOW_RUN_ID") else "LOCAL",
         "version.python": platform.python_version(),
@@ -271,9 +307,9 @@ def _dvc_md5s(root: Path) -> dict[str, str]:
     return found
 
 
-def _create_or_continue(client: "MlflowClient", uri: str, stage: str, earlier: str | None) -> str:
-    """Id of a new run, or of `earlier` set running again where the store has it."""
-    if earlier is not None and _has_run(client, earlier):
+def _create_or_continue(client: "MlflowClient", uri: str, stage: str, params: Params, earlier: str | None) -> str:
+    """Id of a new run, or of `earlier`, running again, where it is an unfinished run of the same settings."""
+    if earlier is not None and _can_go_on(client, earlier, params):
         client.update_run(earlier, status="RUNNING")
         return earlier
     experiment_id, parent = _home(client, uri, stage)
@@ -283,7 +319,18 @@ def _create_or_continue(client: "MlflowClient", uri: str, stage: str, earlier: s
     return str(client.create_run(experiment_id, tags=tags, run_name=os.environ.get("DVC_EXP_NAME")).info.run_id)
 
 
-def _find_or_replace(client: "MlflowClient", uri: str, stage: str, original: str, created: list[str]) -> str:
+def _can_go_on(client: "MlflowClient", run_id: str, params: Params) -> bool:
+    if not _has_run(client, run_id):
+        return False
+    run = client.get_run(run_id)
+    settings = {key: parameter_text(value) for key, value in config.flatten(params).items()}
+    # A run whose beginning fell into an outage may lack settings; it must not have other ones.
+    return bool(run.info.status != "FINISHED" and run.data.params.items() <= settings.items())
+
+
+def _find_or_replace(
+    client: "MlflowClient", uri: str, stage: str, params: Params, original: str, created: list[str]
+) -> str:
     """Id of the run `original`, of the one that took its place, or of a new one, which is added to `created`."""
     if original != UNKNOWN and _has_run(client, original):
         return original
@@ -292,7 +339,7 @@ def _find_or_replace(client: "MlflowClient", uri: str, stage: str, original: str
         earlier = client.search_runs([experiment_id], f"tags.`{ATTACHED_TO}` = '{original}'", max_results=1)
         if earlier:
             return str(earlier[0].info.run_id)
-    created.append(_create_or_continue(client, uri, stage, None))
+    created.append(_create_or_continue(client, uri, stage, params, None))
     return created[0]
 
 
@@ -425,7 +472,7 @@ class _Delivery:
             return
         try:
             self._deliver()
-        except Exception as error:  # whatever a store or its network throws must not end a training
+        except Exception as error:  # noqa: BLE001 - whatever a store or its network throws must not end a training
             self._next_try = time.monotonic() + RETRY_AFTER
             if not self._warned:
                 _warn(
@@ -463,7 +510,7 @@ def _true_status(run: Run, delivery: _Delivery) -> Iterator[None]:
         except BaseException as error:
             status = _status_of(error)
             if status == "FAILED":
-                run.log_text(traceback.format_exc(), "traceback.txt")
+                run.log_text(_scrub(traceback.format_exc()), "traceback.txt")
             raise
         finally:
             end = _now()
@@ -549,7 +596,12 @@ def _now() -> int:
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    return _scrub(text.splitlines()[0])[:200]
+
+
+def _scrub(text: str) -> str:
+    """`text` with user names and passwords taken out of the addresses in it; MLflow's errors quote them."""
+    return re.sub(r"://[^/@\s]+@", "://", text)
 
 
 def _warn(message: str) -> None:

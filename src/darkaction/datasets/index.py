@@ -112,9 +112,7 @@ def build_index(
         UserError: when the folder is missing, holds no clip of `classes`, or too many are unusable.
     """
     if not raw.is_dir():
-        other = f"put its class folders there: {arid.EXPECTED}"
-        how = MISSING_RAW.get(dataset, other)
-        raise UserError(f"{raw}: no such folder. To get the dataset '{dataset}': {how}")
+        raise UserError(f"{raw}: no such folder. To get the dataset '{dataset}': {_how_to_get(dataset)}")
     rows = _list_clips(raw, dataset=dataset, classes=classes)
     pending = [row for row in rows if row["status"] == OK]
     measured = measure_all([raw / row["path"] for row in pending], workers=workers, measure_clip=measure_clip)
@@ -126,6 +124,12 @@ def build_index(
     index = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     _require_enough(index, raw=raw, classes=classes, max_quarantined=max_quarantined)
     return index
+
+
+def _how_to_get(dataset: str) -> str:
+    if dataset in MISSING_RAW:
+        return MISSING_RAW[dataset]
+    return f"put its class folders there: {arid.EXPECTED}"
 
 
 def _list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -194,42 +198,44 @@ def measure_all(
     """
     results: dict[Path, Measured] = {}
     pending = deque(paths)
+    suspects: deque[Path] = deque()
     with tqdm(total=len(paths), desc="index", unit="clip") as bar:
-        while pending:
-            suspects: list[Path] = []
-            for path, measured in _measure_in_pool(pending, suspects, workers=workers, measure_clip=measure_clip):
-                results[path] = measured
-                bar.update()
-            for path in suspects:
-                results[path] = _measure_alone(path, measure_clip)
-                bar.update()
+        while pending or suspects:
+            alone = bool(suspects)
+            if alone:
+                found = _measure_in_pool(suspects, workers=1, in_work=1, work=measure_clip)
+            else:
+                found = _measure_in_pool(pending, workers=workers, in_work=4 * workers, work=measure_clip)
+            for path, measured in found:
+                if measured is not None:
+                    results[path] = measured
+                    bar.update()
+                elif alone:
+                    results[path] = Measured(reason="crashes the decoder")
+                    bar.update()
+                else:
+                    suspects.append(path)
     return results
 
 
 def _measure_in_pool(
-    pending: deque[Path], suspects: list[Path], *, workers: int, measure_clip: Callable[[Path], Measured]
-) -> Iterator[tuple[Path, Measured]]:
-    """Takes paths from `pending` and yields results. When a worker dies, the paths in work go to `suspects`."""
-    in_work: dict[Future[Measured], Path] = {}
+    queue: deque[Path], *, workers: int, in_work: int, work: Callable[[Path], Measured]
+) -> Iterator[tuple[Path, Measured | None]]:
+    """Takes paths from `queue`, at most `in_work` at a time, and yields results until the queue is empty or a worker
+    dies; then those in work come with None and the rest stays in the queue.
+    """
+    futures: dict[Future[Measured], Path] = {}
     try:
-        with _pool(min(workers, len(pending))) as pool:
-            while pending or in_work:
-                while pending and len(in_work) < 4 * workers:  # few in work, so that a crash leaves few suspects
-                    in_work[pool.submit(measure_clip, pending[0])] = pending[0]
-                    pending.popleft()
-                for future in wait(in_work, return_when=FIRST_COMPLETED).done:
+        with _pool(min(workers, len(queue))) as pool:
+            while queue or futures:
+                while queue and len(futures) < in_work:
+                    futures[pool.submit(work, queue[0])] = queue[0]
+                    queue.popleft()
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
                     measured = future.result()
-                    yield in_work.pop(future), measured
+                    yield futures.pop(future), measured
     except BrokenProcessPool:
-        suspects.extend(in_work.values())
-
-
-def _measure_alone(path: Path, measure_clip: Callable[[Path], Measured]) -> Measured:
-    try:
-        with _pool(1) as pool:
-            return pool.submit(measure_clip, path).result()
-    except BrokenProcessPool:
-        return Measured(reason="crashes the decoder")
+        yield from ((path, None) for path in futures.values())
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from darkaction.errors import UserError
 
@@ -19,10 +18,10 @@ Mask = NDArray[np.bool_]
 
 PARTS = ("train", "val", "test")
 
-ATTEMPTS = 200
+ATTEMPTS = 100
 """Random assignments of scenes to parts among which the best balanced one is taken."""
 
-REPAIRS = 200
+REPAIRS = 100
 """Steps by which one attempt is mended when a class is missing from a part."""
 
 
@@ -126,28 +125,27 @@ def _validation_side(clips: pd.DataFrame, training: Mask, *, how: str, fraction:
 
 
 def _pick_clips(clips: pd.DataFrame, fraction: float, *, seed: int, setting: str) -> Mask:
-    """Which rows belong to a random, per class proportional sample of round(fraction * rows) rows."""
-    sizes = clips["label"].value_counts()
+    """Which rows belong to a random sample of round(fraction * rows) rows, each class in proportion to its size
+    (largest remainders) and on both sides.
+    """
+    sizes = clips["label"].value_counts().sort_index()
     count = round(fraction * len(clips))
     problem = f"too few clips to take {count} of {len(clips)} for {setting} {fraction}"
     if sizes.min() < 2:
         raise UserError(f"{problem}: class '{sizes.idxmin()}' has {sizes.min()}; add clips or leave the class out")
     if not len(sizes) <= count <= len(clips) - len(sizes):
         raise UserError(f"{problem}: each side needs one of each of the {len(sizes)} classes; change {setting}")
-    rows = np.arange(len(clips))
-    _, picked = train_test_split(rows, test_size=count, random_state=seed, stratify=clips["label"])
-    mask: Mask = np.isin(rows, picked)
-    missing = _missing(clips, mask)
-    if missing:
-        small = ", ".join(f"'{label}' ({sizes[label]} clips)" for label in missing)
-        raise UserError(f"{problem}: it leaves class {small} out of one side; change {setting} or add clips")
+    sizes_K = sizes.to_numpy()
+    taken_K = np.ones_like(sizes_K)
+    for _ in range(count - len(sizes)):  # to the class that is furthest below its share and has one to give
+        shortfall_K = np.where(taken_K < sizes_K - 1, count * sizes_K / len(clips) - taken_K, -np.inf)
+        taken_K[np.argmax(shortfall_K)] += 1
+    rng = np.random.default_rng([seed, count])
+    mask = np.zeros(len(clips), dtype=np.bool_)
+    for label, taken in zip(sizes.index, taken_K, strict=True):
+        rows = np.flatnonzero(clips["label"] == label)
+        mask[rng.permutation(rows)[:taken]] = True
     return mask
-
-
-def _missing(clips: pd.DataFrame, mask: Mask) -> list[str]:
-    """Classes that are absent among the masked or among the other rows."""
-    everything = set(clips["label"])
-    return sorted((everything - set(clips["label"][mask])) | (everything - set(clips["label"][~mask])))
 
 
 def _spread_scenes(clips: pd.DataFrame, sizes: Sequence[int], *, seed: int) -> NDArray[np.int64]:
@@ -174,10 +172,11 @@ def _spread_scenes(clips: pd.DataFrame, sizes: Sequence[int], *, seed: int) -> N
             best_cost, best_S = cost, part_S
     if best_cost[0]:
         lacking = table.columns[np.flatnonzero(_lacking(best_S, clips_SK, len(sizes)).any(axis=0))]
+        advice = "split.strategy to random" if len(sizes) == 2 else "split.validation to take or none"
         raise UserError(
             f"no way found to part the scenes {', '.join(map(str, table.index))} in {len(sizes)} so that every class "
-            f"is in every part; it fails for {', '.join(map(str, lacking))}: set split.validation to take or none, "
-            f"or split.folds to 2"
+            f"is in every part; it fails for {', '.join(map(str, lacking))}: leave that out of data.classes or set "
+            f"{advice}"
         )
     part_of = dict(zip(table.index, best_S.tolist(), strict=True))
     return np.array([part_of[scene] for scene in clips["scene"]], dtype=np.int64)

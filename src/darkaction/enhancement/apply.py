@@ -153,4 +153,4 @@ def _store_clip(clip: Clip) -> StoredClip:
         chunks = enhance_clip(iter_frames(clip.path), enhancer, **size)
         return write_clip(folder, clip.clip_id, chunks, frames=clip.frames, **size)
     except VideoError as error:
-        raise UserError(f"clip {clip.clip_id}: {error}; run python src/prepare.py again, it sets damaged clips aside") from None
+        raise UserError(f"clip {clip.clip_id}: {error}; python src/prepare.py sets damaged clips aside") from None

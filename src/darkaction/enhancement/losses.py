@@ -52,7 +52,7 @@ FORMS: dict[str, Callable[..., Terms]] = {"paper": paper_terms, "published": pub
 
 
 def total(terms: Terms, weights: Mapping[str, float]) -> Tensor:
-    """Equation 5: the weighted sum. (The printed equation gives L_exp the weight 1; here it has one like the others.)"""
+    """Equation 5: the weighted sum. As printed L_exp has the weight 1; here it has a weight like the others."""
     return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
 
 

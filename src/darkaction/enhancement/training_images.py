@@ -1,6 +1,6 @@
 """What Zero-DCE learns from: frames of training clips and, optionally, a folder of pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,29 +24,36 @@ class Source:
     frames: int
 
 
-def frames_of_clips(sources: Sequence[Source], *, images: int, size: int, seed: int) -> Frames:
-    """`images` frames drawn uniformly, without repeats, from all frames of all clips; all of them where there are fewer.
+def draw_frames(sources: Sequence[Source], *, images: int, seed: int) -> Iterator[Frames]:
+    """Yields `images` frames drawn uniformly, without repeats, from all frames of all clips; all where there are fewer.
 
-    Blank frames (one single colour) teach nothing and are left out; clips are decoded before any padding anyway.
-
-    Returns:
-        frames_NHWC: uint8 RGB, `size` x `size` pixels, in the order of the clips.
+    They come as frame_HWC uint8 RGB of their own size, in the order of the clips. Blank frames (of one single colour)
+    teach nothing and are left out.
 
     Raises:
-        UserError: without a usable frame.
-        VideoError: naming a clip that does not decode.
+        UserError: naming a clip that has fewer frames than its source says, or (VideoError) does not decode.
     """
     ends = np.cumsum([source.frames for source in sources], dtype=np.int64)
     count = int(ends[-1]) if len(ends) else 0
     drawn = np.sort(np.random.default_rng(seed).choice(count, size=min(images, count), replace=False))
-    frames = []
-    with tqdm(total=len(drawn), desc="reading training frames", unit="frame") as progress:
-        for source, end in zip(sources, ends.tolist(), strict=True):
-            wanted = drawn[(drawn >= end - source.frames) & (drawn < end)] - (end - source.frames)
-            frames += [resize(frame, size, size) for frame in _decode(source.path, wanted) if np.ptp(frame) > 0]
-            progress.update(len(wanted))
+    for source, end in zip(sources, ends.tolist(), strict=True):
+        start = end - source.frames
+        wanted = drawn[(drawn >= start) & (drawn < end)] - start
+        yield from (frame for frame in _decode(source.path, wanted) if np.ptp(frame) > 0)
+
+
+def training_frames(sources: Sequence[Source], *, images: int, size: int, seed: int) -> Frames:
+    """Frames of `draw_frames`, resized: frames_NHWC (N, size, size, 3); N is smaller than `images` where they lack.
+
+    Raises:
+        UserError: without a usable frame, and as `draw_frames`.
+    """
+    drawn = draw_frames(sources, images=images, seed=seed)
+    frames = [resize(frame, size, size) for frame in tqdm(drawn, total=images, desc="training frames", unit="frame")]
     if not frames:
-        raise UserError(f"no frame to train Zero-DCE on: {len(sources)} training clips with {count} frames, all blank")
+        raise UserError(
+            f"no frame to train Zero-DCE on: the {len(sources)} training clips have none or only blank ones"
+        )
     return np.stack(frames)
 
 
@@ -64,8 +71,8 @@ def pictures(folder: Path, *, most: int, size: int, seed: int) -> Frames:
             f"zero_dce.extra_images: {folder} has {len(paths)} pictures ({', '.join(PICTURES)}) and "
             f"zero_dce.max_extra_images is {most}; give a folder with pictures and at least 1, or null for none"
         )
-    drawn = np.random.default_rng(seed).permutation(len(paths))[:most]
-    return np.stack([_read_picture(paths[i], size) for i in tqdm(np.sort(drawn), desc="reading pictures", unit="image")])
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(paths))[:most])
+    return np.stack([_read_picture(paths[i], size) for i in tqdm(drawn, desc="pictures", unit="image")])
 
 
 def resize(frame_HWC: Frames, height: int, width: int) -> Frames:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -96,6 +96,11 @@ def initialise(network: ZeroDCE, *, seed: int) -> None:
             nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
+def save_weights(network: ZeroDCE, path: Path) -> None:
+    """Writes the weights as safetensors, in the plain layout whatever the network's is."""
+    save_file({key: value.cpu().contiguous() for key, value in network.state_dict().items()}, path)
+
+
 def load_weights(path: Path, *, curve_scale: float) -> ZeroDCE:
     """The frozen network with the weights of a safetensors file.
 
@@ -113,7 +118,7 @@ def load_weights(path: Path, *, curve_scale: float) -> ZeroDCE:
     found = {key: tuple(value.shape) for key, value in weights.items()}
     if found != expected:
         different = sorted(key for key in expected | found if expected.get(key) != found.get(key))
-        raise UserError(f"{path}: weights of another architecture ({', '.join(different[:4])} differ); expected Zero-DCE's")
+        raise UserError(f"{path}: no weights of Zero-DCE: {', '.join(different[:4])} differ")
     network.load_state_dict(weights)
     return network.eval().requires_grad_(False)
 
@@ -125,9 +130,9 @@ def enhance_frames(network: ZeroDCE, frames_NHWC: npt.NDArray[np.uint8]) -> npt.
     device = next(network.parameters()).device
     enhanced_NHWC = np.empty_like(frames_NHWC)
     for start in range(0, len(frames_NHWC), BATCH):
-        chunk = torch.from_numpy(np.ascontiguousarray(frames_NHWC[start : start + BATCH])).to(device)
+        chunk_NHWC = torch.from_numpy(frames_NHWC[start : start + BATCH].astype(np.float32)).to(device)
         # Permuting a contiguous NHWC tensor gives PyTorch's channels_last layout without a copy.
-        image = chunk.permute(0, 3, 1, 2).float().mul_(1 / 255)
+        image = chunk_NHWC.permute(0, 3, 1, 2).mul_(1 / 255)
         maps = network.small_curve_maps(image)
         for i in range(len(image)):
             # One frame at a time: its 24 full-size maps fit the processor's cache, those of a batch do not.

@@ -149,7 +149,7 @@ class Bert(nn.Module):
     def forward(self, tokens_BTD: Tensor) -> Tensor:
         """(B, T, D) -> (B, S, D): CLS, then the tokens."""
         cls_B1D = self.clsToken.expand(len(tokens_BTD), -1, -1)
-        x_BSD = self.embedding(torch.cat([cls_B1D, tokens_BTD], dim=1))
+        x_BSD: Tensor = self.embedding(torch.cat([cls_B1D, tokens_BTD], dim=1))
         keep_BS = self._draw_mask(x_BSD) if self.training and self.mask > 0 else None
         for block in self.transformer_blocks:
             x_BSD = block(x_BSD, keep_BS)

@@ -107,7 +107,7 @@ class R2Plus1D(nn.Module):
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """(B, 3, T, H, W) normalised RGB -> features_BDTHW with H and W divided by 16, T by the temporal strides."""
-        features = self.stem(clip_BCTHW)
+        features: Tensor = self.stem(clip_BCTHW)
         for number in range(1, 5):
             features = self.get_submodule(f"layer{number}")(features)
         return features

@@ -35,9 +35,7 @@ class FocalLoss(nn.Module):
         return loss_B if self.alpha_K is None else loss_B * self.alpha_K[labels_B]
 
 
-def class_weights(
-    alpha: float | list[float] | str | None, *, labels: list[int], num_classes: int
-) -> Tensor | None:
+def class_weights(alpha: float | list[float] | str | None, *, labels: list[int], num_classes: int) -> Tensor | None:
     """alpha_K of the setting `focal.alpha`: None, one number for all, one for each, or `balanced`: inverse to the
     number of training clips of the class, with mean 1 over the clips."""
     if alpha is None:

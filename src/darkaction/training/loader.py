@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data import Sampler as IndexSampler
 
@@ -93,16 +93,22 @@ class TestClips(Dataset[tuple[Tensor, int]]):
 class EpochSampler(IndexSampler[tuple[int, int]]):
     """Every clip once an epoch in an order drawn from (seed, epoch), as (epoch, number). Lightning calls `set_epoch`.
 
-    Under several processes each takes every num_replicas-th clip; the order is padded from its own beginning so that
-    all take the same number.
+    In a distributed training each process takes every so-many-th clip; the order is padded from its own beginning so
+    that all take the same number.
     """
 
-    def __init__(self, num_clips: int, *, seed: int, rank: int, num_replicas: int) -> None:
+    def __init__(self, num_clips: int, *, seed: int) -> None:
         self.num_clips = num_clips
         self.seed = seed
-        self.rank = rank
-        self.num_replicas = num_replicas
         self.epoch = 0
+
+    @property
+    def num_replicas(self) -> int:
+        return distributed.get_world_size() if distributed.is_initialized() else 1
+
+    @property
+    def rank(self) -> int:
+        return distributed.get_rank() if distributed.is_initialized() else 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -129,16 +135,15 @@ def to_CTHW(frames_THWC: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames_THWC.transpose(3, 0, 1, 2)))
 
 
-def training_loader(
-    clips: TrainingClips, *, batch_size: int, workers: int, rank: int, num_replicas: int
-) -> DataLoader[tuple[Tensor, int]]:
+def training_loader(clips: TrainingClips, *, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, int]]:
     """Batches of a training epoch; the last one is dropped where it would be a single clip (BatchNorm needs two)."""
-    order = EpochSampler(len(clips), seed=clips.seed, rank=rank, num_replicas=num_replicas)
+    order = EpochSampler(len(clips), seed=clips.seed)
     return DataLoader(
         clips,
         batch_size=batch_size,
         sampler=order,
         num_workers=workers,
+        generator=torch.Generator(),  # else every pass through a loader draws from the generator of dropout and masks
         persistent_workers=workers > 0,
         drop_last=len(order) > batch_size and len(order) % batch_size == 1,
         pin_memory=torch.cuda.is_available(),
@@ -147,7 +152,13 @@ def training_loader(
 
 def test_loader(clips: TestClips, *, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, int]]:
     """Batches in the order of `clips`."""
-    return DataLoader(clips, batch_size=batch_size, num_workers=workers, pin_memory=torch.cuda.is_available())
+    return DataLoader(
+        clips,
+        batch_size=batch_size,
+        num_workers=workers,
+        generator=torch.Generator(),
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 test_loader.__test__ = False  # type: ignore[attr-defined]

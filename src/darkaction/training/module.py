@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -16,22 +17,30 @@ class RecognizerModule(pl.LightningModule):
 
     Args:
         max_lr, weight_decay, warmup: see params.yaml `optimizer`.
+        seed: of dropout and masks.
     """
 
     def __init__(
-        self, recognizer: Recognizer, loss: FocalLoss, *, max_lr: float, weight_decay: float, warmup: float
+        self, recognizer: Recognizer, loss: FocalLoss, *, max_lr: float, weight_decay: float, warmup: float, seed: int
     ) -> None:
         super().__init__()
-        self.recognizer = recognizer
+        # channels last is the faster layout of 3-D convolutions, on CPUs and in bfloat16 on GPUs
+        self.recognizer = recognizer.to(memory_format=torch.channels_last_3d)
         self.loss = loss
         self.max_lr = max_lr
         self.weight_decay = weight_decay
         self.warmup = warmup
+        self.seed = seed
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """(B, 3, T, H, W) uint8 -> (B, K) logits."""
         logits_BK: Tensor = self.recognizer(clip_BCTHW)
         return logits_BK
+
+    def on_train_epoch_start(self) -> None:
+        """Dropout and masks depend on (seed, epoch, process) alone, so a resumed training repeats the whole one."""
+        generator = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
+        torch.manual_seed(int(generator.generate_state(1)[0]))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_number: int) -> Tensor:
         """Focal loss of one batch."""
@@ -64,8 +73,3 @@ class RecognizerModule(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = one_cycle(optimizer, max_lr=self.max_lr, total_steps=steps, warmup=self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_train_epoch_start(self) -> None:
-        """Channels last is the faster layout of 3-D convolutions on CPUs."""
-        if self.device == torch.device("cpu"):
-            self.recognizer.backbone.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -44,7 +44,7 @@ class CameraPath:
         """Projection matrix (3, 4) of one frame, to homogeneous pixels."""
         lens = np.array([[self.focal, 0, self.centre[0]], [0, self.focal, self.centre[1]], [0, 0, 1.0]])
         rotation = self.rotation_N33[frame]
-        return lens @ np.concatenate([rotation, -(rotation @ self.position_N3[frame])[:, None]], 1)
+        return np.asarray(lens @ np.concatenate([rotation, -(rotation @ self.position_N3[frame])[:, None]], 1))
 
     def project(self, points_NJ3: Floats) -> tuple[Floats, Floats]:
         """Pixels (N, J, 2) and depths in metres (N, J) of world points, frame by frame."""
@@ -55,9 +55,9 @@ class CameraPath:
 
 
 def make_viewpoint(rng: np.random.Generator, *, person_height: float, lit: bool) -> Viewpoint:
-    """A random stand from which the person fills 58 to 80 % of the frame's height."""
+    """A random stand from which the person fills 66 to 82 % of the frame's height."""
     field_of_view = float(np.radians(rng.uniform(36, 50)))
-    fill = rng.uniform(0.58, 0.80)
+    fill = rng.uniform(0.66, 0.82)
     modes: tuple[FollowMode, ...] = ("static", "pan", "dolly")
     if lit:
         height = rng.uniform(0.4, 0.9) if rng.random() < 0.5 else rng.uniform(1.7, 2.4)
@@ -65,7 +65,7 @@ def make_viewpoint(rng: np.random.Generator, *, person_height: float, lit: bool)
     else:
         height, yaw = rng.uniform(0.9, 1.7), rng.uniform(-20, 20)
     return Viewpoint(
-        mode=modes[rng.choice(3, p=[0.4, 0.2, 0.4])],
+        mode=modes[rng.choice(3, p=[0.45, 0.15, 0.4])],
         yaw=float(np.radians(yaw)),
         height=float(height),
         distance=float(person_height / (2 * np.tan(field_of_view / 2) * fill)),
@@ -96,7 +96,7 @@ def follow(
             spot = lag * spot + (1 - lag) * place_N2[frame]
             target_N2[frame] = spot
     drift = np.clip(smooth_noise(rng, num_frames, period=110), -1.8, 1.8)
-    orbit_N = np.zeros(num_frames) if view.mode == "static" else np.radians(2 if travels else 7) * drift
+    orbit_N = np.zeros(num_frames) if view.mode == "static" else np.radians(2 if travels else 5) * drift
     angle_N = yaw_N + orbit_N
     forward_N2 = np.stack([-np.sin(angle_N), np.cos(angle_N)], -1)
     anchor_N2 = np.zeros((num_frames, 2)) if view.mode == "pan" else target_N2

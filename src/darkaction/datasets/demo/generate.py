@@ -2,6 +2,7 @@
 
 import functools
 import multiprocessing
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from darkaction.datasets.demo.scene import Image, Room, make_room
 from darkaction.datasets.demo.sensor import Light, expose, make_light
 from darkaction.datasets.demo.skeleton import ANKLE_HEIGHT, Floats, forward_kinematics
 from darkaction.datasets.demo.subject import Subject, make_subject
+from darkaction.errors import UserError
 from darkaction.video import write_video
 
 SUFFIXES = {"mp4v": ".mp4", "FFV1": ".avi"}  # codec to file name suffix
@@ -40,15 +42,15 @@ class DemoSettings:
     def __post_init__(self) -> None:
         unknown = [name for name in self.classes if name not in ACTIONS]
         if unknown or not self.classes:
-            raise ValueError(f"classes: {unknown or 'none given'}; the demo draws {', '.join(ACTIONS)}")
+            raise UserError(f"classes: {unknown or 'none given'}; the demo draws {', '.join(ACTIONS)}")
         if self.codec not in SUFFIXES:
-            raise ValueError(f"codec: {self.codec!r}; valid: {', '.join(SUFFIXES)}")
+            raise UserError(f"codec: {self.codec!r}; valid: {', '.join(SUFFIXES)}")
         for name in ("scenes", "takes", "fps"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)}; must be at least 1")
+                raise UserError(f"{name}: {getattr(self, name)}; must be at least 1")
         for name in ("height", "width"):
             if getattr(self, name) < 16 or getattr(self, name) % 2:
-                raise ValueError(f"{name}: {getattr(self, name)}; must be an even number of at least 16 pixels")
+                raise UserError(f"{name}: {getattr(self, name)}; must be an even number of at least 16 pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +107,9 @@ def _generator(settings: DemoSettings, *key: int) -> np.random.Generator:
 def make_scene(settings: DemoSettings, number: int) -> Scene:
     """Scene `number` (from 1): the same for all classes and takes."""
     rng = _generator(settings, number)
-    bright_clothes = bool(rng.random() < 0.5)
-    subject = make_subject(rng, bright=bright_clothes)
+    subject = make_subject(rng)
     view = make_viewpoint(rng, person_height=subject.bones.height, lit=settings.lit)
-    room = make_room(rng, bright=not bright_clothes, wall_y=float(rng.uniform(1.6, 3.2)))
+    room = make_room(rng, lit=settings.lit, wall_y=float(rng.uniform(1.6, 3.2)))
     light = make_light(rng, (settings.height, settings.width), lit=settings.lit)
     return Scene(subject=subject, room=room, view=view, light=light)
 
@@ -129,7 +130,7 @@ def stage_clip(settings: DemoSettings, action: Action, scene: int, take: int) ->
     """Motion, camera and joints of one clip, without pixels; a pure function of its arguments."""
     place = make_scene(settings, scene)
     rng = _generator(settings, scene, 1 + ACTIONS.index(action), take)
-    performance = perform(rng, action, place.subject)
+    performance = perform(rng, action, place.subject, fps=settings.fps)
     _confine(performance, place.view)
     joints_NJ3 = forward_kinematics(performance.motion, place.subject.bones)
     size_HW = (settings.height, settings.width)
@@ -138,30 +139,37 @@ def stage_clip(settings: DemoSettings, action: Action, scene: int, take: int) ->
     return StagedClip(performance=performance, camera=camera, joints_NJ3=joints_NJ3, joints_NJ2=joints_NJ2)
 
 
-def draw_clip(settings: DemoSettings, action: Action, scene: int, take: int) -> DrawnClip:
-    """One clip in full light and as filmed; a pure function of its arguments."""
+def paint_clip(settings: DemoSettings, scene: int, staged: StagedClip, frames: Iterable[int], *, person: bool) -> Image:
+    """The given frames (F, H, W, 3) of a staged clip in full light, with the person or of the empty room."""
     place = make_scene(settings, scene)
-    staged = stage_clip(settings, action, scene, take)
-    size_HW = (settings.height, settings.width)
     num_frames = len(staged.joints_NJ3)
     painter = Painter(staged.camera)
-    start = staged.performance.motion.place_N2[0]
-    seat_x, seat_y = staged.performance.seat_place
-    bones = place.subject.bones
-    seat_height = bones.shin + ANKLE_HEIGHT - 0.09
-    seat_at = (float(start[0] + seat_x), float(start[1] + seat_y))
+    start, seat = staged.performance.motion.place_N2[0], staged.performance.seat_place
+    seat_at = (float(start[0] + seat[0]), float(start[1] + seat[1]))
+    seat_height = place.subject.bones.shin + ANKLE_HEIGHT - 0.09  # a thigh's radius below the hip of who sits
     add_chair(painter, place.room, seat_at, staged.performance.seat_yaw, seat_height, num_frames)
-    add_person(painter, staged.joints_NJ3, place.subject)
     add_furniture(painter, place.room, num_frames, float(staged.camera.position_N3[:, 0].mean()))
-    clean_NHWC = np.empty((num_frames, *size_HW, 3), np.uint8)
+    if person:
+        add_person(painter, staged.joints_NJ3, place.subject)
     order_NI = painter.order()
-    for frame in range(num_frames):
-        if frame == 0 or not staged.camera.still:
-            planes = draw_planes(place.room, staged.camera, frame, size_HW)
-        clean_NHWC[frame] = planes
-        painter.paint(clean_NHWC[frame], frame, order_NI[frame])
-    noise = _generator(settings, scene, 1 + ACTIONS.index(action), take, 1)
-    return DrawnClip(staged=staged, clean_NHWC=clean_NHWC, dark_NHWC=expose(clean_NHWC, place.light, noise))
+    painted = []
+    planes = draw_planes(place.room, staged.camera, 0, (settings.height, settings.width))
+    for frame in frames:
+        if not staged.camera.still:
+            planes = draw_planes(place.room, staged.camera, frame, (settings.height, settings.width))
+        image = planes.copy()
+        painter.paint(image, frame, order_NI[frame])
+        painted.append(image)
+    return np.stack(painted)
+
+
+def draw_clip(settings: DemoSettings, action: Action, scene: int, take: int) -> DrawnClip:
+    """One clip in full light and as filmed; a pure function of its arguments."""
+    staged = stage_clip(settings, action, scene, take)
+    clean_NHWC = paint_clip(settings, scene, staged, range(len(staged.joints_NJ3)), person=True)
+    rng = _generator(settings, scene, 1 + ACTIONS.index(action), take, 1)
+    dark_NHWC = expose(clean_NHWC, make_scene(settings, scene).light, rng)
+    return DrawnClip(staged=staged, clean_NHWC=clean_NHWC, dark_NHWC=dark_NHWC)
 
 
 def _write_clip(settings: DemoSettings, out_dir: Path, key: tuple[Action, int, int]) -> ClipRecord:

@@ -1,7 +1,8 @@
 """What the person does: preparation, action, end.
 
-The action fills 40 to 85 % of a clip. The idle time around it holds the same gestures, poses and small turns of the body
-in every class, and in many clips it covers the middle frame, so that no single pose, yaw or length names the action.
+The action fills 40 to 85 % of a clip. The idle time around it holds the same gestures, poses and small turns of the
+body in every class, many of them frozen moments of the actions themselves, and in most clips it covers the middle
+frame: no single pose, yaw or length names the action, only movement does.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from darkaction.datasets.demo.subject import Subject
 
 Action = Literal["run", "sit", "stand", "turn", "walk", "wave", "jump"]
 ACTIONS: tuple[Action, ...] = ("run", "sit", "stand", "turn", "walk", "wave", "jump")
-FPS = 30.0
 MIN_FRAMES, MAX_FRAMES = 33, 225
 MIDDLE_IDLE = 0.85  # share of clips whose middle frame lies outside the action
 # Median length in frames: classes differ, as in ARID, by less than clips of one class do.
@@ -52,7 +52,7 @@ def draw_timing(rng: np.random.Generator, action: Action) -> Timing:
     num_frames = int(np.clip(round(length), MIN_FRAMES, MAX_FRAMES))
     middle = num_frames // 2
     if num_frames >= 44 and rng.random() < MIDDLE_IDLE:
-        duration = max(20, round(num_frames * rng.uniform(0.40, 0.47)))
+        duration = max(20, round(num_frames * rng.uniform(0.42, 0.48)))
         start = int(rng.integers(0, max(1, middle - duration)))
         if rng.random() < 0.5:
             start = num_frames - start - duration
@@ -147,21 +147,26 @@ class Waving:
     out: float
     elbow: float
     shoulder: float  # share of the swing that the upper arm joins
+    ahead: bool  # the arm is raised in front of the body instead of beside it
 
     def pose(self, motion: Motion, weight_N: Floats, phase_N: Floats) -> None:
         """Blend in raised arms at the given phases of the beat."""
         beat_N = np.sin(phase_N) * self.swing
         for side in self.sides:
-            _blend(motion.arm_swing_N2[:, side], weight_N, 0.0)
-            _blend(motion.arm_out_N2[:, side], weight_N, np.radians(self.out + self.shoulder * beat_N))
-            _blend(motion.arm_turn_N2[:, side], weight_N, np.radians(90))
+            raised_N = np.radians(self.out + self.shoulder * beat_N)
+            _blend(motion.arm_swing_N2[:, side], weight_N, raised_N if self.ahead else 0.0)
+            _blend(motion.arm_out_N2[:, side], weight_N, np.radians(12) if self.ahead else raised_N)
+            _blend(motion.arm_turn_N2[:, side], weight_N, 0.0 if self.ahead else np.radians(90))
             _blend(motion.elbow_N2[:, side], weight_N, np.radians(self.elbow + beat_N))
 
 
-def _draw_waving(rng: np.random.Generator, *, vigour: float) -> Waving:
+def _draw_waving(rng: np.random.Generator, *, vigour: float, yaw: float) -> Waving:
+    """A manner of waving that can be seen: a person in profile mostly raises the arm ahead, else beside the body."""
+    in_profile = abs(np.sin(yaw)) > 0.7
     return Waving(
+        ahead=bool(rng.random() < (0.85 if in_profile else 0.15)),
         sides=((0,), (1,), (0, 1))[rng.choice(3, p=[0.35, 0.35, 0.3])],
-        beats=rng.uniform(1.3, 2.3), swing=rng.uniform(32, 50) * vigour,
+        beats=rng.uniform(1.3, 2.3), swing=rng.uniform(40, 56) * vigour,
         out=rng.uniform(75, 140), elbow=rng.uniform(45, 80), shoulder=rng.uniform(0.1, 0.5),
     )  # fmt: skip
 
@@ -212,7 +217,8 @@ def _stoop(rng: np.random.Generator, motion: Motion, weight_N: Floats) -> None:
 
 def _hand_up(rng: np.random.Generator, motion: Motion, weight_N: Floats) -> None:
     """One moment of a wave, held."""
-    _draw_waving(rng, vigour=1.0).pose(motion, weight_N, np.full(len(weight_N), rng.uniform(0, 2 * np.pi)))
+    waving = _draw_waving(rng, vigour=1.0, yaw=float(motion.yaw_N.mean()))
+    waving.pose(motion, weight_N, np.full(len(weight_N), rng.uniform(0, 2 * np.pi)))
 
 
 def _mid_step(rng: np.random.Generator, motion: Motion, weight_N: Floats) -> None:
@@ -230,7 +236,7 @@ def _pass_time(rng: np.random.Generator, motion: Motion, start: int, stop: int, 
     n = len(motion.yaw_N)
     if stop - start < 10:
         return
-    if rng.random() < 0.92:
+    if rng.random() < 0.5:
         body = not seated and rng.random() < 0.6
         choices = _BODY_GESTURES if body else _ARM_GESTURES
         room = (stop - start) * rng.uniform(0.0, 0.2)
@@ -248,13 +254,13 @@ def _pass_time(rng: np.random.Generator, motion: Motion, start: int, stop: int, 
 # --- actions ---------------------------------------------------------------------------------------------------------
 
 
-def _go(rng: np.random.Generator, motion: Motion, timing: Timing, gait: Gait) -> None:
+def _go(rng: np.random.Generator, motion: Motion, timing: Timing, gait: Gait, fps: float) -> None:
     """Walk or run along the heading."""
     weight_N = envelope(timing.num_frames, timing.start, timing.stop, 9)
-    phase_N = np.cumsum(weight_N) * np.pi * gait.steps / FPS + rng.uniform(0, 2 * np.pi)
+    phase_N = np.cumsum(weight_N) * np.pi * gait.steps / fps + rng.uniform(0, 2 * np.pi)
     gait.pose(motion, weight_N, phase_N)
     motion.lift_N += weight_N * gait.flight * np.maximum(0, -np.cos(2 * phase_N + 0.6))
-    step_N = weight_N * gait.speed / FPS
+    step_N = weight_N * gait.speed / fps
     motion.place_N2 += np.cumsum(step_N[:, None] * np.stack([-np.sin(motion.yaw_N), np.cos(motion.yaw_N)], -1), 0)
 
 
@@ -272,16 +278,16 @@ def _sit_down(rng: np.random.Generator, motion: Motion, timing: Timing) -> None:
         _blend(motion.knee_N2[:, side], down_N, _deg(rng, -8, 12))
 
 
-def _turn(rng: np.random.Generator, motion: Motion, timing: Timing) -> None:
+def _turn(rng: np.random.Generator, motion: Motion, timing: Timing, fps: float) -> None:
     n, duration = timing.num_frames, timing.stop - timing.start
-    if rng.random() < 0.6:  # the arms may do something else meanwhile
+    if rng.random() < 0.4:  # the arms may do something else meanwhile
         _ARM_GESTURES[rng.integers(len(_ARM_GESTURES))](rng, motion, envelope(n, timing.start, timing.stop, 8))
     most = min(360.0, 9.0 * duration)
     angle = _deg(rng, min(130.0, 0.8 * most), most) * rng.choice([-1, 1])
     motion.yaw_N += angle * smooth_step(n, timing.start, timing.stop)
     motion.look_N += 0.3 * np.sign(angle) * np.sin(np.pi * smooth_step(n, timing.start, timing.stop))
     weight_N = envelope(n, timing.start, timing.stop, 6)
-    phase_N = np.cumsum(weight_N) * np.pi * rng.uniform(1.8, 2.6) / FPS
+    phase_N = np.cumsum(weight_N) * np.pi * rng.uniform(1.8, 2.6) / fps
     for side in range(2):
         lift_N = np.maximum(0, np.sin(phase_N + np.pi * side))
         _blend(motion.hip_N2[:, side], weight_N, np.radians(16) * lift_N)
@@ -290,11 +296,12 @@ def _turn(rng: np.random.Generator, motion: Motion, timing: Timing) -> None:
     _blend(motion.lean_N, weight_N, np.radians(3))
 
 
-def _wave(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject) -> None:
-    waving = _draw_waving(rng, vigour=subject.vigour)
+def _wave(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject, fps: float) -> None:
+    waving = _draw_waving(rng, vigour=subject.vigour, yaw=float(motion.yaw_N[timing.start]))
     weight_N = envelope(timing.num_frames, timing.start, timing.stop, 8)
-    rate = 2 * np.pi * waving.beats * subject.tempo / FPS
-    waving.pose(motion, weight_N, rate * np.arange(timing.num_frames) + rng.uniform(0, 2 * np.pi))
+    rate = 2 * np.pi * waving.beats * subject.tempo / fps
+    phase_N = np.asarray(rate * np.arange(timing.num_frames) + rng.uniform(0, 2 * np.pi), np.float64)
+    waving.pose(motion, weight_N, phase_N)
 
 
 def _jump(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject) -> None:
@@ -320,13 +327,13 @@ def _jump(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Sub
 
 def draw_yaw(rng: np.random.Generator) -> float:
     """Where the person faces at first: mostly sideways, else anywhere; the same for all classes."""
-    if rng.random() < 0.6:
-        return float(rng.choice([-1, 1]) * (np.pi / 2) + np.radians(rng.normal(0, 22)))
+    if rng.random() < 0.75:
+        return float(rng.choice([-1, 1]) * (np.pi / 2) + np.radians(rng.normal(0, 20)))
     return float(rng.uniform(-np.pi, np.pi))
 
 
-def perform(rng: np.random.Generator, action: Action, subject: Subject) -> Performance:
-    """Draw one performance of `action`; the person stands near the origin at first."""
+def perform(rng: np.random.Generator, action: Action, subject: Subject, *, fps: float) -> Performance:
+    """Draw one performance of `action`, `fps` frames a second; the person stands near the origin at first."""
     timing = draw_timing(rng, action)
     n = timing.num_frames
     reverse = action == "stand"
@@ -345,12 +352,12 @@ def perform(rng: np.random.Generator, action: Action, subject: Subject) -> Perfo
         motion.elbow_N2 += np.radians(30)
         motion.arm_swing_N2 += np.radians(15)
     acts: dict[Action, Callable[[], None]] = {
-        "run": lambda: _go(rng, motion, timing, _running(rng, tempo=subject.tempo, vigour=subject.vigour)),
-        "walk": lambda: _go(rng, motion, timing, _walking(rng, tempo=subject.tempo, vigour=subject.vigour)),
+        "run": lambda: _go(rng, motion, timing, _running(rng, tempo=subject.tempo, vigour=subject.vigour), fps),
+        "walk": lambda: _go(rng, motion, timing, _walking(rng, tempo=subject.tempo, vigour=subject.vigour), fps),
         "sit": lambda: _sit_down(rng, motion, timing),
         "stand": lambda: _sit_down(rng, motion, timing),
-        "turn": lambda: _turn(rng, motion, timing),
-        "wave": lambda: _wave(rng, motion, timing, subject),
+        "turn": lambda: _turn(rng, motion, timing, fps),
+        "wave": lambda: _wave(rng, motion, timing, subject, fps),
         "jump": lambda: _jump(rng, motion, timing, subject),
     }
     acts[action]()

@@ -63,10 +63,10 @@ class Painter:
         """Add a tapered limb with a lit core; `nudge` metres bring it nearer in the order of painting."""
         pixels, depth = self._camera.project(np.stack([start_N3, stop_N3], 1))
         r0, r1 = (radius * self._camera.focal / depth[:, k] for k, radius in enumerate(radii))
-        self._add(hulls(pixels[:, 0], pixels[:, 1], r0, r1), depth.mean(1) - nudge, _shade(colour, 0.8))
+        self._add(hulls(pixels[:, 0], pixels[:, 1], r0, r1), depth.mean(1) - nudge, _shade(colour, 0.66))
         light = np.stack([-0.3 * r0, -0.25 * r0], -1)
         core = hulls(pixels[:, 0] + light, pixels[:, 1] + light, 0.55 * r0, 0.55 * r1)
-        self._add(core, depth.mean(1) - nudge - 1e-3, _shade(colour, 1.08))
+        self._add(core, depth.mean(1) - nudge - 1e-3, _shade(colour, 1.06))
 
     def patch(self, corners_NK3: Floats, colour: Colour, nudge: float) -> None:
         """Add a flat convex patch of K corners."""

@@ -68,7 +68,7 @@ def _wall(rng: np.random.Generator, luma: float) -> Image:
         sort = rng.integers(3)
         wide = (rng.uniform(0.8, 1.1), rng.uniform(0.8, 2.0), rng.uniform(0.4, 1.1))[sort]
         low, high = ((0.0, 2.05), (0.9, 2.1), (1.2, 1.2 + rng.uniform(0.4, 0.8)))[sort]
-        shade = _colour(rng, float(np.clip(luma + rng.choice([-1, 1]) * rng.uniform(12, 38), 8, 235)))
+        shade = _colour(rng, float(np.clip(luma + rng.choice([-1, 1]) * rng.uniform(10, 28), 8, 235)))
         rows = slice(int(height - high * WALL_SCALE), int(height - low * WALL_SCALE))
         columns = slice(int(left * WALL_SCALE), int((left + wide) * WALL_SCALE))
         image[rows, columns] = shade
@@ -94,20 +94,20 @@ def _floor(rng: np.random.Generator, luma: float) -> Image:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def make_room(rng: np.random.Generator, *, bright: bool, wall_y: float) -> Room:
-    """A random room; `bright` walls go with dark clothes and the reverse, so that the person stands out."""
-    luma = rng.uniform(150, 205) if bright else rng.uniform(28, 70)
+def make_room(rng: np.random.Generator, *, lit: bool, wall_y: float) -> Room:
+    """A random room, darker than the clothes worn in it."""
+    luma = rng.uniform(65, 100) if lit else rng.uniform(36, 78)
     boxes = []
     for _ in range(rng.integers(2, 7)):
         x, wide, tall, deep = rng.uniform(-7, 7), rng.uniform(0.5, 1.8), rng.uniform(0.4, 1.6), rng.uniform(0.3, 0.6)
-        shade = _colour(rng, float(np.clip(luma + rng.choice([-1, 1]) * rng.uniform(10, 40), 10, 230)))
+        shade = _colour(rng, float(np.clip(luma + rng.choice([-1, 1]) * rng.uniform(10, 30), 10, 230)))
         boxes.append(Box(low=(x, wall_y - deep, 0.0), high=(x + wide, wall_y, tall), colour=shade))
     return Room(
         wall_HWC=_wall(rng, luma),
         floor_HWC=_floor(rng, float(np.clip(luma * rng.uniform(0.6, 1.05), 20, 220))),
         wall_y=wall_y,
         boxes=tuple(boxes),
-        chair=_colour(rng, float(np.clip(luma + (-60 if bright else 60), 10, 220))),
+        chair=_colour(rng, float(np.clip(luma + 35, 10, 220))),
         chair_back=float(rng.choice([0.0, rng.uniform(0.35, 0.5)])),
     )
 
@@ -119,5 +119,6 @@ def plane_matrix(room: Room, projection_34: Floats, *, floor: bool) -> Floats:
         basis = np.array([[1 / scale, 0, -WALL_WIDTH / 2], [0, -1 / scale, room.wall_y], [0, 0, 0], [0, 0, 1.0]])
     else:
         scale = WALL_SCALE
-        basis = np.array([[1 / scale, 0, -WALL_WIDTH / 2], [0, 0, room.wall_y], [0, -1 / scale, WALL_HEIGHT], [0, 0, 1]])
-    return projection_34 @ basis
+        top = WALL_HEIGHT
+        basis = np.array([[1 / scale, 0, -WALL_WIDTH / 2], [0, 0, room.wall_y], [0, -1 / scale, top], [0, 0, 1.0]])
+    return np.asarray(projection_34 @ basis)

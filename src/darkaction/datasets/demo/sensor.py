@@ -33,8 +33,8 @@ def make_light(rng: np.random.Generator, size_HW: tuple[int, int], *, lit: bool)
     lowest = rng.uniform(0.7, 0.9) if lit else rng.uniform(0.3, 0.7)
     return Light(
         lamp_HW=(lowest + (1 - lowest) * pool).astype(np.float32),
-        mean_luma=float(rng.uniform(100, 140)) if lit else float(np.clip(18.5 * np.exp(rng.normal(0, 0.28)), 9, 36)),
-        photons=float(rng.uniform(6000, 12000)) if lit else float(np.exp(rng.uniform(np.log(1600), np.log(4500)))),
+        mean_luma=float(rng.uniform(100, 125)) if lit else float(np.clip(17.5 * np.exp(rng.normal(0, 0.28)), 8.5, 34)),
+        photons=float(rng.uniform(6000, 12000)) if lit else float(np.exp(rng.uniform(np.log(2200), np.log(5500)))),
         read_noise=float(rng.uniform(0.5, 1.5)),
     )
 

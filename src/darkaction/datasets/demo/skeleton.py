@@ -66,9 +66,7 @@ class Motion:
     @classmethod
     def still(cls, num_frames: int) -> "Motion":
         """A person who stands at attention for `num_frames` frames."""
-        return cls(
-            **{f.name: np.zeros((num_frames, 2) if f.name.endswith("_N2") else num_frames) for f in fields(cls)}
-        )
+        return cls(**{f.name: np.zeros((num_frames, 2) if f.name.endswith("_N2") else num_frames) for f in fields(cls)})
 
     def reversed(self) -> "Motion":
         """The same motion played backwards."""

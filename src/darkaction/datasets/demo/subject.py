@@ -35,8 +35,8 @@ def _tint(rng: np.random.Generator, luma: float, strength: float) -> Colour:
     return float(red), float(green), float(blue)
 
 
-def make_subject(rng: np.random.Generator, *, bright: bool) -> Subject:
-    """A random person; `bright` clothes stand out from a dark room, dark clothes from a bright one."""
+def make_subject(rng: np.random.Generator) -> Subject:
+    """A random person; the clothes are brighter than the rooms, so that the person can be found in the dark."""
     size = rng.normal(1.0, 0.05)
     leg, arm, broad = rng.normal(1.0, 0.035), rng.normal(1.0, 0.035), rng.normal(1.0, 0.07)
     bones = Proportions(
@@ -45,19 +45,18 @@ def make_subject(rng: np.random.Generator, *, bright: bool) -> Subject:
         thigh=0.43 * size * leg, shin=0.42 * size * leg, foot=0.17 * size,
         shoulder_half=0.19 * size * broad, hip_half=0.10 * size * broad,
     )  # fmt: skip
-    low, high = (150.0, 225.0) if bright else (18.0, 60.0)
-    skin_luma = rng.uniform(150, 205) if bright else rng.uniform(110, 190)
+    skin_luma = rng.uniform(140, 190)
     skin = (skin_luma * 1.15, skin_luma * 0.95, skin_luma * 0.8)
-    top_luma = rng.uniform(low, high)
+    top_luma = rng.uniform(150, 215)
     return Subject(
         bones=bones,
         girth=float(np.clip(rng.normal(1.08, 0.12), 0.85, 1.4)),
         skin=skin,
         hair=_tint(rng, rng.uniform(20, 70), 12.0),
         top=_tint(rng, top_luma, 30.0),
-        trousers=_tint(rng, rng.uniform(low, high) * (0.8 if bright else 1.0), 25.0),
+        trousers=_tint(rng, rng.uniform(115, 195), 25.0),
         shoes=_tint(rng, rng.uniform(30, 200), 15.0),
-        chest=_tint(rng, top_luma - 75 if bright else top_luma + 75, 30.0),
+        chest=_tint(rng, top_luma - 85, 30.0),
         long_sleeves=bool(rng.random() < 0.5),
         skirted=bool(rng.random() < 0.3),
         tempo=float(rng.uniform(0.88, 1.14)),

@@ -1,0 +1,1 @@
+"""From a trained model to figures: predictions, metrics with their intervals, pictures."""

@@ -1,0 +1,41 @@
+"""Which clips take part in what."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from darkaction import layout
+from darkaction.clips import ClipStore
+from darkaction.datasets.index import read_index
+from darkaction.errors import UserError
+from darkaction.layout import Layout
+from darkaction.training.loader import Clip
+
+
+def usable_clips(places: Layout, datasets: Sequence[str]) -> pd.DataFrame:
+    """The usable clips of the listed datasets, one row each, as in the index."""
+    tables = [read_index(places.read(layout.index(dataset))) for dataset in datasets]
+    table = pd.concat(tables, ignore_index=True)
+    return table[table["status"] == "ok"].reset_index(drop=True)
+
+
+def select(table: pd.DataFrame, *, fold: int, part: str) -> pd.DataFrame:
+    """Rows that are `part` (train, val, test) in fold number `fold`."""
+    column = f"fold_{fold}"
+    if column not in table:
+        raise UserError(f"the index has no column {column}: it was made with another split.folds; run prepare again")
+    return table[table[column] == part].reset_index(drop=True)
+
+
+def open_clips(rows: pd.DataFrame, places: Layout, classes: list[str]) -> list[Clip]:
+    """The clips of `rows` with their class numbers and stores.
+
+    Raises:
+        UserError: when a store lacks a clip of the index.
+    """
+    stores = {str(name): ClipStore(places.read(layout.clips(str(name)))) for name in rows["dataset"].unique()}
+    clips = []
+    for clip_id, dataset, label in zip(rows["clip_id"], rows["dataset"], rows["label"], strict=True):
+        stores[dataset].clip(clip_id)
+        clips.append(Clip(clip_id=clip_id, label=classes.index(label), source=stores[dataset]))
+    return clips

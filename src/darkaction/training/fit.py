@@ -1,0 +1,147 @@
+"""One training, from fresh or given weights to the last epoch, through Lightning. A stopped one goes on where it was."""
+
+import hashlib
+import json
+import logging
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from darkaction.training.module import RecognizerModule
+
+Batches = DataLoader[tuple[Tensor, int]]
+Row = dict[str, float]
+
+FINGERPRINT = "fingerprint.txt"
+
+
+class History(Callback):
+    """Collects one row of metrics an epoch and hands it to `on_epoch`; survives in the checkpoint."""
+
+    def __init__(self, on_epoch: Callable[[int, Row], None], num_clips: int) -> None:
+        self.rows: list[Row] = []
+        self._on_epoch = on_epoch
+        self._num_clips = num_clips
+        self._started = 0.0
+        self._seconds = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._started = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any, **keywords: Any) -> None:
+        self._seconds = time.monotonic() - self._started
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        row = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        row["seconds"] = self._seconds
+        row["clips_per_second"] = self._num_clips / max(self._seconds, 1e-9)
+        self.rows.append({"epoch": float(trainer.current_epoch), **row})
+        self._on_epoch(trainer.current_epoch, row)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+
+def fit(
+    module: RecognizerModule,
+    training: Batches,
+    validation: Batches | None,
+    *,
+    epochs: int,
+    max_steps: int | None,
+    precision: str,
+    devices: int,
+    grad_clip: float,
+    keep: str,
+    checkpoints: Path,
+    fingerprint: str,
+    on_epoch: Callable[[int, Row], None],
+) -> list[Row]:
+    """Trains `module` in place and returns its history, one row an epoch.
+
+    Args:
+        max_steps: stop after so many optimiser steps; None: train to the end.
+        keep: `last`, or `best` for the weights of the epoch with the highest validation accuracy.
+        checkpoints: folder for the state after each epoch. Resume order: the state there, when it was made with the
+            same `fingerprint`; else the weights `module` came with. Removed when the training is complete.
+        on_epoch: called with the epoch and its metrics.
+    """
+    history = History(on_epoch, len(training.dataset))  # type: ignore[arg-type]
+    last_state = ModelCheckpoint(
+        dirpath=checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    best_state = ModelCheckpoint(
+        dirpath=checkpoints, filename="best", enable_version_counter=False, monitor="val_accuracy", mode="max"
+    )
+    states = [best_state, last_state] if keep == "best" else [last_state]
+    last = resumable(checkpoints, fingerprint)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        max_steps=max_steps or -1,
+        accelerator="auto",
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision="bf16-mixed" if uses_bf16(precision) else "32-true",
+        gradient_clip_val=grad_clip or None,
+        use_distributed_sampler=False,
+        deterministic=True,
+        callbacks=[history, *states, TQDMProgressBar(refresh_rate=1 if sys.stderr.isatty() else 20)],
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        default_root_dir=checkpoints,
+    )
+    with warnings.catch_warnings():
+        # Lightning suggests more loader processes; how many is the user's setting.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        trainer.fit(module, training, validation, ckpt_path=last, weights_only=True)
+    if keep == "best" and max_steps is None:
+        best = torch.load(best_state.best_model_path, weights_only=True, map_location="cpu")
+        module.load_state_dict(best["state_dict"])
+    trainer.strategy.barrier()
+    if trainer.is_global_zero:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return history.rows
+
+
+def resumable(checkpoints: Path, fingerprint: str) -> Path | None:
+    """The state to go on from, if there is one of the same training; a state of another is removed."""
+    stamp = checkpoints / FINGERPRINT
+    last = checkpoints / "last.ckpt"
+    if last.exists() and stamp.exists() and stamp.read_text() == fingerprint:
+        return last
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    checkpoints.mkdir(parents=True)
+    stamp.write_text(fingerprint)
+    return None
+
+
+def fingerprint_of(*parts: Any) -> str:
+    """Identifies a training by whatever decides its result (settings, clips, starting weights), as JSON values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def uses_bf16(precision: str) -> bool:
+    """Whether `auto` means bfloat16 on this machine: on GPUs and CPUs that compute in it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) is True for name in ("avx512_bf16", "amx_bf16"))

@@ -1,0 +1,150 @@
+"""Weights on disk: safetensors, with everything needed to use them again in the file's own metadata."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from darkaction.config import STRICT, Bert, Enhance, Model, Sampling
+from darkaction.errors import UserError
+from darkaction.models.build import build_recognizer
+from darkaction.models.recognizer import Recognizer
+from darkaction.sampling import Sampler
+
+METADATA_KEY = "darkaction"
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Card:
+    """What a weights file says about itself.
+
+    min_frames and max_frames: shortest and longest training clip, which two sampling strategies go by.
+    """
+
+    model: Model
+    bert: Bert
+    sampling: Sampling
+    enhance: Enhance
+    classes: list[str]
+    min_frames: int
+    max_frames: int
+
+    def sampler(self) -> Sampler:
+        """The sampler the network was trained with."""
+        return make_sampler(self.sampling, min_frames=self.min_frames, max_frames=self.max_frames)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """What `start_from` took from a file, and which parts of the network keep their fresh weights."""
+
+    taken: list[str]
+    fresh: list[str]
+
+
+def make_sampler(sampling: Sampling, *, min_frames: int, max_frames: int) -> Sampler:
+    """The sampler of the section `sampling`."""
+    return Sampler(
+        strategy=sampling.strategy,
+        num_frames=sampling.num_frames,
+        delta_min=sampling.delta_min,
+        delta_max=sampling.delta_max,
+        max_rate=sampling.max_rate,
+        min_frames=min_frames,
+        max_frames=max_frames,
+    )
+
+
+def save(path: Path, recognizer: Recognizer, card: Card) -> None:
+    """Writes the weights and their card to `path`, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
+    save_file(state, partial, metadata={METADATA_KEY: json.dumps(dataclasses.asdict(card))})
+    os.replace(partial, path)
+
+
+def load(path: Path) -> tuple[Recognizer, Card]:
+    """The network in `path`, ready for use (eval mode), and its card.
+
+    Raises:
+        UserError: when the file is missing, damaged, or no recognizer of this project.
+    """
+    state = _read(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    if METADATA_KEY not in metadata:
+        raise UserError(f"{path}: weights without a card, so not of a recognizer that src/train.py made")
+    try:
+        card = TypeAdapter(Card).validate_json(metadata[METADATA_KEY])
+    except ValidationError as error:
+        raise UserError(f"{path}: its card does not fit this version of the project: {error}") from None
+    recognizer = build_recognizer(
+        card.model, card.bert, num_frames=card.sampling.num_frames, num_classes=len(card.classes)
+    )
+    problems = _misfits(recognizer.state_dict(), state)
+    if problems:
+        raise UserError(f"{path}: the weights do not fit the card in the same file: {'; '.join(problems)}")
+    recognizer.load_state_dict(state)
+    return recognizer.eval(), card
+
+
+def start_from(recognizer: Recognizer, path: Path) -> Transfer:
+    """Lays the weights in `path` into `recognizer` as a start for training.
+
+    The backbone must fit in every key and shape. The temporal head is taken where it fits as a whole (a file may have
+    another head or none), the classifier where it has the same shape. Published weights of a bare backbone, with keys
+    such as `stem.0.weight`, are taken too; their `fc` is dropped.
+
+    Raises:
+        UserError: naming what does not fit, when the file holds another backbone.
+    """
+    state = _read(path)
+    if not any(name.startswith("backbone.") for name in state):
+        state = {f"backbone.{name}": tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    own = recognizer.state_dict()
+    taken, fresh = [], []
+    for part in ("backbone", "head", "classifier"):
+        expected = {name: tensor for name, tensor in own.items() if name.startswith(f"{part}.")}
+        given = {name: tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
+        problems = _misfits(expected, given)
+        if part == "backbone" and problems:
+            raise UserError(
+                f"train.init_from: {path} holds another architecture than model.* describes: {'; '.join(problems)}"
+            )
+        if problems:
+            fresh.append(part)
+        elif expected:
+            own.update(given)
+            taken.append(part)
+    recognizer.load_state_dict(own)
+    return Transfer(taken=taken, fresh=fresh)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such weights file")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file, or damaged: {error}") from None
+
+
+def _misfits(expected: dict[str, Any], given: dict[str, Any], *, most: int = 3) -> list[str]:
+    """Up to `most` sentences on how two state dicts differ in keys and shapes."""
+    missing = [f"{name} is missing" for name in expected if name not in given]
+    extra = [f"{name} is not expected" for name in given if name not in expected]
+    shapes = [
+        f"{name} is {tuple(given[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    problems = [*shapes, *missing, *extra]
+    return problems[:most] + ([f"and {len(problems) - most} more"] if len(problems) > most else [])

@@ -1,0 +1,252 @@
+"""Names of clips, and the promises of every split."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from darkaction.datasets import arid
+from darkaction.datasets.splits import assign_folds, shared_scenes
+from darkaction.errors import UserError
+
+DEMO_CLASSES = ["run", "sit", "stand", "turn", "walk", "wave"]
+REAL_SAMPLE = {  # class -> {scene: clips}, as in the 150 real clips
+    "jump": {8: 14, 11: 11},
+    "run": {1: 6, 11: 19},
+    "sit": {2: 8, 4: 4, 10: 13},
+    "stand": {2: 4, 3: 7, 5: 9, 9: 5},
+    "turn": {1: 21, 7: 4},
+    "walk": {10: 13, 14: 12},
+}
+
+
+def table(scenes: dict[str, dict[int, int]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"clip_id": f"x/{label.title()}_{scene}_{take}", "label": label, "scene": str(scene), "take": take}
+            for label, counts in scenes.items()
+            for scene, count in counts.items()
+            for take in range(1, count + 1)
+        ]
+    )
+
+
+def demo_table() -> pd.DataFrame:
+    return table({label: dict.fromkeys(range(1, 41), 3) for label in DEMO_CLASSES})
+
+
+def folds_of(clips: pd.DataFrame, **changes: Any) -> pd.DataFrame:
+    settings: dict[str, Any] = {
+        "target": True,
+        "classes": sorted(set(clips["label"])),
+        "strategy": "scene",
+        "folds": 1,
+        "test": 0.3,
+        "validation": "scene",
+        "val": 0.15,
+        "seed": 0,
+    }
+    return assign_folds(clips, **(settings | changes))
+
+
+def scenes_in(clips: pd.DataFrame, parts: pd.Series, part: str) -> set[str]:
+    return set(clips["scene"][parts == part])
+
+
+def assert_every_class_in(clips: pd.DataFrame, parts: pd.Series, names: list[str]) -> None:
+    assert set(parts) == set(names)
+    for part in names:
+        assert set(clips["label"][parts == part]) == set(clips["label"]), part
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("Walk/Walk_3_12.mp4", ("walk", "3", 12)),
+        ("walk/Walk_03_1.AVI", ("walk", "3", 1)),
+        ("High_five/high_five_1_2.mkv", ("high_five", "1", 2)),
+    ],
+)
+def test_names_are_parsed(path: str, expected: tuple[str, str, int]) -> None:
+    name = arid.parse_name(Path(path))
+    assert (name.label, name.scene, name.take) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("Walk/Walk_3.mp4", "not named <Class>_<scene>_<take>"),
+        ("Walk/Walk_a_1.mp4", "not named"),
+        ("Walk/Walk_1_1 (copy).mp4", "not named"),
+        ("Walk/Run_3_1.mp4", "the name says class 'Run', the folder 'Walk'"),
+    ],
+)
+def test_other_names_are_refused(path: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        arid.parse_name(Path(path))
+    assert message in str(caught.value)
+    assert Path(path).name in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scene_split_of_the_demo(seed: int) -> None:
+    clips = demo_table()
+    parts = folds_of(clips, seed=seed)["fold_0"]
+    assert_every_class_in(clips, parts, ["train", "val", "test"])
+    assert {part: len(scenes_in(clips, parts, part)) for part in ("train", "val", "test")} == {
+        "train": 22,
+        "val": 6,
+        "test": 12,
+    }
+    for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
+        assert shared_scenes(clips, parts, first, second) == []
+
+
+def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows() -> None:
+    clips = demo_table()
+    shuffled = clips.sample(frac=1, random_state=1)
+    for strategy in ("scene", "random"):
+        first = folds_of(clips, strategy=strategy)
+        pd.testing.assert_frame_equal(first, folds_of(shuffled, strategy=strategy).loc[clips.index])
+        assert list(folds_of(shuffled, strategy=strategy).index) == list(shuffled.index)
+        assert not first.equals(folds_of(clips, strategy=strategy, seed=1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_way_split_of_the_real_sample(seed: int) -> None:
+    clips = table(REAL_SAMPLE)
+    folds = folds_of(clips, folds=2, validation="none", seed=seed)
+    assert list(folds.columns) == ["fold_0", "fold_1"]
+    assert ((folds["fold_0"] == "test") != (folds["fold_1"] == "test")).all()  # each clip is tested once
+    for column in folds:
+        assert_every_class_in(clips, folds[column], ["train", "test"])
+        assert shared_scenes(clips, folds[column], "train", "test") == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("validation", ["scene", "take", "none"])
+def test_two_way_split_of_the_demo_keeps_validation_out_of_the_test_side(seed: int, validation: str) -> None:
+    clips = demo_table()
+    folds = folds_of(clips, folds=2, validation=validation, seed=seed)
+    names = ["train", "test"] if validation == "none" else ["train", "val", "test"]
+    for column in folds:
+        assert_every_class_in(clips, folds[column], names)
+        assert len(scenes_in(clips, folds[column], "test")) == 20
+        assert shared_scenes(clips, folds[column], "train", "test") == []
+        assert shared_scenes(clips, folds[column], "val", "test") == []
+        assert (shared_scenes(clips, folds[column], "train", "val") == []) == (validation != "take")
+    assert ((folds["fold_0"] == "test") != (folds["fold_1"] == "test")).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sparse_scenes_are_spread_over_all_parts(seed: int) -> None:
+    """Six classes, each in 3 to 5 of 14 scenes: few of the assignments at random have every class in every part."""
+    rng = np.random.default_rng(seed)
+    scenes = {
+        label: dict.fromkeys(map(int, rng.choice(14, size=int(rng.integers(3, 6)), replace=False)), 4)
+        for label in DEMO_CLASSES
+    }
+    clips = table(scenes)
+    parts = folds_of(clips, test=0.34, val=0.33, seed=seed)["fold_0"]
+    assert_every_class_in(clips, parts, ["train", "val", "test"])
+    assert shared_scenes(clips, parts, "train", "test") == shared_scenes(clips, parts, "train", "val") == []
+
+
+def test_scene_numbers_grow_a_part_where_that_is_the_only_way() -> None:
+    """The wanted one scene for test cannot hold both classes; two can."""
+    clips = table({"run": {1: 2, 2: 2, 3: 2}, "sit": {4: 2, 5: 2, 6: 2}})
+    parts = folds_of(clips, test=0.15, val=0.15)["fold_0"]
+    assert_every_class_in(clips, parts, ["train", "val", "test"])
+
+
+def test_take_validation_stays_in_training_scenes() -> None:
+    clips = demo_table()
+    parts = folds_of(clips, validation="take")["fold_0"]
+    assert_every_class_in(clips, parts, ["train", "val", "test"])
+    assert shared_scenes(clips, parts, "val", "test") == shared_scenes(clips, parts, "train", "test") == []
+    assert scenes_in(clips, parts, "val") <= scenes_in(clips, parts, "train")
+    assert (parts == "val").sum() == round(0.15 * (parts != "test").sum())
+
+
+def test_random_split_is_stratified_and_shares_scenes() -> None:
+    clips = demo_table()
+    parts = folds_of(clips, strategy="random", test=0.2, validation="none")["fold_0"]
+    counts = clips["label"][parts == "test"].value_counts()
+    assert counts.to_dict() == dict.fromkeys(DEMO_CLASSES, 24)
+    assert shared_scenes(clips, parts, "train", "test")
+
+
+def test_a_small_class_is_on_both_sides_of_a_random_split() -> None:
+    clips = table({"run": {1: 3}, "sit": {1: 60}, "walk": {2: 2}})
+    parts = folds_of(clips, strategy="random", test=0.1, validation="none")["fold_0"]
+    assert_every_class_in(clips, parts, ["train", "test"])
+    assert (parts == "test").sum() == 6
+
+
+def test_random_split_of_the_official_list_is_the_papers(shared_dir: Path) -> None:
+    with (shared_dir / "data" / "arid_sample" / "lists" / "ARID1.1_t1_train_pub.csv").open() as file:
+        names = [arid.parse_name(Path(row["Video"])) for row in csv.DictReader(file)]
+    clips = pd.DataFrame({"label": [n.label for n in names], "scene": [n.scene for n in names]})
+    clips["clip_id"] = [f"arid/{n.label}_{n.scene}_{n.take}" for n in names]
+    assert (len(clips), clips["scene"].nunique(), len(clips.groupby(["label", "scene"]))) == (1837, 21, 87)
+    parts = folds_of(clips, strategy="random", test=0.2, validation="none")["fold_0"]
+    assert parts.value_counts().to_dict() == {"train": 1470, "test": 367}
+    parts = folds_of(clips)["fold_0"]
+    assert_every_class_in(clips, parts, ["train", "val", "test"])
+    assert 0.2 < (parts == "test").mean() < 0.4
+
+
+def test_an_auxiliary_dataset_only_trains() -> None:
+    clips = table({"wave": {1: 2}})
+    folds = folds_of(clips, target=False, classes=DEMO_CLASSES, folds=2)
+    assert (folds == "train").all(axis=None)
+    assert list(folds.columns) == ["fold_0", "fold_1"]
+
+
+@pytest.mark.parametrize(
+    ("scenes", "changes", "messages"),
+    [
+        (REAL_SAMPLE, {}, ["class 'jump' has 2 scenes (number 8, 11)", "needs 3", "set split.folds to 2"]),
+        (REAL_SAMPLE, {"folds": 2}, ["class 'jump'", "needs 4", "set split.validation to none or take"]),
+        (
+            {"run": {1: 5, 2: 5}, "sit": {2: 9}},
+            {"folds": 2, "validation": "none"},
+            ["class 'sit' has 1 scene (number 2)", "needs 2", "split.strategy to random"],
+        ),
+        (
+            {"run": {1: 5, 2: 5}, "sit": {1: 9, 2: 9}},
+            {"classes": ["run", "sit", "wave"]},
+            ["no usable clip of class wave", "run, sit", "data.classes"],
+        ),
+        (
+            {"run": {1: 1}, "sit": {1: 9}},
+            {"strategy": "random", "validation": "none"},
+            ["too few clips", "class 'run' has 1", "split.test 0.3"],
+        ),
+        (
+            {"run": {1: 3}, "sit": {1: 3}},
+            {"strategy": "random", "validation": "none", "test": 0.1},
+            ["too few clips", "2 classes", "change split.test"],
+        ),
+        (
+            {label: {1: 2, 2: 2, 3: 2} for label in ("run", "sit")},
+            {"test": 0.6, "val": 0.4},
+            ["too few scenes (3)", "split.test"],
+        ),
+        (
+            {"run": {1: 2, 2: 2}, "sit": {2: 2, 3: 2}, "turn": {1: 2, 3: 2}},
+            {"folds": 2, "validation": "none"},
+            ["1, 2, 3", "every class", "set split.strategy to random"],
+        ),
+    ],
+)
+def test_splits_that_cannot_be_name_the_class_and_the_way_out(
+    scenes: dict[str, dict[int, int]], changes: dict[str, Any], messages: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        folds_of(table(scenes), **changes)
+    for message in messages:
+        assert message in str(caught.value)

@@ -1,0 +1,251 @@
+"""The index: what is measured, what is set aside and why, and how `prepare` fails."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from darkaction.datasets.index import COLUMNS, Measured, build_index, measure, measure_all, read_index, write_index
+from darkaction.errors import UserError
+from darkaction.video import read_video, write_video
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = ["run", "walk"]
+
+
+def make_clip(path: Path, *, frames: int, level: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video_NHWC = np.full((frames, 32, 48, 3), level, np.uint8)
+    for k in range(frames):
+        video_NHWC[k, 8:24, k : k + 12] = (level + 60, level, level + 20)
+    write_video(path, video_NHWC, fps=30.0, codec="FFV1" if path.suffix == ".avi" else "mp4v")
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five good clips of two classes, two of another class, and one file of each kind of damage."""
+    root = tmp_path_factory.mktemp("raw") / "arid"
+    make_clip(root / "Run" / "Run_1_1.mp4", frames=10, level=10)
+    make_clip(root / "Run" / "Run_1_2.avi", frames=11, level=20)
+    make_clip(root / "Walk" / "Walk_2_1.mp4", frames=12, level=30)
+    make_clip(root / "Walk" / "Walk_10_1.mp4", frames=13, level=40)
+    make_clip(root / "Jump" / "Jump_1_1.mp4", frames=5, level=50)
+    (root / "Jump" / "Jump_1_2.mp4").write_bytes(b"not looked into")
+    good = (root / "Walk" / "Walk_2_1.mp4").read_bytes()
+    (root / "Walk" / "Walk_3_1.mp4").write_bytes(good[: len(good) // 2])
+    (root / "Walk" / "Walk_3_2.mp4").write_bytes(b"")
+    (root / "Walk" / "Walk_3_3.mp4").write_text("this is a note, not a video\n" * 20)
+    make_clip(root / "Walk" / "Walk_3_4.mp4", frames=1, level=60)
+    (root / "Walk" / "Walk_3_5.mp4").write_bytes(good)
+    (root / "Walk" / "Walk_3_6.mp4").mkdir()
+    (root / "Walk" / "Walk_3_7.mp4").symlink_to(root / "nowhere.mp4")
+    make_clip(root / "Walk" / "Walk_4_1.avi", frames=14, level=70)
+    make_clip(root / "Walk" / "Walk_4_1.mp4", frames=15, level=80)
+    (root / "Walk" / "Run_9_9.mp4").write_bytes(good)
+    (root / "Walk" / "holiday.mp4").write_bytes(good)
+    (root / "Walk" / ".hidden.mp4").write_bytes(good)
+    (root / "Lists").mkdir()
+    (root / "Lists" / "train.txt").write_text("no clip\n")
+    (root / "readme.txt").write_text("no clip\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def index(raw: Path) -> pd.DataFrame:
+    return build_index(raw, dataset="arid", classes=CLASSES, max_quarantined=0.9, workers=2)
+
+
+def test_good_clips_are_measured(raw: Path, index: pd.DataFrame) -> None:
+    usable = index[index["status"] == "ok"].set_index("clip_id")
+    assert list(usable.index) == ["arid/Run_1_1", "arid/Run_1_2", "arid/Walk_10_1", "arid/Walk_2_1", "arid/Walk_4_1"]
+    assert list(usable["frames"]) == [10, 11, 13, 12, 14]
+    row = usable.loc["arid/Run_1_2"]
+    assert (row["label"], row["scene"], row["take"], row["path"]) == ("run", "1", 2, "Run/Run_1_2.avi")
+    assert (row["width"], row["height"], row["fps"]) == (48, 32, 30.0)
+    assert row["duration"] == pytest.approx(11 / 30)
+    frames_NHWC = read_video(raw / row["path"])
+    assert row["luma"] == pytest.approx(float((frames_NHWC @ [0.299, 0.587, 0.114]).mean()), abs=1e-6)
+    assert row["sha256"] == hashlib.sha256((raw / row["path"]).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("Walk/Walk_3_1.mp4", "truncated: "),
+        ("Walk/Walk_3_2.mp4", "empty file (0 bytes)"),
+        ("Walk/Walk_3_3.mp4", "not a video"),
+        ("Walk/Walk_3_4.mp4", "has only one frame"),
+        ("Walk/Walk_3_5.mp4", "duplicate of Walk/Walk_2_1.mp4"),
+        ("Walk/Walk_3_6.mp4", "is a folder"),
+        ("Walk/Walk_3_7.mp4", "dangling link"),
+        ("Walk/Walk_4_1.mp4", "same clip name as Walk/Walk_4_1.avi"),
+        ("Walk/Run_9_9.mp4", "the name says class 'Run', the folder 'Walk'"),
+        ("Walk/holiday.mp4", "not named <Class>_<scene>_<take>"),
+    ],
+)
+def test_each_damage_is_quarantined_with_its_reason(index: pd.DataFrame, path: str, reason: str) -> None:
+    row = index.set_index("path").loc[path]
+    assert row["status"] == "quarantined"
+    assert str(row["reason"]).startswith(reason)
+
+
+def test_other_classes_are_counted_and_files_beside_clips_left_alone(index: pd.DataFrame) -> None:
+    other = index[index["status"] == "other_class"]
+    assert list(other["path"]) == ["Jump/Jump_1_1.mp4", "Jump/Jump_1_2.mp4"]
+    assert (other["frames"] == 0).all()
+    assert not index["path"].str.contains("hidden|readme|Lists").any()
+    assert index["clip_id"].is_unique
+    assert list(index["path"]) == sorted(index["path"])
+
+
+def test_too_many_lost_clips_are_an_error_that_shows_them(raw: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        build_index(raw, dataset="arid", classes=CLASSES, max_quarantined=0.05, workers=2)
+    assert "more than prepare.max_quarantined 0.05" in str(caught.value)
+    assert "Walk/Walk_3_2.mp4: empty file (0 bytes)" in str(caught.value)
+
+
+def test_no_clips_of_the_classes_are_an_error_that_lists_what_is_there(raw: Path) -> None:
+    with pytest.raises(UserError, match=r"no clips of the classes wave \(folders there: Jump, Lists, Run, Walk\)"):
+        build_index(raw, dataset="arid", classes=["wave"], max_quarantined=0.05, workers=2)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "command"),
+    [("demo", "dvc repro synthesize"), ("arid", "import_dataset.py arid PATH"), ("mine", "<Class>_<scene>_<take>")],
+)
+def test_a_missing_dataset_says_how_to_get_it(tmp_path: Path, dataset: str, command: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build_index(tmp_path / dataset, dataset=dataset, classes=CLASSES, max_quarantined=0.05, workers=1)
+    assert command in str(caught.value)
+    assert str(tmp_path / dataset) in str(caught.value)
+
+
+def measure_or_crash(path: Path) -> Measured:
+    """As a decoder that dies of some files."""
+    if "crash" in path.name:
+        os._exit(11)
+    return Measured(frames=len(path.name))
+
+
+def test_a_file_that_kills_its_worker_costs_that_file_only() -> None:
+    paths = [Path(f"clip_{k}") for k in range(30)]
+    paths[3] = Path("crash_a")
+    results = measure_all(paths, workers=2, measure_clip=measure_or_crash)
+    assert set(results) == set(paths)
+    assert results.pop(Path("crash_a")) == Measured(reason="crashes the decoder")
+    assert all(found == Measured(frames=len(path.name)) for path, found in results.items())
+
+
+def test_an_index_is_read_as_it_was_written(index: pd.DataFrame, tmp_path: Path) -> None:
+    written = index.assign(fold_0=np.where(index["status"] == "ok", "train", "none"))
+    for name in ("first", "second"):
+        write_index(tmp_path / name, written, {"usable": 5})
+    assert (tmp_path / "first" / "index.csv").read_bytes() == (tmp_path / "second" / "index.csv").read_bytes()
+    assert json.loads((tmp_path / "first" / "summary.json").read_text()) == {"usable": 5}
+    quarantine = pd.read_csv(tmp_path / "first" / "quarantine.csv")
+    assert list(quarantine.columns) == ["path", "reason"]
+    assert len(quarantine) == (index["status"] == "quarantined").sum()
+    again = read_index(tmp_path / "first")
+    assert list(again.columns) == [*COLUMNS, "fold_0"]
+    pd.testing.assert_frame_equal(again, written, atol=0.0006, rtol=0, check_dtype=False)
+    assert {name: again[name].dtype.kind for name in ("frames", "fps", "scene")} == {
+        "frames": "i",
+        "fps": "f",
+        "scene": again["path"].dtype.kind,
+    }
+    write_index(tmp_path / "first", written.head(3), {"usable": 2})
+    assert len(read_index(tmp_path / "first")) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("clip_id,", "clip,", "has columns clip, dataset"),
+        (",fold_0", ",fold_3", "expected clip_id"),
+        (",ok,", ",fine,", "status holds fine; valid are ok, other_class, quarantined"),
+        (",train", ",training", "fold_0 holds training"),
+        (",10,30.000", ",ten,30.000", "ten"),
+        ("arid/Run_1_2,", "arid/Run_1_1,", "clip_id arid/Run_1_1 stands twice"),
+    ],
+)
+def test_an_index_that_was_tampered_with_is_refused(
+    index: pd.DataFrame, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    folder = tmp_path / "arid"
+    write_index(folder, index.assign(fold_0=np.where(index["status"] == "ok", "train", "none")), {})
+    text = (folder / "index.csv").read_text()
+    assert old in text
+    (folder / "index.csv").write_text(text.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        read_index(folder)
+    assert message in str(caught.value)
+    assert str(folder / "index.csv") in str(caught.value)
+
+
+def test_a_missing_index_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"index\.csv: no such file; make it with: python src/prepare\.py arid"):
+        read_index(tmp_path / "arid")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "dataset 'nothing' is not one of datasets in params.yaml: demo"),
+        (
+            ["arid", "--set", "datasets=[arid]", "--set", "data.classes=[nod, bow]", "--out", "{out}"],
+            "{out}/data/raw/arid: no clips of the classes nod, bow",
+        ),
+    ],
+)
+def test_prepare_fails_with_one_line_and_writes_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "data" / "raw" / "arid" / "Walk").mkdir(parents=True)
+    done = subprocess.run(
+        [sys.executable, "src/prepare.py", *(argument.format(out=tmp_path) for argument in arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "error: " + message.format(out=tmp_path) in done.stderr
+    assert not (tmp_path / "data" / "index").exists()
+
+
+def test_prepare_writes_an_index_and_prints_a_table(raw: Path, tmp_path: Path) -> None:
+    target = tmp_path / "data" / "raw" / "arid"
+    for scene in (1, 2, 3):
+        for take in (1, 2):
+            for number, label in enumerate(("Run", "Walk")):
+                clip = target / label / f"{label}_{scene}_{take}.mp4"
+                make_clip(clip, frames=4, level=20 * scene + 7 * take + 3 * number)
+    (target / "Walk" / "Walk_3_9.mp4").write_bytes(b"")
+    arguments = ["--set", "datasets=[arid]", "--set", "data.classes=[run,walk]", "--set", "prepare.max_quarantined=0.1"]
+    done = subprocess.run(
+        [sys.executable, "src/prepare.py", "arid", *arguments, "--out", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "quarantined: 1\n  Walk/Walk_3_9.mp4: empty file (0 bytes)" in done.stdout
+    index = read_index(tmp_path / "data" / "index" / "arid")
+    assert index["fold_0"].value_counts().to_dict() == {"train": 4, "val": 4, "test": 4, "none": 1}
+    summary = json.loads((tmp_path / "data" / "index" / "arid" / "summary.json").read_text())
+    assert (summary["usable"], summary["quarantined"]) == (12, 1)
+    scenes = [summary["folds"]["fold_0"][part]["scenes"] for part in ("train", "val", "test")]
+    assert sorted(scenes) == [["1"], ["2"], ["3"]]
+
+
+def test_measure_gives_reasons_without_the_folder(tmp_path: Path) -> None:
+    """The index of the same files must be the same wherever they lie."""
+    (tmp_path / "Walk_1_1.mp4").write_bytes(b"")
+    assert str(tmp_path) not in measure(tmp_path / "Walk_1_1.mp4").reason
+    assert measure(tmp_path / "Walk_1_2.mp4").reason == "no such file"

@@ -1,0 +1,206 @@
+"""The training room on tiny clips: loading, learning, resuming, weights."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from darkaction.augmentation import Augmenter
+from darkaction.config import Bert, Enhance, Model, Sampling
+from darkaction.errors import UserError
+from darkaction.models.build import build_recognizer
+from darkaction.sampling import Sampler
+from darkaction.training import weights
+from darkaction.training.fit import fit, resumable
+from darkaction.training.focal import FocalLoss
+from darkaction.training.loader import Clip, EpochSampler, TestClips, TrainingClips, test_loader, training_loader
+from darkaction.training.module import RecognizerModule
+
+MODEL = Model(
+    backbone="r2plus1d", head="bert", input="rgb", layers=[1, 1, 1, 1], widths=[4, 4, 8, 16],
+    temporal_strides=[1, 1, 2, 1], bn_eps=1e-3, bn_momentum=0.1,
+)  # fmt: skip
+BERT = Bert(heads=4, layers=1, dropout=0.1, head_dropout=0.1, mask=0.2, normalize_tokens=True, init="mean")
+SAMPLING = Sampling(
+    strategy="delta", num_frames=8, delta_min=0.0, delta_max=1.0, max_rate=8.0, delta_ramp=0.5, test_draws=2
+)
+ENHANCE = Enhance(method="none", gamma=2.2, curve_scale=1.0, height=16, width=16)
+CARD = weights.Card(
+    model=MODEL, bert=BERT, sampling=SAMPLING, enhance=ENHANCE, classes=["down", "up"], min_frames=20, max_frames=30
+)
+NO_AUGMENTATION = Augmenter(flip=0.0, rotation=0.0, translation=0.0)
+
+
+class MovingBars:
+    """A bright bar that moves down (class 0) or up (class 1): only the order of frames tells which."""
+
+    def load(self, clip_id: str) -> np.ndarray:
+        number = int(clip_id)
+        frames = np.zeros((20 + number % 10, 16, 16, 3), np.uint8)
+        for n in range(len(frames)):
+            row = (n * 14) // len(frames)
+            frames[n, row : row + 3] = 200
+        return frames[::-1] if number % 2 else frames
+
+
+CLIPS = [Clip(clip_id=str(number), label=number % 2, source=MovingBars()) for number in range(24)]
+
+
+def training_clips(epochs: int = 4, augmenter: Augmenter = NO_AUGMENTATION) -> TrainingClips:
+    return TrainingClips(CLIPS, sampler=CARD.sampler(), augmenter=augmenter, seed=0, epochs=epochs, delta_ramp=0.5)
+
+
+def new_module() -> RecognizerModule:
+    torch.manual_seed(0)
+    recognizer = build_recognizer(MODEL, BERT, num_frames=8, num_classes=2)
+    return RecognizerModule(
+        recognizer, FocalLoss(gamma=2.0, alpha_K=None), max_lr=0.01, weight_decay=1e-4, warmup=0.25, seed=0
+    )
+
+
+def run_fit(folder: Path, *, epochs: int, on_epoch=lambda epoch, row: None, module=None, keep="last"):
+    module = module or new_module()
+    history = fit(
+        module,
+        training_loader(training_clips(epochs), batch_size=8, workers=0),
+        test_loader(TestClips(CLIPS[:8], sampler=CARD.sampler(), seed=0, draw=0, num_draws=1), batch_size=8, workers=0),
+        epochs=epochs, max_steps=None, precision="fp32", devices=1, grad_clip=1.0, keep=keep,
+        checkpoints=folder, fingerprint="f", on_epoch=on_epoch,
+    )  # fmt: skip
+    return module, history
+
+
+def test_every_clip_once_an_epoch_in_another_order() -> None:
+    sampler = EpochSampler(10, seed=3)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert sorted(number for _, number in first) == list(range(10)) == sorted(number for _, number in second)
+    assert {epoch for epoch, _ in second} == {1}
+    assert [n for _, n in first] != [n for _, n in second]
+
+
+def test_items_do_not_depend_on_loader_processes() -> None:
+    augmenter = Augmenter(flip=0.5, rotation=10.0, translation=0.1)
+    batches = [
+        [clip for clip, _ in training_loader(training_clips(augmenter=augmenter), batch_size=8, workers=workers)]
+        for workers in (0, 2)
+    ]
+    for ours, theirs in zip(*batches, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_blank_frames_are_black_and_frames_stand_where_sampled() -> None:
+    sampler = Sampler(
+        strategy="constant", num_frames=8, delta_min=0, delta_max=0, max_rate=8, min_frames=20, max_frames=40
+    )
+    clip_CTHW, label = TestClips(CLIPS, sampler=sampler, seed=0, draw=0, num_draws=1)[1]
+    assert label == 1 and clip_CTHW.shape == (3, 8, 16, 16) and clip_CTHW.dtype == torch.uint8
+    shown_T = clip_CTHW.amax(dim=(0, 2, 3)) > 0
+    assert int(shown_T.sum()) == 21 * 8 // 40
+
+
+def test_learns_the_order_of_frames(tmp_path: Path) -> None:
+    """Average pooling over time would do no better than chance here, if its features saw single frames."""
+    module, history = run_fit(tmp_path / "state", epochs=30)
+    assert history[0]["train_loss"] > 2 * history[-1]["train_loss"]
+    assert history[-1]["val_accuracy"] >= 0.9
+    assert not (tmp_path / "state").exists()
+
+
+def test_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    expected, expected_history = run_fit(tmp_path / "whole", epochs=4)
+
+    class Stop(Exception):
+        pass
+
+    def stop(epoch: int, row: dict[str, float]) -> None:
+        if epoch == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run_fit(tmp_path / "parts", epochs=4, on_epoch=stop)
+    assert resumable(tmp_path / "parts", "f") is not None
+    epochs: list[int] = []
+    module, history = run_fit(tmp_path / "parts", epochs=4, on_epoch=lambda epoch, row: epochs.append(epoch))
+    assert epochs == [2, 3]
+    assert [row["epoch"] for row in history] == [row["epoch"] for row in expected_history] == [0, 1, 2, 3]
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(module.state_dict()[name], tensor), name
+
+
+def test_state_of_another_training_is_not_resumed(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    assert resumable(folder, "a") is None
+    (folder / "last.ckpt").write_bytes(b"state")
+    assert resumable(folder, "a") == folder / "last.ckpt"
+    assert resumable(folder, "b") is None
+    assert not (folder / "last.ckpt").exists()
+
+
+def test_best_epoch_is_kept(tmp_path: Path) -> None:
+    states: dict[int, torch.Tensor] = {}
+    module = new_module()
+
+    def remember(epoch: int, row: dict[str, float]) -> None:
+        states[epoch] = module.recognizer.classifier.weight.detach().clone()
+
+    module, history = run_fit(tmp_path / "state", epochs=6, on_epoch=remember, module=module, keep="best")
+    best = max(range(6), key=lambda epoch: (history[epoch]["val_accuracy"], -epoch))
+    assert torch.equal(module.recognizer.classifier.weight, states[best])
+
+
+def test_weights_round_trip(tmp_path: Path) -> None:
+    recognizer = new_module().recognizer.eval()
+    weights.save(tmp_path / "w.safetensors", recognizer, CARD)
+    loaded, card = weights.load(tmp_path / "w.safetensors")
+    clip = torch.randint(0, 255, (2, 3, 8, 16, 16), dtype=torch.uint8)
+    assert card == CARD
+    assert torch.equal(loaded(clip), recognizer(clip))
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_damaged_and_missing_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing\.safetensors: no such weights file"):
+        weights.load(tmp_path / "nothing.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"not weights")
+    with pytest.raises(UserError, match=r"bad\.safetensors: not a safetensors file"):
+        weights.load(tmp_path / "bad.safetensors")
+
+
+def test_start_from_other_classes_keeps_backbone_and_head(tmp_path: Path) -> None:
+    source = new_module().recognizer
+    weights.save(tmp_path / "w.safetensors", source, CARD)
+    target = build_recognizer(MODEL, BERT, num_frames=8, num_classes=5)
+    transfer = weights.start_from(target, tmp_path / "w.safetensors")
+    assert (transfer.taken, transfer.fresh) == (["backbone", "head"], ["classifier"])
+    assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
+
+
+def test_start_from_another_architecture_is_an_error(tmp_path: Path) -> None:
+    weights.save(tmp_path / "w.safetensors", new_module().recognizer, CARD)
+    wider = Model(**{**MODEL.__dict__, "widths": [8, 8, 16, 16]})
+    target = build_recognizer(wider, BERT, num_frames=8, num_classes=2)
+    with pytest.raises(UserError, match=r"w\.safetensors holds another architecture .*expected"):
+        weights.start_from(target, tmp_path / "w.safetensors")
+
+
+def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    source = build_recognizer(MODEL, BERT, num_frames=8, num_classes=2)
+    state = {**source.backbone.state_dict(), "fc.weight": torch.zeros(4, 16), "fc.bias": torch.zeros(4)}
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "published.safetensors")
+    target = build_recognizer(MODEL, BERT, num_frames=8, num_classes=2)
+    transfer = weights.start_from(target, tmp_path / "published.safetensors")
+    assert transfer.taken == ["backbone"]
+    assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
+
+
+def test_training_starts_without_importing_mlflow() -> None:
+    code = "import sys, darkaction.training.fit; sys.exit('mlflow' in sys.modules)"
+    src = Path(__file__).resolve().parents[2] / "src"
+    assert subprocess.run([sys.executable, "-c", code], cwd=src, check=False).returncode == 0

@@ -1,0 +1,182 @@
+"""The enhancement network against the published one, and its uint8 path against the plain forward pass."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import golden
+from darkaction.enhancement.zero_dce import (
+    ZeroDCE,
+    apply_curves,
+    enhance_frames,
+    initialise,
+    load_weights,
+    save_weights,
+)
+from darkaction.errors import UserError
+
+IMAGES = range(5)
+
+
+def published(shared_dir: Path, *, curve_scale: float = 1.0) -> ZeroDCE:
+    return load_weights(shared_dir / "golden" / "zero_dce_epoch99.safetensors", curve_scale=curve_scale)
+
+
+def random_network(*, curve_scale: float = 1.0) -> ZeroDCE:
+    """Weights of unit gain, so that curves differ clearly between pixels."""
+    network = ZeroDCE(curve_scale=curve_scale)
+    with torch.no_grad():
+        golden.fill_cnn(network)
+    return network.eval().requires_grad_(False)
+
+
+def dark_frames(count: int, *, height: int = 30, width: int = 44) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 60, (count, height, width, 3), dtype=np.uint8)
+
+
+def as_image(frames_NHWC: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(frames_NHWC).permute(0, 3, 1, 2).float() / 255
+
+
+@pytest.mark.parametrize("i", IMAGES)
+def test_published_weights_give_the_published_images(shared_dir: Path, i: int) -> None:
+    arrays, _ = golden.load(shared_dir, "zero_dce")
+    frame = arrays[f"img{i}_input_u8"]
+    with torch.inference_mode():
+        enhanced, maps = published(shared_dir)(as_image(frame[np.newaxis]))
+    enhanced, maps = enhanced[0].numpy(), maps[0].numpy()
+    np.testing.assert_allclose(enhanced[:, ::7, ::7], arrays[f"img{i}_enh_f32_stride7"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(enhanced[:, :32, :32], arrays[f"img{i}_enh_f32_corner"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(maps[:, :16, :16], arrays[f"img{i}_curve_corner"], rtol=0, atol=1e-5)
+    by_step = maps.reshape(8, 3, -1)
+    np.testing.assert_allclose(by_step.mean(axis=2), arrays[f"img{i}_curve_mean"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(by_step.std(axis=2), arrays[f"img{i}_curve_std"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("i", IMAGES)
+def test_four_curves_give_the_published_intermediate_image(shared_dir: Path, i: int) -> None:
+    arrays, _ = golden.load(shared_dir, "zero_dce")
+    image = as_image(arrays[f"img{i}_input_u8"][np.newaxis])
+    with torch.inference_mode():
+        maps = published(shared_dir).curve_maps(image)
+    half = apply_curves(image, maps[:, :12])[0, :, ::7, ::7].numpy()
+    np.testing.assert_allclose(half, arrays[f"img{i}_enh4_f32_stride7"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("i", IMAGES)
+def test_uint8_path_is_within_one_level_of_the_published_image(shared_dir: Path, i: int) -> None:
+    arrays, _ = golden.load(shared_dir, "zero_dce")
+    frame = arrays[f"img{i}_input_u8"]
+    network = published(shared_dir).to(memory_format=torch.channels_last)
+    enhanced = enhance_frames(network, frame[np.newaxis])[0]
+    difference = np.abs(enhanced.astype(int) - arrays[f"img{i}_enh_u8"])
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3  # levels at a rounding edge only
+
+
+@pytest.mark.parametrize(("scale", "share"), [(0.5, 0.1), (0.25, 0.25)])
+def test_small_curves_stay_close_to_full_ones_on_real_pictures(shared_dir: Path, scale: float, share: float) -> None:
+    arrays, _ = golden.load(shared_dir, "zero_dce")
+    for i in IMAGES:
+        frame = arrays[f"img{i}_input_u8"][np.newaxis]
+        full = enhance_frames(published(shared_dir), frame).astype(float)
+        small = enhance_frames(published(shared_dir, curve_scale=scale), frame).astype(float)
+        assert full.mean() > 1.3 * frame.mean()
+        assert np.abs(small - full).mean() < share * np.abs(full - frame).mean()
+
+
+def test_has_the_published_number_of_parameters() -> None:
+    assert sum(weight.numel() for weight in ZeroDCE(curve_scale=1.0).parameters()) == 79_416
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 0.3])
+@pytest.mark.parametrize("count", [1, 8, 11])
+def test_uint8_path_equals_forward_rounded_to_levels(scale: float, count: int) -> None:
+    frames = dark_frames(count)
+    network = random_network(curve_scale=scale)
+    with torch.inference_mode():
+        expected = network(as_image(frames))[0].permute(0, 2, 3, 1).numpy() * 255
+    enhanced = enhance_frames(network, frames)
+    assert enhanced.shape == frames.shape
+    assert enhanced.dtype == np.uint8
+    assert np.abs(enhanced - expected).max() <= 0.5 + 1e-3
+    assert np.abs(enhanced.astype(int) - frames).mean() > 1  # it does something
+
+
+def test_scale_one_is_the_estimation_at_full_size() -> None:
+    image = as_image(dark_frames(2))
+    network = random_network(curve_scale=1.0)
+    assert torch.equal(network.curve_maps(image), network.small_curve_maps(image))
+    half = random_network(curve_scale=0.5)
+    assert half.small_curve_maps(image).shape[-2:] == (15, 22)
+    assert half.curve_maps(image).shape[-2:] == (30, 44)
+    # Halving by areas, estimating and enlarging is what a scale of one half means.
+    small = network.small_curve_maps(torch.nn.functional.avg_pool2d(image, 2))
+    enlarged = torch.nn.functional.interpolate(small, size=(30, 44), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(half.curve_maps(image), enlarged)
+
+
+def test_frames_do_not_depend_on_their_neighbours_and_the_input_is_not_written_to() -> None:
+    frames = dark_frames(11)
+    frames.flags.writeable = False
+    network = random_network(curve_scale=0.5)
+    together = enhance_frames(network, frames)
+    alone = np.concatenate([enhance_frames(network, frames[i : i + 1]) for i in range(11)])
+    assert np.abs(together.astype(int) - alone).max() <= 1
+    assert np.array_equal(together, enhance_frames(network, frames))
+    assert enhance_frames(network, frames[:0]).shape == (0, 30, 44, 3)
+
+
+def test_black_stays_black_and_white_white() -> None:
+    frames = np.zeros((2, 32, 32, 3), np.uint8)
+    frames[1] = 255
+    assert np.array_equal(enhance_frames(random_network(), frames), frames)
+
+
+def test_initial_weights_follow_the_published_distribution_and_the_seed() -> None:
+    first, same, other = (ZeroDCE(curve_scale=1.0) for _ in range(3))
+    initialise(first, seed=1)
+    initialise(same, seed=1)
+    initialise(other, seed=2)
+    weights = torch.cat([value.flatten() for key, value in first.state_dict().items() if key.endswith("weight")])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.02)
+    assert abs(weights.mean().item()) < 3e-4
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), same.parameters(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+
+
+def test_weights_survive_a_file_in_either_memory_layout(tmp_path: Path) -> None:
+    network = random_network()
+    expected = {key: value.clone() for key, value in network.state_dict().items()}
+    save_weights(network.to(memory_format=torch.channels_last), tmp_path / "w.safetensors")
+    loaded = load_weights(tmp_path / "w.safetensors", curve_scale=0.5)
+    assert loaded.curve_scale == 0.5
+    assert not any(weight.requires_grad for weight in loaded.parameters())
+    for key, value in loaded.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+def test_wrong_weights_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(UserError, match=r"w\.safetensors: no such file"):
+        load_weights(path, curve_scale=1.0)
+    path.write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"w\.safetensors: not a readable safetensors file"):
+        load_weights(path, curve_scale=1.0)
+    state = ZeroDCE(curve_scale=1.0).state_dict()
+    save_file(state | {"e_conv3.weight": torch.zeros(32, 16, 3, 3)}, path)
+    with pytest.raises(UserError, match=r"w\.safetensors: no weights of Zero-DCE: e_conv3\.weight differ"):
+        load_weights(path, curve_scale=1.0)
+    del state["e_conv7.bias"]
+    save_file(state, path)
+    with pytest.raises(UserError, match=r"e_conv7\.bias"):
+        load_weights(path, curve_scale=1.0)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 1.5, float("nan")])
+def test_impossible_scale_is_refused(scale: float) -> None:
+    with pytest.raises(ValueError, match="curve_scale"):
+        ZeroDCE(curve_scale=scale)

@@ -1,0 +1,268 @@
+"""dvc.yaml against the code: stages list what they import and the settings they use, and rerun for nothing else."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from darkaction import config
+from darkaction.config import ROOT
+
+SRC = ROOT / "src"
+STAGES: dict[str, dict[str, Any]] = {
+    name: stage.get("do", stage) for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
+}
+SETTINGS = config.flatten(config.load())
+
+# Settings that a script reads and DVC need not watch, and why.
+NO_PARAMETER = {
+    "synthesize": {"synthesize.domains": "only checked: the stage's name has the domain"},
+    "prepare": {"datasets": "the command names the target; otherwise only checked"},
+    "train_enhancer": {"datasets": "the dependencies name the target"},
+    "enhance": {"datasets": "only checked: the stage's name has the dataset"},
+    "train": {"evaluate.batch_size": "how many validation clips go through at once changes no figure"},
+    "evaluate": {"train.workers": "how many processes load clips changes no figure"},
+}
+
+
+# What a stage imports
+
+
+def script_of(stage: str) -> Path:
+    return ROOT / str(STAGES[stage]["cmd"]).split()[1]
+
+
+def imported(script: Path) -> set[Path]:
+    """The script and every file of src/ that it imports, directly or not, also inside functions."""
+    found: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += [path for name in imported_names(file) for path in files_of(name)]
+    return found
+
+
+def imported_names(file: Path) -> Iterable[str]:
+    """Dotted names that a file imports: of `from a import b` both a and a.b, as b may be a module."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative imports are not followed here"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def files_of(name: str) -> list[Path]:
+    """The files of src/ that importing `name` runs: the module and the packages it lies in."""
+    parts = name.split(".")
+    files = [SRC.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
+    files.append(SRC.joinpath(*parts).with_suffix(".py"))
+    return [file for file in files if file.is_file()]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_lists_every_module_it_imports(stage: str) -> None:
+    listed = [ROOT / path for path in STAGES[stage]["deps"] if path.startswith("src/")]
+    missing = [
+        file.relative_to(ROOT).as_posix()
+        for file in sorted(imported(script_of(stage)))
+        if not any(file == path or path in file.parents for path in listed)
+    ]
+    assert not missing, f"stage {stage} of dvc.yaml: add to deps:\n" + "\n".join(
+        f"        - {path}" for path in missing
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_lists_no_module_it_does_not_import(stage: str) -> None:
+    used = imported(script_of(stage))
+    listed = [ROOT / path for path in STAGES[stage]["deps"] if path.startswith("src/")]
+    idle = [path for path in listed if not any(file == path or path in file.parents for file in used)]
+    assert not idle, f"stage {stage} of dvc.yaml: it does not import {idle}"
+
+
+def test_imports_are_followed(tmp_path: Path) -> None:
+    file = tmp_path / "x.py"
+    file.write_text("import os, darkaction.cli\n\ndef f():\n    from darkaction import layout as places\n")
+    assert set(imported_names(file)) == {"os", "darkaction.cli", "darkaction", "darkaction.layout"}
+    package = SRC / "darkaction"
+    assert files_of("darkaction.layout") == [package / "__init__.py", package / "layout.py"]
+    assert package / "errors.py" in imported(file)
+
+
+# The settings a stage uses
+
+
+def used_settings(script: Path) -> set[str]:
+    """Dotted names under `params` that a script reads, down to a setting or to a section used as a whole."""
+    tree = ast.parse(script.read_text())
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    chains = (dotted(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and id(node) not in inner)
+    return {known_prefix(chain.split(".")[1:]) for chain in chains if chain.startswith("params.")}
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` of an attribute chain; empty where it starts at something else than a name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        left = dotted(node.value)
+        return f"{left}.{node.attr}" if left else ""
+    return ""
+
+
+def known_prefix(parts: list[str]) -> str:
+    """The longest beginning of the chain that is a setting or a section."""
+    for length in range(len(parts), 0, -1):
+        name = ".".join(parts[:length])
+        if any(key == name or key.startswith(f"{name}.") for key in SETTINGS):
+            return name
+    raise AssertionError(f"params.{'.'.join(parts)} is no setting")
+
+
+def covers(listed: str, used: str) -> bool:
+    return used == listed or used.startswith(f"{listed}.")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_lists_every_setting_it_uses(stage: str) -> None:
+    listed = STAGES[stage]["params"]
+    used = used_settings(script_of(stage)) - set(NO_PARAMETER[stage])
+    missing = sorted(name for name in used if not any(covers(entry, name) for entry in listed))
+    assert not missing, f"stage {stage} of dvc.yaml: add to params: {missing}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_lists_no_setting_it_does_not_use(stage: str) -> None:
+    used = used_settings(script_of(stage))
+    idle = [entry for entry in STAGES[stage]["params"] if not any(covers(entry, u) or covers(u, entry) for u in used)]
+    assert not idle, f"stage {stage} of dvc.yaml: {script_of(stage).name} does not use {idle}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_exceptions_are_still_used(stage: str) -> None:
+    assert set(NO_PARAMETER[stage]) <= used_settings(script_of(stage))
+
+
+# What runs again: the real dvc.yaml, with stages that write what they were given instead of working
+
+STUB = """
+import json, sys, pathlib, yaml
+stage = pathlib.Path(sys.argv[0]).stem
+dataset = sys.argv[1] if len(sys.argv) > 1 else ""
+outs = {
+    "synthesize": [f"data/raw/{dataset}/clip"], "prepare": [f"data/index/{dataset}/index.csv"],
+    "train_enhancer": ["models/enhancer/weights", "models/runs/train_enhancer.json"],
+    "enhance": [f"data/clips/{dataset}/clips.csv"], "train": ["models/recognizer/weights", "models/runs/train.json"],
+    "evaluate": ["reports/metrics.json", "reports/predictions.csv", "reports/plots/confusion.csv"],
+}
+with open("ran.txt", "a") as log:
+    log.write(f"{stage}@{dataset}\\n" if dataset else f"{stage}\\n")
+ran = len(open("ran.txt").readlines())
+for out in map(pathlib.Path, outs[stage]):
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"settings": yaml.safe_load(open("params.yaml")), "run": ran}))
+"""
+
+
+class Project:
+    """A folder with dvc.yaml, params.yaml and stubs, which is the working directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def repro(self, **changes: Any) -> list[str]:
+        """Changes settings (focal__gamma=3), reproduces, and gives the stages that ran."""
+        path = self.folder / "params.yaml"
+        values = yaml.safe_load(path.read_text())
+        for name, value in changes.items():
+            *sections, key = name.split("__")
+            place = values
+            for section in sections:
+                place = place[section]
+            place[key] = value
+        path.write_text(yaml.safe_dump(values))
+        (self.folder / "ran.txt").unlink(missing_ok=True)
+        with Repo() as repo:
+            repo.reproduce()
+        log = self.folder / "ran.txt"
+        return sorted(log.read_text().split()) if log.exists() else []
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("pipeline")
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    shutil.copytree(SRC, folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for stage in STAGES:
+        (folder / "src" / script_of(stage).name).write_text(STUB)
+    (folder / "params.yaml").write_text(yaml.safe_dump(yaml.safe_load((ROOT / "params.yaml").read_text())))
+    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
+    with (folder / ".dvc/config").open("a") as file:
+        file.write("    no_scm = true\n")  # the last section is core
+    (folder / "data/raw/arid").mkdir(parents=True)
+    (folder / "data/raw/arid/clip").write_text("real")
+    with pytest.MonkeyPatch.context() as patch:  # the stages' `python` is this one
+        patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        patch.chdir(folder)
+        yield Project(folder)
+
+
+def test_what_runs_again(project: Project) -> None:
+    """One story, as each step is a `dvc repro`; every line says what the change before it may cost."""
+    everything = ["enhance@demo", "evaluate", "prepare@demo", "synthesize@demo", "train", "train_enhancer"]
+    from_train = ["evaluate", "train"]
+    record = project.folder / "models/runs/train.json"
+
+    assert project.repro(datasets=["demo"], synthesize__domains=["demo"]) == everything
+    assert project.repro() == []
+    first = record.read_text()
+
+    settings = json.loads(first)["settings"]
+    gamma, delta_max = settings["focal"]["gamma"], settings["sampling"]["delta_max"]
+    assert project.repro(focal__gamma=gamma + 1) == from_train
+    assert record.read_text() != first
+    # Taking it back restores the first model and the record of its run; only the reports, which DVC does not cache, are
+    # made again.
+    assert project.repro(focal__gamma=gamma) == ["evaluate"]
+    assert record.read_text() == first
+    assert project.repro(sampling__delta_max=delta_max + 1, augmentation__flip=0.125) == from_train
+
+    ran = project.repro(datasets=["demo", "demo_lit"], synthesize__domains=["demo", "demo_lit"])
+    assert ran == sorted(["synthesize@demo_lit", "prepare@demo_lit", "enhance@demo_lit", *from_train])
+    # Another target: other splits, another enhancer.
+    ran = project.repro(datasets=["demo_lit", "demo"])
+    assert ran == sorted({*everything, "prepare@demo_lit", "enhance@demo_lit"} - {"synthesize@demo"})
+    # Real clips alone: nothing is drawn, and no stage of the demo is left.
+    ran = project.repro(datasets=["arid"], synthesize__domains=[])
+    assert ran == ["enhance@arid", "evaluate", "prepare@arid", "train", "train_enhancer"]
+    with Repo() as repo:
+        assert not any("demo" in stage.addressing for stage in repo.index.stages)
+
+
+# What git keeps
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_outputs_are_ignored_by_git_or_small_and_in_it(stage: str) -> None:
+    """So DVC writes no .gitignore files of its own, and reports can be committed."""
+    declared = STAGES[stage]
+    for entry in [*declared.get("outs", []), *declared.get("metrics", []), *declared.get("plots", [])]:
+        path, options = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+        path = path.replace("${item}", "demo")
+        command = ["git", "check-ignore", "-q", "--no-index", path]
+        ignored = subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
+        in_git = options.get("cache") is False
+        assert ignored != in_git, f"{path}: {'ignored' if ignored else 'not ignored'} by .gitignore"

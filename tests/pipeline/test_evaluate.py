@@ -1,0 +1,155 @@
+"""The stage evaluate on two small stores with a network that has fresh weights."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import evaluate
+from darkaction import config
+from darkaction.clips import write_clip, write_list
+from darkaction.datasets.index import COLUMNS
+from darkaction.errors import UserError
+from darkaction.models.build import build_recognizer
+from darkaction.training import weights
+
+OVERRIDES = (
+    "datasets=[demo]",
+    "data.classes=[run, walk, wave]",
+    "focal.alpha=null",
+    "model.layers=[1, 1, 1, 1]",
+    "model.widths=[4, 4, 8, 8]",
+    "bert.heads=2",
+    "sampling.num_frames=8",
+    "sampling.test_draws=3",
+    "train.workers=0",
+    "train.precision=fp32",
+    "evaluate.resamples=200",
+)
+SCENES = range(1, 5)
+FRAMES = 12
+
+
+def make_project(out: Path, *, folds: int) -> list[str]:
+    """Index, clip store and weights under `out`; the command line that goes with them."""
+    overrides = [*OVERRIDES, f"split.folds={folds}"]
+    params = config.load(overrides=overrides)
+    rng = np.random.default_rng(0)
+    rows, stored = [], []
+    store = out / "data" / "clips" / "demo"
+    store.mkdir(parents=True)
+    for label in params.data.classes:
+        for scene in SCENES:
+            clip_id = f"demo/{label.title()}_{scene}_1"
+            frames_NHWC = rng.integers(0, 255, (FRAMES, 16, 16, 3), dtype=np.uint8)
+            stored.append(write_clip(store, clip_id, [frames_NHWC], frames=FRAMES, height=16, width=16))
+            parts = {f"fold_{k}": part_of(scene, k, folds) for k in range(folds)}
+            values = {"clip_id": clip_id, "dataset": "demo", "path": f"{clip_id}.mp4", "label": label, "take": "1"}
+            values |= {"scene": str(scene), "frames": str(FRAMES), "luma": f"{10 + scene}.5", "status": "ok"}
+            rows.append(
+                {column: values.get(column, "" if kind is str else "1") for column, kind in COLUMNS.items()} | parts
+            )
+    write_list(store, stored)
+    (out / "data" / "index" / "demo").mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(out / "data" / "index" / "demo" / "index.csv", index=False)
+    for fold in range(folds):
+        folder = out / "models" / "recognizer" / f"fold_{fold}"
+        folder.mkdir(parents=True)
+        torch.manual_seed(fold)
+        network = build_recognizer(params.model, params.bert, num_frames=8, num_classes=3)
+        card = weights.Card(
+            model=params.model,
+            bert=params.bert,
+            sampling=params.sampling,
+            enhance=params.enhance,
+            classes=params.data.classes,
+            min_frames=FRAMES,
+            max_frames=FRAMES,
+        )
+        weights.save(folder / "weights.safetensors", network, card)
+        history = pd.DataFrame({"epoch": [0, 1], "train_loss": [2.0, 1.0], "train_accuracy": [0.2, 0.4]})
+        history.assign(learning_rate=0.1).to_csv(folder / "history.csv", index=False)
+    return ["evaluate.py", "--out", str(out), *(text for value in overrides for text in ("--set", value))]
+
+
+def part_of(scene: int, fold: int, folds: int) -> str:
+    if folds == 2:
+        return "test" if scene % 2 == fold else "train"
+    return {1: "train", 2: "val", 3: "test", 4: "test"}[scene]
+
+
+@pytest.fixture(autouse=True)
+def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is not there: recording must not hold up an evaluation."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    torch.set_num_threads(1)
+
+
+def test_two_runs_give_the_same_complete_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", make_project(tmp_path, folds=1))
+    evaluate.main()
+    reports = tmp_path / "reports"
+    first = {path.relative_to(reports): path.read_bytes() for path in reports.rglob("*") if path.is_file()}
+    evaluate.main()
+    assert {path.relative_to(reports): path.read_bytes() for path in reports.rglob("*") if path.is_file()} == first
+    names = {"confusion", "per_class", "draws", "luma", "learning_curves_0"}
+    pictures = {Path("plots") / f"{name}.png" for name in (*names, "samples")}
+    tables = {Path("plots") / f"{name}.csv" for name in names}
+    assert set(first) == pictures | tables | {Path("metrics.json"), Path("predictions.csv")}
+
+    report = json.loads((reports / "metrics.json").read_text())
+    predictions = pd.read_csv(reports / "predictions.csv")
+    assert (len(predictions), report["test"]["n"], report["test"]["scenes"], report["validation"]["n"]) == (6, 6, 2, 3)
+    accuracy = (predictions["label"] == predictions["predicted"]).mean()
+    assert report["test"]["accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    assert 0 <= report["test"]["low"] < accuracy < report["test"]["high"] <= 1
+    probabilities = predictions[["p_run", "p_walk", "p_wave"]]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (probabilities.idxmax(axis=1).str.removeprefix("p_") == predictions["predicted"]).all()
+    assert set(predictions["scene"]) == {3, 4}
+    assert {name: values["n"] for name, values in report["per_class"].items()} == {"run": 2, "walk": 2, "wave": 2}
+    assert report["split"] == {"strategy": "scene", "folds": 1}
+    assert f"test accuracy {accuracy:.1%}" in capsys.readouterr().out
+
+
+def test_two_folds_are_pooled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", make_project(tmp_path, folds=2))
+    evaluate.main()
+    report = json.loads((tmp_path / "reports" / "metrics.json").read_text())
+    predictions = pd.read_csv(tmp_path / "reports" / "predictions.csv")
+    assert (report["test"]["n"], report["test"]["scenes"]) == (12, 4)
+    assert "validation" not in report
+    assert (predictions["fold"] == predictions["scene"] % 2).all()
+    assert predictions["clip_id"].is_unique
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.widths=[8, 8, 8, 8]", r"fold_0/weights.safetensors: .*model.widths = \[4, 4, 8, 8\]"),
+        ("data.classes=[run, walk, wave, jump]", "data.classes"),
+        ("sampling.num_frames=16", "sampling.num_frames = 8"),
+    ],
+)
+def test_weights_of_another_network_are_refused(
+    override: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = make_project(tmp_path, folds=1)
+    monkeypatch.setattr(sys, "argv", [*arguments, "--set", override])
+    with pytest.raises(UserError, match=message):
+        evaluate.main()
+    assert not (tmp_path / "reports").exists()
+
+
+def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", make_project(tmp_path, folds=1))
+    (tmp_path / "models" / "recognizer" / "fold_0" / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match="fold_0/weights"):
+        evaluate.main()
