@@ -53,7 +53,7 @@ smoke: $(INSTALLED)  ## the whole pipeline in a copy of the project, with tiny s
 
 # One thread per test worker: torch would otherwise start one per core in each of them.
 test: $(INSTALLED)  ## every test but the long ones
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $${TEST_WORKERS:-2}
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $${TEST_WORKERS:-2} --dist loadfile
 
 test-long: $(INSTALLED)  ## the long tests
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -m long --timeout 3600

@@ -67,9 +67,11 @@ def main() -> None:
     test = predict_part(params, places, clips, "test")
     if test is None:
         raise UserError(f"{layout.index(params.datasets[0])}: no clip is marked test; run prepare again")
+    shuffled = predict_part(params, places, clips, "test", shuffle_frames=True)
+    assert shuffled is not None
     validation = predict_part(params, places, clips, "val")
     report: dict[str, Any] = {
-        "test": scores(test, params),
+        "test": scores(test, params) | {"shuffled_accuracy": round(float(shuffled.correct_N.mean()), 6)},
         "per_class": per_class_scores(test, params),
         "split": {"strategy": params.split.strategy, "folds": params.split.folds},
     }
@@ -84,8 +86,11 @@ def main() -> None:
     print(summary(report["test"], params))
 
 
-def predict_part(params: Params, places: Layout, clips: pd.DataFrame, part: str) -> Predictions | None:
-    """Predictions for the clips marked `part` (test or val) of every fold; None where there are none."""
+def predict_part(
+    params: Params, places: Layout, clips: pd.DataFrame, part: str, *, shuffle_frames: bool = False
+) -> Predictions | None:
+    """Predictions for the clips marked `part` (test or val) of every fold; None where there are none. With
+    `shuffle_frames` the frames of each clip are shown in random order: what is lost then is what time was worth."""
     rows, probabilities = [], []
     for fold in range(params.split.folds):
         own = data.select(clips, fold=fold, part=part)
@@ -106,6 +111,7 @@ def predict_part(params: Params, places: Layout, clips: pd.DataFrame, part: str)
                 batch_size=params.evaluate.batch_size,
                 workers=params.train.workers,
                 bf16=uses_bf16(params.train.precision),
+                shuffle_frames=shuffle_frames,
             )
         )
     if not rows:
@@ -276,7 +282,8 @@ def summary(test: Mapping[str, float | int], params: Params) -> str:
     return (
         f"test accuracy {test['accuracy']:.1%} [{test['low']:.1%}, {test['high']:.1%}] "
         f"({params.evaluate.confidence:.0%} interval over scenes; {test['n']} clips of {test['scenes']} scenes, "
-        f"{params.split.strategy} split), macro-F1 {test['macro_f1']:.3f}, single draws {test['draw_accuracy']:.1%}"
+        f"{params.split.strategy} split), macro-F1 {test['macro_f1']:.3f}, single draws {test['draw_accuracy']:.1%}, "
+        f"frames shuffled {test['shuffled_accuracy']:.1%}"
     )
 
 

@@ -38,14 +38,13 @@ def main() -> None:
     clips = data.usable_clips(places, params.datasets)
     init = None if params.train.init_from is None else tracking.find_weights(params.train.init_from, places)
     print(f"computing in {'bfloat16' if uses_bf16(params.train.precision) else 'float32'}")
-    with (
-        tracking.start_run(stage="train", params=params, layout=places, resume=True) as run,
-        new_folder(places.write(layout.RECOGNIZER)) as folder,
-    ):
-        for fold in range(params.split.folds):
-            (folder / f"fold_{fold}").mkdir()
-            train_fold(params, places, clips, fold, init, arguments.max_steps, folder / f"fold_{fold}", run)
-        run.log_artifact(folder)
+    target = places.write(layout.RECOGNIZER)
+    with tracking.start_run(stage="train", params=params, layout=places, resume=True) as run:
+        with new_folder(target) as folder:
+            for fold in range(params.split.folds):
+                (folder / f"fold_{fold}").mkdir()
+                train_fold(params, places, clips, fold, init, arguments.max_steps, folder / f"fold_{fold}", run)
+        run.log_artifact(target)
 
 
 def train_fold(

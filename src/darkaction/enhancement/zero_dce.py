@@ -7,6 +7,7 @@ maps have 24 channels, channel 3 * iteration + colour, and lie in [-1, 1].
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -126,28 +127,28 @@ def load_weights(path: Path, *, curve_scale: float) -> ZeroDCE:
 @torch.inference_mode()
 def enhance_frames(network: ZeroDCE, frames_NHWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Enhances frames (N, H, W, 3) uint8 into the same shape, rounded to the nearest level; memory beyond the result
-    does not grow with N."""
+    does not grow with N. The same as `forward`, where the network runs on its device and the curves on the processor.
+    """
     device = next(network.parameters()).device
     enhanced_NHWC = np.empty_like(frames_NHWC)
     for start in range(0, len(frames_NHWC), BATCH):
-        chunk_NHWC = torch.from_numpy(frames_NHWC[start : start + BATCH].astype(np.float32)).to(device)
-        # Permuting a contiguous NHWC tensor gives PyTorch's channels_last layout without a copy.
-        image = chunk_NHWC.permute(0, 3, 1, 2).mul_(1 / 255)
-        maps = network.small_curve_maps(image)
-        for i in range(len(image)):
-            # One frame at a time: its 24 full-size maps fit the processor's cache, those of a batch do not.
-            _apply_curves_in_place(image[i : i + 1], enlarge(maps[i : i + 1], image))
-        levels = image.mul_(255).add_(0.5).clamp_(0, 255).byte()
-        enhanced_NHWC[start : start + BATCH] = levels.permute(0, 2, 3, 1).cpu().numpy()
+        images_BCHW = frames_NHWC[start : start + BATCH].transpose(0, 3, 1, 2).astype(np.float32, order="C")
+        images_BCHW /= 255
+        maps_BMHW = network.small_curve_maps(torch.from_numpy(images_BCHW).to(device))
+        for i, (image_CHW, maps_MHW) in enumerate(zip(images_BCHW, maps_BMHW.cpu().contiguous().numpy(), strict=True)):
+            _apply_curves_in_place(image_CHW, maps_MHW)
+            levels_CHW = np.clip(image_CHW * 255 + 0.5, 0, 255).astype(np.uint8)
+            enhanced_NHWC[start + i] = levels_CHW.transpose(1, 2, 0)
     return enhanced_NHWC
 
 
-def _apply_curves_in_place(image_BCHW: Tensor, maps_BMHW: Tensor) -> None:
-    """`apply_curves` without new memory for each of the eight steps."""
-    step = torch.empty_like(image_BCHW)
-    for curve in maps_BMHW.split(3, dim=1):
-        torch.mul(image_BCHW, image_BCHW, out=step).sub_(image_BCHW).mul_(curve)
-        image_BCHW.add_(step)
+def _apply_curves_in_place(image_CHW: npt.NDArray[np.float32], maps_MHW: npt.NDArray[np.float32]) -> None:
+    """`enlarge` and `apply_curves` plane by plane: a plane fits the processor's cache, 24 enlarged maps do not."""
+    height, width = image_CHW.shape[1:]
+    for i, map_HW in enumerate(maps_MHW):
+        curve_HW = cv2.resize(map_HW, (width, height), interpolation=cv2.INTER_LINEAR)
+        plane_HW = image_CHW[i % 3]
+        plane_HW += curve_HW * (plane_HW * plane_HW - plane_HW)
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Conv2d:

@@ -132,6 +132,8 @@ def stage_clip(settings: DemoSettings, action: Action, scene: int, take: int) ->
     rng = _generator(settings, scene, 1 + ACTIONS.index(action), take)
     performance = perform(rng, action, place.subject, fps=settings.fps)
     _confine(performance, place.view)
+    if not performance.travels:  # who stays, stays anywhere on the way of those who go, and so does the chair
+        performance.motion.place_N2 += rng.uniform(-0.6, 0.6, 2) * _REACH["static"]
     joints_NJ3 = forward_kinematics(performance.motion, place.subject.bones)
     size_HW = (settings.height, settings.width)
     camera = follow(rng, place.view, performance.motion.place_N2, size_HW=size_HW, travels=performance.travels)

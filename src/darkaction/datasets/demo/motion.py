@@ -164,7 +164,7 @@ def _draw_waving(rng: np.random.Generator, *, vigour: float, yaw: float) -> Wavi
     """A manner of waving that can be seen: a person in profile mostly raises the arm ahead, else beside the body."""
     in_profile = abs(np.sin(yaw)) > 0.7
     return Waving(
-        ahead=bool(rng.random() < (0.85 if in_profile else 0.15)),
+        ahead=bool(rng.random() < (0.95 if in_profile else 0.05)),
         sides=((0,), (1,), (0, 1))[rng.choice(3, p=[0.35, 0.35, 0.3])],
         beats=rng.uniform(1.3, 2.3), swing=rng.uniform(40, 56) * vigour,
         out=rng.uniform(75, 140), elbow=rng.uniform(45, 80), shoulder=rng.uniform(0.1, 0.5),

@@ -1,0 +1,96 @@
+"""Trains and evaluates the recognizer with several seeds, and a network that sees one frame: -> reports/seeds.json
+
+    python src/seeds.py [--seeds 3]
+
+The data, split and enhancer stay as they are; the seed changes the initial weights, the order of clips, sampling and
+augmentation. The interval speaks of other seeds and other scenes. Needs the clips of `dvc repro`; on two cores each
+seed takes as long as the stages train and evaluate. Trainings go to runs/seeds and, like every training, to MLflow.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from darkaction import cli, config
+from darkaction.config import ROOT, Params
+from darkaction.errors import UserError
+from darkaction.evaluation.statistics import Interval, accuracy_interval, seeds_interval
+
+RUNS = ROOT / "runs" / "seeds"
+ONE_FRAME = ("sampling.num_frames=1", "model.temporal_strides=[1, 1, 1, 1]")
+"""A network that sees one frame of each clip in each draw: what it scores, the exam does not ask of time."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 (default 3)")
+    arguments = parser.parse_args()
+    if arguments.seeds < 1:
+        raise UserError(f"--seeds {arguments.seeds}: give at least 1")
+    params = config.load()
+    trained = [run(f"seed_{seed}", f"seed={seed}") for seed in range(arguments.seeds)]
+    one_frame = run("one_frame", *ONE_FRAME)
+    report = summarize(params, trained, one_frame)
+    path = ROOT / "reports" / "seeds.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print_table(report)
+
+
+def run(name: str, *overrides: str) -> Path:
+    """Trains and evaluates with the given settings laid over params.yaml; the folder of the results."""
+    out = RUNS / name
+    settings = [part for override in overrides for part in ("--set", override)]
+    for script in ("train.py", "evaluate.py"):
+        command = [sys.executable, str(ROOT / "src" / script), *settings, "--out", str(out)]
+        done = subprocess.run(command, cwd=ROOT, check=False)
+        if done.returncode != 0:
+            raise UserError(f"{script} {' '.join(overrides)} failed with exit code {done.returncode}")
+    return out
+
+
+def summarize(params: Params, trained: list[Path], one_frame: Path) -> dict[str, dict[str, float | int] | list[float]]:
+    """Accuracy over all seeds with its interval, with shuffled frames, and of the one-frame network."""
+    settings = {"resamples": params.evaluate.resamples, "confidence": params.evaluate.confidence, "seed": params.seed}
+    tables = [pd.read_csv(out / "reports" / "predictions.csv", dtype={"scene": str}) for out in trained]
+    correct = [(table["label"] == table["predicted"]).to_numpy() for table in tables]
+    interval = seeds_interval(correct, [table["scene"].to_numpy() for table in tables], **settings)
+    table = pd.read_csv(one_frame / "reports" / "predictions.csv", dtype={"scene": str})
+    single = accuracy_interval((table["label"] == table["predicted"]).to_numpy(), table["scene"].to_numpy(), **settings)
+    metrics = [json.loads((out / "reports" / "metrics.json").read_text())["test"] for out in trained]
+    return {
+        "test": {**rounded(interval), "seeds": len(trained)},
+        "each": [round(float(values.mean()), 6) for values in correct],
+        "frames_shuffled": [values["shuffled_accuracy"] for values in metrics],
+        "one_frame": rounded(single),
+    }
+
+
+def rounded(interval: Interval) -> dict[str, float | int]:
+    """As in reports/metrics.json."""
+    return {
+        "accuracy": round(interval.mean, 6),
+        "low": round(interval.low, 6),
+        "high": round(interval.high, 6),
+        "n": interval.n,
+        "scenes": interval.scenes,
+    }
+
+
+def print_table(report: dict[str, dict[str, float | int] | list[float]]) -> None:
+    """The table of the README."""
+    test, single, shuffled = report["test"], report["one_frame"], report["frames_shuffled"]
+    assert isinstance(test, dict) and isinstance(single, dict) and isinstance(shuffled, list)
+    each = ", ".join(f"{value:.1%}" for value in report["each"])
+    print("\n| network | test accuracy | 95 % interval |\n|---|---|---|")
+    print(f"| R-BERT, delta sampling, Zero-DCE, {test['seeds']} seeds ({each}) | {test['accuracy']:.1%} "
+          f"| {test['low']:.1%} to {test['high']:.1%} |")  # fmt: skip
+    print(f"| the same, frames in random order | {sum(shuffled) / len(shuffled):.1%} | |")
+    print(f"| one frame instead of a sequence | {single['accuracy']:.1%} | {single['low']:.1%} to {single['high']:.1%} |")
+
+
+if __name__ == "__main__":
+    cli.run(main)

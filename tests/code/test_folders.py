@@ -1,0 +1,39 @@
+"""Folders that appear whole or not at all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from darkaction.folders import new_folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_takes_the_place_of_the_old_one_only_when_whole(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "out"
+    with new_folder(target) as folder:
+        (folder / "a").write_text("1")
+    with pytest.raises(KeyError), new_folder(target) as folder:
+        (folder / "b").write_text("2")
+        raise KeyError
+    assert names(target) == ["a"] and names(target.parent) == ["out"]
+    with new_folder(target) as folder:
+        (folder / "b").write_text("2")
+    assert names(target) == ["b"] and names(target.parent) == ["out"]
+
+
+def test_leftovers_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".out.partial-{dead.pid}").mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
+        kept = tmp_path / f".out.partial-{living.pid}"
+        kept.mkdir()
+        with new_folder(tmp_path / "out"):
+            pass
+        assert names(tmp_path) == [kept.name, "out"]
+        living.kill()
