@@ -63,7 +63,7 @@ seeds: $(INSTALLED)  ## train and evaluate three seeds; mean and interval
 
 # The published settings at full size for two steps of the optimiser. Needs the index and clips of `make repro`.
 paper-check: $(INSTALLED)  ## two real optimisation steps of the paper's settings on this machine (minutes)
-	python src/train.py --profile paper --set train.init_from=null --max-steps 2 --out $${OUT:-/tmp/darkaction-paper-check}
+	python .ci/paper_check.py
 
 ui: $(INSTALLED)  ## MLflow's pages on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}

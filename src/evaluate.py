@@ -104,7 +104,7 @@ def predict_part(
         probabilities.append(
             predict(
                 recognizer,
-                data.open_clips(own, places, params.data.classes),
+                data.open_clips(own, places, params.data.classes, params.enhance),
                 sampler=sampler,
                 seed=params.seed,
                 num_draws=params.sampling.test_draws,

@@ -89,7 +89,9 @@ def print_table(report: dict[str, dict[str, float | int] | list[float]]) -> None
     print(f"| R-BERT, delta sampling, Zero-DCE, {test['seeds']} seeds ({each}) | {test['accuracy']:.1%} "
           f"| {test['low']:.1%} to {test['high']:.1%} |")  # fmt: skip
     print(f"| the same, frames in random order | {sum(shuffled) / len(shuffled):.1%} | |")
-    print(f"| one frame instead of a sequence | {single['accuracy']:.1%} | {single['low']:.1%} to {single['high']:.1%} |")
+    print(
+        f"| one frame instead of a sequence | {single['accuracy']:.1%} | {single['low']:.1%} to {single['high']:.1%} |"
+    )
 
 
 if __name__ == "__main__":

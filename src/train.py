@@ -20,12 +20,12 @@ from darkaction.folders import new_folder
 from darkaction.layout import Layout
 from darkaction.models.build import build_recognizer
 from darkaction.models.recognizer import Recognizer
+from darkaction.tracking import Run
 from darkaction.training import data, weights
 from darkaction.training.fit import Batches, Row, fingerprint_of, fit, uses_bf16
 from darkaction.training.focal import FocalLoss, class_weights
 from darkaction.training.loader import Clip, TestClips, TrainingClips, test_loader, training_loader
 from darkaction.training.module import RecognizerModule
-from darkaction.tracking import Run
 
 
 def main() -> None:
@@ -61,9 +61,9 @@ def train_fold(
     pl.seed_everything(params.seed, verbose=False)
     cv2.setNumThreads(1)
     rows = data.select(clips, fold=fold, part="train")
-    training = data.open_clips(rows, places, params.data.classes)
+    training = data.open_clips(rows, places, params.data.classes, params.enhance)
     validation_rows = data.select(clips, fold=fold, part="val")
-    validation = data.open_clips(validation_rows, places, params.data.classes)
+    validation = data.open_clips(validation_rows, places, params.data.classes, params.enhance)
     recognizer = build_recognizer(
         params.model,
         params.bert,
@@ -71,7 +71,7 @@ def train_fold(
         num_classes=len(params.data.classes),
     )
     if init is not None:
-        transfer = weights.start_from(recognizer, init)
+        transfer = weights.start_from(recognizer, init, classes=params.data.classes)
         print(
             f"{params.train.init_from}: took {', '.join(transfer.taken)}; fresh: {', '.join(transfer.fresh) or 'none'}"
         )

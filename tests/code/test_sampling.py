@@ -3,10 +3,10 @@
 from fractions import Fraction
 from pathlib import Path
 
-import golden
 import numpy as np
 import pytest
 
+import golden
 from darkaction.sampling import BLANK, Sampler, delta_rate, fixed_rate, generator, place, ramp
 
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import golden
 import numpy as np
 import pytest
 import torch
 
+import golden
 from darkaction.models.bert import Bert
 from darkaction.models.recognizer import BertHead
 

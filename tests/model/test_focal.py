@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import golden
 import numpy as np
 import pytest
 import torch
 
+import golden
 from darkaction.training.focal import FocalLoss, class_weights
 
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import golden
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import golden
 from darkaction.training.optimizer import make_ranger, one_cycle
 
 

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-import golden
 import numpy as np
 import pytest
 import torch
 
+import golden
 from darkaction.models.r2plus1d import R2Plus1D
 from darkaction.models.recognizer import num_tokens
 

@@ -174,10 +174,12 @@ def test_damaged_and_missing_weights_are_named(tmp_path: Path) -> None:
 def test_start_from_other_classes_keeps_backbone_and_head(tmp_path: Path) -> None:
     source = new_module().recognizer
     weights.save(tmp_path / "w.safetensors", source, CARD)
-    target = build_recognizer(MODEL, BERT, num_frames=8, num_classes=5)
-    transfer = weights.start_from(target, tmp_path / "w.safetensors")
+    target = build_recognizer(MODEL, BERT, num_frames=8, num_classes=2)
+    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["left", "right"])
     assert (transfer.taken, transfer.fresh) == (["backbone", "head"], ["classifier"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
+    same = weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
+    assert same.fresh == []
 
 
 def test_start_from_another_architecture_is_an_error(tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_start_from_another_architecture_is_an_error(tmp_path: Path) -> None:
     wider = Model(**{**MODEL.__dict__, "widths": [8, 8, 16, 16]})
     target = build_recognizer(wider, BERT, num_frames=8, num_classes=2)
     with pytest.raises(UserError, match=r"w\.safetensors holds another architecture .*expected"):
-        weights.start_from(target, tmp_path / "w.safetensors")
+        weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
 
 
 def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
@@ -195,7 +197,7 @@ def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
     state = {**source.backbone.state_dict(), "fc.weight": torch.zeros(4, 16), "fc.bias": torch.zeros(4)}
     save_file({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "published.safetensors")
     target = build_recognizer(MODEL, BERT, num_frames=8, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "published.safetensors")
+    transfer = weights.start_from(target, tmp_path / "published.safetensors", classes=CARD.classes)
     assert transfer.taken == ["backbone"]
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from darkaction import layout
 from darkaction.clips import ClipStore
+from darkaction.config import Enhance
 from darkaction.datasets.index import read_index
 from darkaction.errors import UserError
 from darkaction.layout import Layout
@@ -27,15 +28,20 @@ def select(table: pd.DataFrame, *, fold: int, part: str) -> pd.DataFrame:
     return table[table[column] == part].reset_index(drop=True)
 
 
-def open_clips(rows: pd.DataFrame, places: Layout, classes: list[str]) -> list[Clip]:
+def open_clips(rows: pd.DataFrame, places: Layout, classes: list[str], enhance: Enhance) -> list[Clip]:
     """The clips of `rows` with their class numbers and stores.
 
     Raises:
-        UserError: when a store lacks a clip of the index.
+        UserError: when a store lacks a clip of the index, or was made with another frame size.
     """
     stores = {str(name): ClipStore(places.read(layout.clips(str(name)))) for name in rows["dataset"].unique()}
     clips = []
     for clip_id, dataset, label in zip(rows["clip_id"], rows["dataset"], rows["label"], strict=True):
-        stores[dataset].clip(clip_id)
+        stored = stores[dataset].clip(clip_id)
+        if (stored.height, stored.width) != (enhance.height, enhance.width):
+            raise UserError(
+                f"{stores[dataset].folder}: frames of {stored.height}x{stored.width}, where enhance.height and "
+                f"enhance.width are {enhance.height}x{enhance.width}; run python src/enhance.py {dataset} again"
+            )
         clips.append(Clip(clip_id=clip_id, label=classes.index(label), source=stores[dataset]))
     return clips

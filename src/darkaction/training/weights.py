@@ -78,14 +78,9 @@ def load(path: Path) -> tuple[Recognizer, Card]:
         UserError: when the file is missing, damaged, or no recognizer of this project.
     """
     state = _read(path)
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    if METADATA_KEY not in metadata:
+    card = _read_card(path)
+    if card is None:
         raise UserError(f"{path}: weights without a card, so not of a recognizer that src/train.py made")
-    try:
-        card = TypeAdapter(Card).validate_json(metadata[METADATA_KEY])
-    except ValidationError as error:
-        raise UserError(f"{path}: its card does not fit this version of the project: {error}") from None
     recognizer = build_recognizer(
         card.model, card.bert, num_frames=card.sampling.num_frames, num_classes=len(card.classes)
     )
@@ -96,17 +91,20 @@ def load(path: Path) -> tuple[Recognizer, Card]:
     return recognizer.eval(), card
 
 
-def start_from(recognizer: Recognizer, path: Path) -> Transfer:
+def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Transfer:
     """Lays the weights in `path` into `recognizer` as a start for training.
 
     The backbone must fit in every key and shape. The temporal head is taken where it fits as a whole (a file may have
-    another head or none), the classifier where it has the same shape. Published weights of a bare backbone, with keys
+    another head or none), the classifier where it was made for the same `classes`. Published weights of a bare backbone, with keys
     such as `stem.0.weight`, are taken too; their `fc` is dropped.
 
     Raises:
         UserError: naming what does not fit, when the file holds another backbone.
     """
     state = _read(path)
+    card = _read_card(path)
+    if card is None or card.classes != classes:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
     if not any(name.startswith("backbone.") for name in state):
         state = {f"backbone.{name}": tensor for name, tensor in state.items() if not name.startswith("fc.")}
     own = recognizer.state_dict()
@@ -135,6 +133,18 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file, or damaged: {error}") from None
+
+
+def _read_card(path: Path) -> Card | None:
+    """The card in a weights file; None where it has none."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    if METADATA_KEY not in metadata:
+        return None
+    try:
+        return TypeAdapter(Card).validate_json(metadata[METADATA_KEY])
+    except ValidationError as error:
+        raise UserError(f"{path}: its card does not fit this version of the project: {error}") from None
 
 
 def _misfits(expected: dict[str, Any], given: dict[str, Any], *, most: int = 3) -> list[str]:

@@ -18,7 +18,7 @@ from darkaction.datasets.demo.subject import Subject
 Action = Literal["run", "sit", "stand", "turn", "walk", "wave", "jump"]
 ACTIONS: tuple[Action, ...] = ("run", "sit", "stand", "turn", "walk", "wave", "jump")
 MIN_FRAMES, MAX_FRAMES = 33, 225
-MIDDLE_IDLE = 0.85  # share of clips whose middle frame lies outside the action
+MIDDLE_IDLE = 0.92  # share of clips whose middle frame lies outside the action
 # Median length in frames: classes differ, as in ARID, by less than clips of one class do.
 MEDIAN_FRAMES: dict[Action, float] = {
     "run": 74, "sit": 82, "stand": 80, "turn": 84, "walk": 88, "wave": 90, "jump": 78,
