@@ -17,7 +17,7 @@ def test_takes_the_place_of_the_old_one_only_when_whole(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "out"
     with new_folder(target) as folder:
         (folder / "a").write_text("1")
-    with pytest.raises(KeyError), new_folder(target) as folder:
+    with pytest.raises(KeyError), new_folder(target) as folder:  # noqa: PT012
         (folder / "b").write_text("2")
         raise KeyError
     assert names(target) == ["a"] and names(target.parent) == ["out"]

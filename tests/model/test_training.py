@@ -105,7 +105,7 @@ def test_blank_frames_are_black_and_frames_stand_where_sampled() -> None:
 
 def test_learns_the_order_of_frames(tmp_path: Path) -> None:
     """Average pooling over time would do no better than chance here, if its features saw single frames."""
-    module, history = run_fit(tmp_path / "state", epochs=30)
+    _, history = run_fit(tmp_path / "state", epochs=30)
     assert history[0]["train_loss"] > 2 * history[-1]["train_loss"]
     assert history[-1]["val_accuracy"] >= 0.9
     assert not (tmp_path / "state").exists()
@@ -114,14 +114,14 @@ def test_learns_the_order_of_frames(tmp_path: Path) -> None:
 def test_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     expected, expected_history = run_fit(tmp_path / "whole", epochs=4)
 
-    class Stop(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(epoch: int, row: dict[str, float]) -> None:
         if epoch == 2:
-            raise Stop
+            raise StoppedError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StoppedError):
         run_fit(tmp_path / "parts", epochs=4, on_epoch=stop)
     assert resumable(tmp_path / "parts", "f") is not None
     epochs: list[int] = []

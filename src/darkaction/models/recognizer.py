@@ -1,6 +1,6 @@
 """The recognizer, on one page:
 
-    clip_BCTHW ── backbone ── features_BDTHW ── mean over H W ── tokens_BTD ── head ── vector_BD ── classifier ── logits_BK
+    clip_BCTHW ─ backbone ─ features_BDTHW ─ mean over H W ─ tokens_BTD ─ head ─ vector_BD ─ classifier ─ logits_BK
 
 B batch, C colour, T frames (then time steps), H W pixels, D feature width, K classes.
 """

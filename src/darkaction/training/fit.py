@@ -1,4 +1,4 @@
-"""One training, from fresh or given weights to the last epoch, through Lightning. A stopped one goes on where it was."""
+"""One training through Lightning, from fresh or given weights to the last epoch. A stopped one goes on where it was."""
 
 import hashlib
 import json

@@ -95,8 +95,8 @@ def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Tra
     """Lays the weights in `path` into `recognizer` as a start for training.
 
     The backbone must fit in every key and shape. The temporal head is taken where it fits as a whole (a file may have
-    another head or none), the classifier where it was made for the same `classes`. Published weights of a bare backbone, with keys
-    such as `stem.0.weight`, are taken too; their `fc` is dropped.
+    another head or none), the classifier where it was made for the same `classes`. Published weights of a bare
+    backbone, with keys such as `stem.0.weight`, are taken too; their `fc` is dropped.
 
     Raises:
         UserError: naming what does not fit, when the file holds another backbone.
