@@ -24,6 +24,8 @@ OVERRIDES = (
     "model.layers=[1, 1, 1, 1]",
     "model.widths=[4, 4, 8, 8]",
     "bert.heads=2",
+    "enhance.height=16",
+    "enhance.width=16",
     "sampling.num_frames=8",
     "sampling.test_draws=3",
     "train.workers=0",
@@ -136,6 +138,7 @@ def test_two_folds_are_pooled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("model.widths=[8, 8, 8, 8]", r"fold_0/weights.safetensors: .*model.widths = \[4, 4, 8, 8\]"),
         ("data.classes=[run, walk, wave, jump]", "data.classes"),
         ("sampling.num_frames=16", "sampling.num_frames = 8"),
+        ("enhance.height=24", "frames of 16x16, where enhance.height and enhance.width are 24x16"),
     ],
 )
 def test_weights_of_another_network_are_refused(
