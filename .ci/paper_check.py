@@ -3,7 +3,7 @@
     make paper-check
 
 Draws a few clips, stores them unenhanced at 112x112, and trains for two steps from fresh weights, all in a folder of
-its own: nothing of the project changes. Some minutes on two CPU cores, 12 GB of memory.
+its own: nothing of the project changes. Minutes on two CPU cores.
 """
 
 import subprocess
