@@ -9,7 +9,7 @@ from pathlib import Path
 
 from darkaction import config
 from darkaction.config import Params
-from darkaction.errors import UserError
+from darkaction.errors import Terminated, UserError, sigterm_raises
 from darkaction.layout import Layout
 
 
@@ -55,12 +55,14 @@ def stage_arguments(description: str | None, *, dataset: bool = False) -> argpar
 
 
 def run(main: Callable[[], None]) -> None:
-    """Calls `main` and exits: 0 when it returns, 1 on an error, 130 on Ctrl-C.
+    """Calls `main` and exits: 0 when it returns, 1 on an error, 130 on Ctrl-C, 143 on SIGTERM (what `kill`,
+    schedulers and containers send); the last two let half-made folders be removed first.
 
     A UserError is printed as its message alone. With DARKACTION_TRACEBACK=1 the traceback is printed too.
     """
     try:
-        main()
+        with sigterm_raises():
+            main()
     except UserError as error:
         if os.environ.get("DARKACTION_TRACEBACK") == "1":
             traceback.print_exc()
@@ -69,3 +71,6 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+    except Terminated:
+        print("stopped", file=sys.stderr)
+        raise

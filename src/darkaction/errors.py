@@ -1,5 +1,37 @@
-"""Errors a person can act on: they name the file or key and say what would be valid."""
+"""How a program ends early: errors a person can act on, and SIGTERM as an orderly exit."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
 
 
 class UserError(Exception):
-    """Wrong input from outside (a setting, a file, an argument). Commands print it without a traceback and exit 1."""
+    """Wrong input from outside (a setting, a file, an argument). Commands print it without a traceback and exit 1.
+
+    Its text names the file or key and says what would be valid.
+    """
+
+
+class Terminated(SystemExit):
+    """SIGTERM, raised in the main thread; a program that lets it pass exits with 143."""
+
+
+@contextlib.contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """SIGTERM becomes `Terminated` inside, so that whatever cleans up does so. Outside the main thread nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise Terminated(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -19,18 +19,15 @@ import os
 import platform
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import yaml
@@ -38,14 +35,18 @@ import yaml
 from darkaction import config
 from darkaction import layout as places
 from darkaction.config import Params
-from darkaction.errors import UserError
+from darkaction.errors import Terminated, UserError, sigterm_raises
 from darkaction.layout import Layout
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 EXPERIMENTS = {"train_enhancer": "darkaction-enhancer", "train": "darkaction-recognizer"}
 """The experiment of each stage that makes a model."""
+
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Lets the pages open with runs and charts; without it MLflow 3 opens those for language models."""
 
 MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 5000
@@ -71,10 +72,6 @@ REFUSALS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 """Answers that do not change when the same record is sent again."""
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-
-
-class Terminated(SystemExit):
-    """SIGTERM, raised in the main thread inside a run; a program that lets it pass exits with 143."""
 
 
 class Run:
@@ -106,6 +103,11 @@ class Run:
 
     def _log_param_batch(self, entries: list[Any]) -> None:
         self._delivery.send(lambda client, run_id: client.log_batch(run_id, params=entries))
+
+    def log_datasets(self, datasets: list["DatasetInput"]) -> None:
+        """Records what the run read; MLflow's pages show it in the column of datasets."""
+        if datasets:
+            self._delivery.send(lambda client, run_id: client.log_inputs(run_id, datasets=datasets))
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Copies a file, or a folder with all it holds, into the run's artifacts, under `folder`.
@@ -154,6 +156,7 @@ def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = Fals
         delivery.open(lambda client: _create_or_continue(client, delivery.uri, stage, params, earlier))
         run.set_tags(origin_tags(stage=stage, params=params, layout=layout))
         run.log_params(config.flatten(params))  # the same again where an earlier run goes on, which the store allows
+        run.log_datasets(dataset_inputs(params.datasets, layout))
         run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
         _write_run_files(delivery, stage, layout)
     with _true_status(run, delivery):
@@ -286,11 +289,42 @@ def _data_tags(datasets: list[str], layout: Layout) -> dict[str, str]:
     for dataset in datasets:
         index = layout.read(places.index(dataset)) / "index.csv"
         if index.exists():
-            tags[f"data.{dataset}.digest"] = hashlib.sha256(index.read_bytes()).hexdigest()[:32]
+            tags[f"data.{dataset}.digest"] = _index_digest(index)
         for kind, path in (("raw", places.raw(dataset)), ("index", places.index(dataset))):
             if path in recorded and layout.read(path) == layout.root / path:
                 tags[f"data.{dataset}.dvc_md5.{kind}"] = recorded[path]
     return tags
+
+
+def dataset_inputs(datasets: list[str], layout: Layout) -> list["DatasetInput"]:
+    """The indexed datasets as MLflow's inputs: the digest of `_data_tags`, where DVC has them, and the clips of each
+    part. The first is the target; the others only join training."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    recorded = _dvc_md5s(layout.root)
+    found = []
+    for position, name in enumerate(datasets):
+        index = layout.read(places.index(name)) / "index.csv"
+        if not index.exists():
+            continue
+        raw = places.raw(name)
+        source = {"path": raw, "dvc_md5": recorded[raw]} if raw in recorded else {"path": raw}
+        summary = index.with_name("summary.json")
+        entity = Dataset(
+            name=name,
+            digest=_index_digest(index),
+            source_type="dvc",
+            source=json.dumps(source),
+            profile=summary.read_text() if summary.exists() else None,
+        )
+        role = "target" if position == 0 else "auxiliary"
+        found.append(DatasetInput(entity, tags=[InputTag("mlflow.data.context", role)]))
+    return found
+
+
+def _index_digest(index: Path) -> str:
+    """Identifies an index.csv by its content."""
+    return hashlib.sha256(index.read_bytes()).hexdigest()[:32]
 
 
 def _dvc_md5s(root: Path) -> dict[str, str]:
@@ -369,7 +403,8 @@ def _experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=_artifact_location(uri, name)))
+            place = _artifact_location(uri, name)
+            return str(client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -503,7 +538,7 @@ class _Delivery:
 def _true_status(run: Run, delivery: _Delivery) -> Iterator[None]:
     """Ends the run with the status of what happens inside; SIGTERM becomes `Terminated` meanwhile."""
     status = "FAILED"
-    with _sigterm_raises():
+    with sigterm_raises():
         try:
             yield
             status = "FINISHED"
@@ -526,22 +561,6 @@ def _status_of(error: BaseException) -> str:
             return "KILLED"
         cause = cause.__cause__ or cause.__context__
     return "FINISHED" if isinstance(error, SystemExit) and error.code in (None, 0) else "FAILED"
-
-
-@contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise Terminated(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, raise_terminated)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _write_run_files(delivery: _Delivery, stage: str, layout: Layout) -> None:

@@ -237,6 +237,31 @@ def test_the_former_sigterm_handler_is_back(layout: Layout, params: config.Param
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_the_pages_open_with_runs(layout: Layout, params: config.Params) -> None:
+    with tracking.start_run(stage="train", params=params, layout=layout):
+        pass
+    experiment = client_of(layout.root).get_experiment_by_name("darkaction-recognizer")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_datasets_are_inputs_of_the_run(layout: Layout, params: config.Params) -> None:
+    index = layout.root / "data/index/demo"
+    index.mkdir(parents=True)
+    (index / "index.csv").write_text("clip_id\n")
+    (index / "summary.json").write_text('{"usable": 7}')
+    (layout.root / "dvc.lock").write_text("stages: {a: {outs: [{path: data/raw/demo, md5: 12ab.dir}]}}")
+    with tracking.start_run(stage="train", params=params, layout=layout):
+        pass
+    inputs = client_of(layout.root).get_run(recorded(layout)["run_id"]).inputs.dataset_inputs
+    [found] = inputs
+    assert (found.dataset.name, found.dataset.source_type) == ("demo", "dvc")
+    assert json.loads(found.dataset.source) == {"path": "data/raw/demo", "dvc_md5": "12ab.dir"}
+    assert json.loads(found.dataset.profile) == {"usable": 7}
+    tags = client_of(layout.root).get_run(recorded(layout)["run_id"]).data.tags
+    assert tags["data.demo.digest"] == found.dataset.digest
+    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "target")]
+
+
 def test_a_stopped_run_goes_on(layout: Layout, params: config.Params) -> None:
     with pytest.raises(KeyboardInterrupt):  # noqa: SIM117, PT012
         with tracking.start_run(stage="train", params=params, layout=layout, resume=True) as run:

@@ -24,6 +24,14 @@ Row = dict[str, float]
 
 FINGERPRINT = "fingerprint.txt"
 
+EXPECTED_WARNINGS = (
+    ".*does not have many workers.*",  # how many loader processes there are is the user's setting
+    ".*exists and is not empty.*",  # the checkpoint folder, which holds the fingerprint
+    ".*have no `val_dataloader`.*",  # split.validation: none
+    ".*LeafSpec.*",  # Lightning's own use of torch
+)
+"""Remarks of Lightning that tell the user nothing."""
+
 
 class History(Callback):
     """Collects one row of metrics an epoch and hands it to `on_epoch`; survives in the checkpoint."""
@@ -56,6 +64,15 @@ class History(Callback):
         self.rows = list(state_dict["rows"])
 
 
+class EpochLines(Callback):
+    """Progress where no terminal shows a bar: a line an epoch in the log."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        numbers = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {numbers}", flush=True)
+
+
 def fit(
     module: RecognizerModule,
     training: Batches,
@@ -81,13 +98,7 @@ def fit(
         on_epoch: called with the epoch and its metrics.
     """
     history = History(on_epoch, len(training.dataset))  # type: ignore[arg-type]
-    last_state = ModelCheckpoint(
-        dirpath=checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
-    )
-    best_state = ModelCheckpoint(
-        dirpath=checkpoints, filename="best", enable_version_counter=False, monitor="val_accuracy", mode="max"
-    )
-    states = [best_state, last_state] if keep == "best" else [last_state]
+    states = _states(checkpoints, keep)
     last = resumable(checkpoints, fingerprint)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     trainer = pl.Trainer(
@@ -100,24 +111,36 @@ def fit(
         gradient_clip_val=grad_clip or None,
         use_distributed_sampler=False,
         deterministic=True,
-        callbacks=[history, *states, TQDMProgressBar(refresh_rate=1 if sys.stderr.isatty() else 20)],
+        callbacks=[history, *states, TQDMProgressBar() if sys.stderr.isatty() else EpochLines()],
         logger=False,
         num_sanity_val_steps=0,
         enable_model_summary=False,
         default_root_dir=checkpoints,
     )
     with warnings.catch_warnings():
-        # Lightning suggests more loader processes; how many is the user's setting.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        for expected in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=expected)
         trainer.fit(module, training, validation, ckpt_path=last, weights_only=True)
     if keep == "best" and max_steps is None:
-        best = torch.load(best_state.best_model_path, weights_only=True, map_location="cpu")
+        best = torch.load(states[0].best_model_path, weights_only=True, map_location="cpu")
         module.load_state_dict(best["state_dict"])
     trainer.strategy.barrier()
     if trainer.is_global_zero:
         shutil.rmtree(checkpoints, ignore_errors=True)
     return history.rows
+
+
+def _states(checkpoints: Path, keep: str) -> list[ModelCheckpoint]:
+    """What saves the state of each epoch, and before it, for `best`, what saves that of the best one so far."""
+    last = ModelCheckpoint(
+        dirpath=checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    if keep == "last":
+        return [last]
+    best = ModelCheckpoint(
+        dirpath=checkpoints, filename="best", enable_version_counter=False, monitor="val_accuracy", mode="max"
+    )
+    return [best, last]
 
 
 def resumable(checkpoints: Path, fingerprint: str) -> Path | None:

@@ -1,0 +1,46 @@
+"""How commands end."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).resolve().parents[2] / "src"
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from darkaction import cli
+from darkaction.folders import new_folder
+
+def main():
+    with new_folder(Path(sys.argv[1])) as folder:
+        (folder / "half").write_text("made")
+        print("working", flush=True)
+        time.sleep(60)
+
+cli.run(main)
+"""
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["sigterm", "ctrl-c"])
+def test_a_stopped_command_leaves_nothing_half_made(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "result")],
+        env={"PYTHONPATH": str(SRC), "PATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == code
+    assert errors == "stopped\n"
+    assert list(tmp_path.iterdir()) == []
