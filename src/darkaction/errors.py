@@ -21,8 +21,7 @@ class Terminated(SystemExit):
 
 @contextlib.contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """SIGTERM becomes `Terminated` inside, so that whatever cleans up does so. Outside the main thread nothing changes.
-    """
+    """SIGTERM becomes `Terminated` inside, so that whatever cleans up does so. Only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
