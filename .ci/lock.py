@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -26,6 +27,9 @@ PLATFORMS = {  # name: (pip's platform tags; sys_platform and platform_machine)
     "Linux aarch64": ([f"{tag}_aarch64" for tag in MANYLINUX], ("linux", "aarch64")),
     "macOS arm64": (["macosx_14_0_arm64"], ("darwin", "arm64")),
 }
+MARKERS = ("", 'sys_platform == "linux"', 'python_version < "3.14"')
+"""What may stand behind a package that not all of them need."""
+
 SOURCE_ONLY = {"antlr4-python3-runtime"}  # published as source alone, pure Python: no wheel for pip's dry run to find
 HEADER = """\
 # Every package of the project at one version, for Python 3.11 to 3.14 on Linux x86-64, Linux aarch64 and macOS arm64.
@@ -48,6 +52,11 @@ def environment(python: str, sys_platform: str, machine: str) -> dict[str, str]:
         "python_version": python,
         "sys_platform": sys_platform,
     }
+
+
+def holds(marker: str, place: tuple[str, str, str]) -> bool:
+    """Whether a marker, or none, lets a package in on one of the places."""
+    return not marker or Marker(marker).evaluate(environment(*place))
 
 
 def closure(direct: list[str], values: dict[str, str]) -> set[str]:
@@ -81,11 +90,11 @@ def write() -> None:
     lines = []
     for name in sorted(set().union(*needed.values())):
         used = {place for place in places if name in needed[place]}
-        on_linux = {place for place in places if place[1] == "linux"}
-        if used not in (set(places), on_linux):
+        marker = next((text for text in MARKERS if used == {place for place in places if holds(text, place)}), None)
+        if marker is None:
             sys.exit(f"{name} is needed on {sorted(used)} alone: teach .ci/lock.py a marker for that")
         version = importlib.metadata.version(name).partition("+")[0]
-        lines.append(f"{name}=={version}" + ("" if used == set(places) else ' ; sys_platform == "linux"'))
+        lines.append(f"{name}=={version}" + (f" ; {marker}" if marker else ""))
     (ROOT / "requirements.lock").write_text(HEADER + "\n".join(lines) + "\n")
     print(f"requirements.lock: {len(lines)} packages")
 
@@ -99,8 +108,9 @@ def check(pythons: list[str]) -> int:
             values = environment(python, *marker)
             wanted = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(values)]
             wanted = [pin for pin in wanted if pin.name not in SOURCE_ONLY]
-            general = [f"{pin.name}{pin.specifier}" for pin in wanted if pin.marker is None]
-            cuda = [f"{pin.name}{pin.specifier}" for pin in wanted if pin.marker is not None]
+            is_cuda = {pin.name: pin.marker is not None and "linux" in str(pin.marker) for pin in wanted}
+            general = [f"{pin.name}{pin.specifier}" for pin in wanted if not is_cuda[pin.name]]
+            cuda = [f"{pin.name}{pin.specifier}" for pin in wanted if is_cuda[pin.name]]
             for kind, lines in (("packages", general), ("CUDA packages", cuda)):
                 if lines:
                     problem = dry_run(lines, tags, python)

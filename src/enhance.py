@@ -22,7 +22,7 @@ def main() -> None:
         for clip_id, path, frames in zip(usable["clip_id"], usable["path"], usable["frames"], strict=True)
     ]
     settings = Settings(
-        method=params.enhance.method,
+        method=params.enhance.method if params.enhance.apply[name] else "none",
         gamma=params.enhance.gamma,
         weights=places.read(layout.ENHANCER) / "weights.safetensors",
         curve_scale=params.enhance.curve_scale,

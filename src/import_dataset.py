@@ -1,6 +1,12 @@
-"""Brings a downloaded dataset into data/raw under DVC: python src/import_dataset.py arid PATH
+"""Brings a downloaded dataset into data/raw under DVC: python src/import_dataset.py arid|hmdb51 PATH [PATH ...]
 
-PATH is a folder of class folders, <Class>/<Class>_<scene>_<take>.mp4. The clips are copied; PATH stays as it is.
+PATH is a folder, an archive as downloaded (.zip, .tar, .tar.gz, .7z, .rar) or a list; several are taken together, for
+example the clips and the official splits. The sources stay as they are.
+
+    python src/import_dataset.py arid ARID_1.1/            class folders, Walk/Walk_3_12.mp4, at any depth, with lists
+    python src/import_dataset.py hmdb51 hmdb51_org.rar test_train_splits.rar
+
+A stopped import goes on where it was when it is started again.
 """
 
 import argparse
@@ -10,7 +16,8 @@ from pathlib import Path
 
 from darkaction import cli, layout
 from darkaction.config import ROOT
-from darkaction.datasets import arid
+from darkaction.datasets.importing.engine import PLANNERS, import_dataset
+from darkaction.datasets.importing.plan import Plan, examples
 from darkaction.errors import UserError
 
 
@@ -18,13 +25,14 @@ def main() -> None:
     arguments = parse_arguments()
     root: Path = arguments.root
     relative = layout.raw(arguments.dataset)
-    listing, copied = arid.import_folder(arguments.path, root / relative, force=arguments.force)
-    print(f"{relative}: {len(listing.clips)} clips {'imported' if copied else 'are there already'}")
-    for label, count in sorted(listing.per_class().items()):
-        print(f"  {label:<10} {count:5d}")
-    if listing.skipped:
-        names = [str(path) for path in listing.skipped[:5]] + ["..."] * (len(listing.skipped) > 5)
-        print(f"left out, not named or ending like clips: {len(listing.skipped)} files ({', '.join(names)})")
+    result = import_dataset(
+        arguments.dataset, arguments.paths, root / relative, force=arguments.force, dry_run=arguments.dry_run
+    )
+    describe(result.plan)
+    if arguments.dry_run:
+        print(f"{relative}: {len(result.plan.clips)} clips would be imported ({result.plan.size / 1e6:,.0f} MB)")
+        return
+    print(f"{relative}: {len(result.plan.clips)} clips {'imported' if result.changed else 'are there already'}")
     if arguments.dvc:
         track(root, relative)
     print(f"next: list '{arguments.dataset}' under datasets in params.yaml, then dvc repro")
@@ -32,12 +40,25 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", choices=["arid"])
-    parser.add_argument("path", metavar="PATH", type=Path, help="the folder that holds the class folders")
+    parser.add_argument("dataset", choices=sorted(PLANNERS))
+    parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="a folder, an archive or a list")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be imported")
     parser.add_argument("--force", action="store_true", help="replace what was imported before")
     parser.add_argument("--no-dvc", action="store_false", dest="dvc", help="only copy, do not run dvc add")
     parser.add_argument("--root", metavar="DIR", type=Path, default=ROOT, help="the project (default: this one)")
     return parser.parse_args()
+
+
+def describe(plan: Plan) -> None:
+    """Prints what a plan takes and what it leaves."""
+    for label, count in plan.per_class().items():
+        print(f"  {label:<12} {count:5d}")
+    for note in plan.notes:
+        print(note)
+    if plan.splits:
+        print(f"official splits: {len(plan.splits)} clips")
+    if plan.skipped:
+        print(f"left out, not clips of the dataset or not in its lists: {len(plan.skipped)} ({examples(plan.skipped)})")
 
 
 def track(root: Path, relative: str) -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 from darkaction import cli, layout
 from darkaction.datasets import index as indexing
 from darkaction.datasets import splits
+from darkaction.datasets.official import read_official
 from darkaction.errors import UserError
 
 
@@ -14,16 +15,23 @@ def main() -> None:
     name: str = arguments.dataset
     if name not in params.datasets:
         raise UserError(f"dataset '{name}' is not one of datasets in params.yaml: {', '.join(params.datasets)}")
-    index = indexing.build_index(
-        places.read(layout.raw(name)),
+    raw = places.read(layout.raw(name))
+    target = name == params.datasets[0]
+    index, backgrounds_NHWC = indexing.build_index(
+        raw,
         dataset=name,
+        target=target,
         classes=params.data.classes,
         max_quarantined=params.prepare.max_quarantined,
         workers=indexing.usable_processors(),
     )
+    usable = index[index["status"] == indexing.OK]
+    official = None
+    if target and params.split.strategy == "official":
+        official = read_official(raw, params.split.official, usable["path"])
     folds = splits.assign_folds(
-        index[index["status"] == indexing.OK],
-        target=name == params.datasets[0],
+        usable,
+        target=target,
         classes=params.data.classes,
         strategy=params.split.strategy,
         folds=params.split.folds,
@@ -31,10 +39,11 @@ def main() -> None:
         validation=params.split.validation,
         val=params.split.val,
         seed=params.seed,
+        official=official,
     )
     index = index.join(folds).fillna("none")
     summary = indexing.summarize(index, strategy=params.split.strategy, validation=params.split.validation)
-    indexing.write_index(places.write(layout.index(name)), index, summary)
+    indexing.write_index(places.write(layout.index(name)), index, backgrounds_NHWC, summary)
     print_table(index)
 
 
@@ -47,6 +56,9 @@ def print_table(index: pd.DataFrame) -> None:
     print(f"\nquarantined: {len(lost)}")
     for row in lost.itertuples():
         print(f"  {row.path}: {row.reason}")
+    unlabelled = int((index["status"] == indexing.UNLABELLED).sum())
+    if unlabelled:
+        print(f"unlabelled, for predict only: {unlabelled}")
     others = index[index["status"] == indexing.OTHER_CLASS]["label"].value_counts()
     print("clips of other classes: " + (", ".join(f"{label} {count}" for label, count in others.items()) or "none"))
 

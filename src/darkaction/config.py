@@ -49,11 +49,13 @@ class Synthesize:
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Prepare:
     max_quarantined: Fraction
+    near_duplicate: Fraction
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Split:
-    strategy: Literal["scene", "random"]
+    strategy: Literal["scene", "random", "official"]
+    official: Literal[1, 2, 3]
     folds: Annotated[int, Field(ge=1, le=2)]
     test: Annotated[float, Field(gt=0, lt=1)]
     validation: Literal["scene", "take", "none"]
@@ -88,6 +90,7 @@ class ZeroDce:
 class Enhance:
     method: Literal["none", "gamma", "zero_dce"]
     gamma: Above0
+    apply: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], bool]
     curve_scale: Annotated[float, Field(gt=0, le=1)]
     height: Annotated[int, Field(ge=16)]
     width: Annotated[int, Field(ge=16)]
@@ -199,6 +202,10 @@ class Params:
         for name in self.datasets:
             if name in ("demo", "demo_lit") and name not in self.synthesize.domains:
                 raise ValueError(f"datasets lists '{name}', which synthesize.domains {self.synthesize.domains} lacks")
+            if name not in self.enhance.apply:
+                raise ValueError(f"datasets lists '{name}', of which enhance.apply does not say true or false")
+        if self.split.strategy == "official" and self.split.folds != 1:
+            raise ValueError("split.strategy official goes with split.folds 1")
         if isinstance(self.focal.alpha, list) and len(self.focal.alpha) != len(self.data.classes):
             raise ValueError(
                 f"focal.alpha has {len(self.focal.alpha)} values for {len(self.data.classes)} classes; give one each"

@@ -55,5 +55,11 @@ RUNS = "models/runs"
 CHECKPOINTS = "checkpoints"
 """Training states to resume from; outside every stage output, since DVC deletes those first."""
 
+LEAKAGE = "reports/leakage"
+"""near_duplicates.csv and pictures of what the split lets through."""
+
+LEAKAGE_METRICS = "reports/leakage.json"
+"""The figures of it, per split."""
+
 REPORTS = "reports"
 """metrics.json, predictions.csv and plots."""

@@ -62,14 +62,28 @@ def probe(path: Path) -> VideoInfo:
     """
     capture = _open(path)
     try:
-        return VideoInfo(
-            frames=max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))),
-            fps=float(capture.get(cv2.CAP_PROP_FPS)),
-            width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
-            height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-        )
+        return _info(capture)
     finally:
         capture.release()
+
+
+def _info(capture: cv2.VideoCapture) -> VideoInfo:
+    return VideoInfo(
+        frames=max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))),
+        fps=float(capture.get(cv2.CAP_PROP_FPS)),
+        width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+    )
+
+
+def open_video(path: Path) -> tuple[VideoInfo, Iterator[Frames]]:
+    """What `probe` and `iter_frames` give, with one opening of the file, which costs as much as decoding some frames.
+
+    Raises:
+        VideoError: as `probe`; the frames as `iter_frames`.
+    """
+    capture = _open(path)
+    return _info(capture), _frames(capture, path)
 
 
 def iter_frames(path: Path) -> Iterator[Frames]:
@@ -82,7 +96,10 @@ def iter_frames(path: Path) -> Iterator[Frames]:
         VideoError: on the first step when the file is missing, empty, cut short, no video or without frames; at the
             end when it gave clearly fewer frames than its container announces.
     """
-    capture = _open(path)
+    yield from _frames(_open(path), path)
+
+
+def _frames(capture: cv2.VideoCapture, path: Path) -> Iterator[Frames]:
     try:
         announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         count = 0

@@ -33,6 +33,8 @@ def test_a_stopped_command_leaves_nothing_half_made(tmp_path: Path, sent: signal
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A background job of a shell, as CI may be, ignores SIGINT, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         assert process.stdout is not None

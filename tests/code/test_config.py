@@ -82,7 +82,7 @@ def test_override_is_read_as_yaml(override: str, key: str, expected: Any) -> Non
         ("data.classes=[Run, sit]", 'params.yaml: data.classes.0 is "Run": should match pattern'),
         ("model.layers=[1, 2]", "params.yaml: model.layers is [1, 2]: should have at least 4 items, not 2"),
         ("model.layers=[1, 2, 0, 1]", "params.yaml: model.layers.2 is 0: should be greater than or equal to 1"),
-        ("split.strategy=sceen", "params.yaml: split.strategy is \"sceen\": should be 'scene' or 'random'"),
+        ("split.strategy=sceen", "params.yaml: split.strategy is \"sceen\": should be 'scene', 'random' or 'official'"),
     ],
 )
 def test_wrong_setting_is_one_line_that_names_it(override: str, message: str) -> None:

@@ -199,6 +199,46 @@ def test_random_split_of_the_official_list_is_the_papers(shared_dir: Path) -> No
     assert 0.2 < (parts == "test").mean() < 0.4
 
 
+@pytest.mark.parametrize("validation", ["none", "take", "scene"])
+def test_the_official_split_is_taken_as_it_is(validation: str) -> None:
+    clips = table({"run": {1: 4, 2: 4, 3: 4, 4: 4}, "sit": {1: 4, 2: 4, 3: 4, 4: 4}})
+    official = clips["scene"].map({"1": "train", "2": "train", "3": "test", "4": "none"})
+    parts = folds_of(clips, strategy="official", validation=validation, val=0.25, official=official)["fold_0"]
+    assert (parts == "test").equals(official == "test")
+    assert (parts == "none").equals(official == "none")
+    assert (parts[official == "train"] == "train").all() == (validation == "none")
+    if validation == "scene":
+        assert shared_scenes(clips, parts, "train", "val") == []
+    with pytest.raises(UserError, match="no clip of class sit in its test part"):
+        folds_of(clips, strategy="official", official=official.mask(clips["label"] == "sit", "train"))
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+@pytest.mark.parametrize("validation", ["none", "scene"])
+@pytest.mark.parametrize("seed", range(5))
+def test_more_takes_of_known_scenes_move_no_clip(seed: int, validation: str, folds: int) -> None:
+    scenes = {label: {scene: 1 + (scene * k) % 5 for scene in range(1, 13)} for k, label in enumerate(DEMO_CLASSES)}
+    before = table(scenes)
+    more = {
+        label: {scene: count + 7 * (scene % 3) for scene, count in counts.items()} for label, counts in scenes.items()
+    }
+    after = table(more)
+    old = folds_of(before, seed=seed, validation=validation, folds=folds).set_index(before["clip_id"])
+    new = folds_of(after, seed=seed, validation=validation, folds=folds).set_index(after["clip_id"])
+    pd.testing.assert_frame_equal(new.loc[old.index], old)
+
+
+def test_a_clip_that_joins_a_random_split_moves_at_most_one_of_its_class() -> None:
+    before = table({label: {1: 40} for label in DEMO_CLASSES})
+    after = table({label: {1: 40 + (label == "walk")} for label in DEMO_CLASSES})
+    settings = {"strategy": "random", "test": 0.2, "validation": "none"}
+    old = folds_of(before, **settings)["fold_0"].set_axis(before["clip_id"])
+    new = folds_of(after, **settings)["fold_0"].set_axis(after["clip_id"])
+    moved = old.index[new.loc[old.index] != old]
+    assert len(moved) <= 1
+    assert all("Walk" in str(clip_id) for clip_id in moved)
+
+
 def test_an_auxiliary_dataset_only_trains() -> None:
     clips = table({"wave": {1: 2}})
     folds = folds_of(clips, target=False, classes=DEMO_CLASSES, folds=2)

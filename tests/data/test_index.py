@@ -1,17 +1,33 @@
 """The index: what is measured, what is set aside and why, and how `prepare` fails."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
-from darkaction.datasets.index import COLUMNS, Measured, build_index, measure, measure_all, read_index, write_index
+from conftest import require_program
+from darkaction.datasets.index import (
+    BACKGROUND,
+    COLUMNS,
+    HASHED_FRAMES,
+    Measured,
+    build_index,
+    measure,
+    measure_all,
+    read_backgrounds,
+    read_index,
+    write_index,
+)
 from darkaction.errors import UserError
 from darkaction.video import read_video, write_video
 
@@ -56,9 +72,28 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def index_of(
+    raw: Path,
+    *,
+    dataset: str = "arid",
+    target: bool = True,
+    classes: Sequence[str] = CLASSES,
+    max_quarantined: float = 0.9,
+    workers: int = 2,
+) -> pd.DataFrame:
+    return build_index(
+        raw, dataset=dataset, target=target, classes=classes, max_quarantined=max_quarantined, workers=workers
+    )[0]
+
+
 @pytest.fixture(scope="module")
-def index(raw: Path) -> pd.DataFrame:
-    return build_index(raw, dataset="arid", classes=CLASSES, max_quarantined=0.9, workers=2)
+def built(raw: Path) -> tuple[pd.DataFrame, NDArray[np.float16]]:
+    return build_index(raw, dataset="arid", target=True, classes=CLASSES, max_quarantined=0.9, workers=2)
+
+
+@pytest.fixture(scope="module")
+def index(built: tuple[pd.DataFrame, NDArray[np.float16]]) -> pd.DataFrame:
+    return built[0]
 
 
 def test_good_clips_are_measured(raw: Path, index: pd.DataFrame) -> None:
@@ -106,14 +141,14 @@ def test_other_classes_are_counted_and_files_beside_clips_left_alone(index: pd.D
 
 def test_too_many_lost_clips_are_an_error_that_shows_them(raw: Path) -> None:
     with pytest.raises(UserError) as caught:
-        build_index(raw, dataset="arid", classes=CLASSES, max_quarantined=0.05, workers=2)
+        index_of(raw, max_quarantined=0.05)
     assert "more than prepare.max_quarantined 0.05" in str(caught.value)
     assert "Walk/Walk_3_2.mp4: empty file (0 bytes)" in str(caught.value)
 
 
 def test_no_clips_of_the_classes_are_an_error_that_lists_what_is_there(raw: Path) -> None:
     with pytest.raises(UserError, match=r"no clips of the classes wave \(folders there: Jump, Lists, Run, Walk\)"):
-        build_index(raw, dataset="arid", classes=["wave"], max_quarantined=0.05, workers=2)
+        index_of(raw, classes=["wave"])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +157,7 @@ def test_no_clips_of_the_classes_are_an_error_that_lists_what_is_there(raw: Path
 )
 def test_a_missing_dataset_says_how_to_get_it(tmp_path: Path, dataset: str, command: str) -> None:
     with pytest.raises(UserError) as caught:
-        build_index(tmp_path / dataset, dataset=dataset, classes=CLASSES, max_quarantined=0.05, workers=1)
+        index_of(tmp_path / dataset, dataset=dataset)
     assert command in str(caught.value)
     assert str(tmp_path / dataset) in str(caught.value)
 
@@ -143,10 +178,11 @@ def test_a_file_that_kills_its_worker_costs_that_file_only() -> None:
     assert all(found == Measured(frames=len(path.name)) for path, found in results.items())
 
 
-def test_an_index_is_read_as_it_was_written(index: pd.DataFrame, tmp_path: Path) -> None:
+def test_an_index_is_read_as_it_was_written(built: tuple[pd.DataFrame, NDArray[np.float16]], tmp_path: Path) -> None:
+    index, backgrounds_NHWC = built
     written = index.assign(fold_0=np.where(index["status"] == "ok", "train", "none"))
     for name in ("first", "second"):
-        write_index(tmp_path / name, written, {"usable": 5})
+        write_index(tmp_path / name, written, backgrounds_NHWC, {"usable": 5})
     assert (tmp_path / "first" / "index.csv").read_bytes() == (tmp_path / "second" / "index.csv").read_bytes()
     assert json.loads((tmp_path / "first" / "summary.json").read_text()) == {"usable": 5}
     quarantine = pd.read_csv(tmp_path / "first" / "quarantine.csv")
@@ -160,7 +196,8 @@ def test_an_index_is_read_as_it_was_written(index: pd.DataFrame, tmp_path: Path)
         "fps": "f",
         "scene": again["path"].dtype.kind,
     }
-    write_index(tmp_path / "first", written.head(3), {"usable": 2})
+    assert np.array_equal(read_backgrounds(tmp_path / "first", again), backgrounds_NHWC)
+    write_index(tmp_path / "first", written.head(3), backgrounds_NHWC[:3], {"usable": 2})
     assert len(read_index(tmp_path / "first")) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
 
@@ -170,7 +207,7 @@ def test_an_index_is_read_as_it_was_written(index: pd.DataFrame, tmp_path: Path)
     [
         ("clip_id,", "clip,", "has columns clip, dataset"),
         (",fold_0", ",fold_3", "expected clip_id"),
-        (",ok,", ",fine,", "status holds fine; valid are ok, other_class, quarantined"),
+        (",ok,", ",fine,", "status holds fine; valid are ok, other_class, quarantined, unlabelled"),
         (",train", ",training", "fold_0 holds training"),
         (",10,30.000", ",ten,30.000", "ten"),
         ("arid/Run_1_2,", "arid/Run_1_1,", "clip_id arid/Run_1_1 stands twice"),
@@ -180,7 +217,8 @@ def test_an_index_that_was_tampered_with_is_refused(
     index: pd.DataFrame, tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     folder = tmp_path / "arid"
-    write_index(folder, index.assign(fold_0=np.where(index["status"] == "ok", "train", "none")), {})
+    folds = np.where(index["status"] == "ok", "train", "none")
+    write_index(folder, index.assign(fold_0=folds), np.zeros((len(index), *BACKGROUND, 3), np.float16), {})
     text = (folder / "index.csv").read_text()
     assert old in text
     (folder / "index.csv").write_text(text.replace(old, new))
@@ -249,3 +287,105 @@ def test_measure_gives_reasons_without_the_folder(tmp_path: Path) -> None:
     (tmp_path / "Walk_1_1.mp4").write_bytes(b"")
     assert str(tmp_path) not in measure(tmp_path / "Walk_1_1.mp4").reason
     assert measure(tmp_path / "Walk_1_2.mp4").reason == "no such file"
+
+
+def test_a_clip_has_hashes_and_a_time_averaged_frame(
+    raw: Path, built: tuple[pd.DataFrame, NDArray[np.float16]]
+) -> None:
+    index, backgrounds_NHWC = built
+    assert backgrounds_NHWC.shape == (len(index), *BACKGROUND, 3)
+    for position, row in enumerate(index.itertuples()):
+        if not row.frames:
+            assert not backgrounds_NHWC[position].any()
+            continue
+        assert len(str(row.phash)) == 16 * HASHED_FRAMES
+        average_HWC = read_video(raw / str(row.path)).mean(0)
+        assert backgrounds_NHWC[position].mean((0, 1)) == pytest.approx(average_HWC.mean((0, 1)), abs=1)
+
+
+def test_unlabelled_clips_are_measured_and_take_no_part(tmp_path: Path) -> None:
+    for scene in (1, 2, 3):
+        for number, label in enumerate(("Run", "Walk")):
+            make_clip(tmp_path / label / f"{label}_{scene}_1.mp4", frames=4, level=20 * scene + number)
+    make_clip(tmp_path / "_unlabelled" / "0.mp4", frames=6, level=90)
+    (tmp_path / "_unlabelled" / "1.mp4").write_bytes(b"")
+    index = index_of(tmp_path).set_index("clip_id")
+    row = index.loc["arid/_unlabelled/0.mp4"]
+    assert (row["status"], row["label"], row["scene"], row["frames"]) == ("unlabelled", "", "", 6)
+    assert index.loc["arid/_unlabelled/1.mp4", "status"] == "quarantined"
+    assert (index["status"] == "ok").sum() == 6
+
+
+def damaged_folder(folder: Path, clip: bytes, with_audio: bytes) -> dict[str, str]:
+    """A real clip damaged in every way that users report; names of files that must be quarantined -> why."""
+    folder.mkdir(parents=True)
+    expected = {}
+    for k in range(20):
+        (folder / f"Walk_3_{k}.mp4").write_bytes(clip[: len(clip) * k // 20])
+        expected[f"Walk_3_{k}.mp4"] = "truncated" if k else "empty file (0 bytes)"
+    (folder / "Walk_4_1.mp4").write_text("a text\n" * 1000)
+    expected["Walk_4_1.mp4"] = "not a video"
+    (folder / "Walk_4_2.mp4").write_bytes(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes())
+    expected["Walk_4_2.mp4"] = "not a video"
+    (folder / "Walk_4_3.mp4").write_bytes(without_pictures(with_audio))
+    expected["Walk_4_3.mp4"] = "no video stream can be opened"
+    (folder / "Walk_4_4.mp4").mkdir()
+    expected["Walk_4_4.mp4"] = "is a folder"
+    (folder / "Walk_4_5.mp4").symlink_to(folder / "nowhere.mp4")
+    expected["Walk_4_5.mp4"] = "dangling link"
+    (folder / "Walk_4_6.mp4").write_bytes(clip + b"other bytes, the same clip")
+    (folder / "Walk_4_6.mp4").chmod(0)
+    expected["Walk_4_6.mp4"] = "cannot be read (Permission denied)"
+    return expected
+
+
+def without_pictures(video: bytes) -> bytes:
+    """An MP4 of the sound alone: the box of the track that holds H.264 becomes free space."""
+    start = video.rindex(b"trak", 0, video.index(b"avc1", video.index(b"moov")))
+    return video[:start] + b"free" + video[start + 4 :]
+
+
+def test_a_folder_of_damaged_files_costs_those_files_only(shared_dir: Path, tmp_path: Path) -> None:
+    sample = shared_dir / "data" / "arid_sample" / "train" / "Walk"
+    good = sorted(sample.glob("*.mp4"))[:3]
+    clip = good[0].read_bytes()
+    with_audio = next((shared_dir / "data" / "other_videos").glob("*.mp4")).read_bytes()
+    expected = damaged_folder(tmp_path / "Walk", clip, with_audio)
+    for number, path in enumerate(good):
+        (tmp_path / "Walk" / f"Walk_1_{number}.mp4").write_bytes(path.read_bytes())
+    rng = np.random.default_rng(0)
+    for k in range(20):  # flipped bits anywhere: usable or not, never a crash
+        data = bytearray(clip)
+        for position in rng.integers(0, len(data), 8):
+            data[position] ^= 1 << rng.integers(8)
+        (tmp_path / "Walk" / f"Walk_5_{k}.mp4").write_bytes(data)
+    index = index_as_nobody(tmp_path)
+    rows = index.set_index(index["path"].str.removeprefix("Walk/"))
+    for name, reason in expected.items():
+        assert rows.loc[name, "status"] == "quarantined", name
+        assert str(rows.loc[name, "reason"]).startswith(reason), (name, rows.loc[name, "reason"])
+    for number, path in enumerate(good):
+        row = rows.loc[f"Walk_1_{number}.mp4"]
+        assert (row["status"], row["sha256"]) == ("ok", hashlib.sha256(path.read_bytes()).hexdigest())
+    flipped = rows[rows.index.str.startswith("Walk_5_")]
+    assert set(flipped["status"]) <= {"ok", "quarantined"}
+    assert (flipped["reason"] != "")[flipped["status"] == "quarantined"].all()
+
+
+def index_as_nobody(raw: Path) -> pd.DataFrame:
+    """The index as a user makes it who may not read everything: root does without its right to."""
+    script = raw.parent / "index_as_nobody.py"
+    script.write_text(
+        "import sys; from pathlib import Path; from darkaction.datasets.index import build_index\n"
+        "if __name__ == '__main__':\n"
+        "    built = build_index(Path(sys.argv[1]), dataset='arid', target=True, classes=['walk'], "
+        "max_quarantined=1.0, workers=2)\n"
+        "    built[0].to_csv(sys.stdout, index=False)\n"
+    )
+    command = [sys.executable, str(script), str(raw)]
+    if os.getuid() == 0:
+        command = [require_program("setpriv"), "--bounding-set=-dac_override,-dac_read_search", *command]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return pd.read_csv(io.StringIO(done.stdout), keep_default_na=False)

@@ -27,7 +27,7 @@ BERT = Bert(heads=4, layers=1, dropout=0.1, head_dropout=0.1, mask=0.2, normaliz
 SAMPLING = Sampling(
     strategy="delta", num_frames=8, delta_min=0.0, delta_max=1.0, max_rate=8.0, delta_ramp=0.5, test_draws=2
 )
-ENHANCE = Enhance(method="none", gamma=2.2, curve_scale=1.0, height=16, width=16)
+ENHANCE = Enhance(method="none", gamma=2.2, apply={"demo": True}, curve_scale=1.0, height=16, width=16)
 CARD = weights.Card(
     model=MODEL, bert=BERT, sampling=SAMPLING, enhance=ENHANCE, classes=["down", "up"], min_frames=20, max_frames=30
 )

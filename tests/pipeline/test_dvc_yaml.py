@@ -28,7 +28,11 @@ NO_PARAMETER = {
     "synthesize": {"synthesize.domains": "only checked: the stage's name has the domain"},
     "prepare": {"datasets": "the command names the target; otherwise only checked"},
     "train_enhancer": {"datasets": "the dependencies name the target"},
-    "enhance": {"datasets": "only checked: the stage's name has the dataset"},
+    "leakage": {},
+    "enhance": {
+        "datasets": "only checked: the stage's name has the dataset",
+        "enhance.apply": "the stage watches the entry of its own dataset",
+    },
     "train": {"evaluate.batch_size": "how many validation clips go through at once changes no figure"},
     "evaluate": {"train.workers": "how many processes load clips changes no figure"},
 }
@@ -167,6 +171,7 @@ outs = {
     "train_enhancer": ["models/enhancer/weights", "models/runs/train_enhancer.json"],
     "enhance": [f"data/clips/{dataset}/clips.csv"], "train": ["models/recognizer/weights", "models/runs/train.json"],
     "evaluate": ["reports/metrics.json", "reports/predictions.csv", "reports/plots/confusion.csv"],
+    "leakage": ["reports/leakage.json", "reports/leakage/near_duplicates.csv"],
 }
 with open("ran.txt", "a") as log:
     log.write(f"{stage}@{dataset}\\n" if dataset else f"{stage}\\n")
@@ -222,7 +227,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 def test_what_runs_again(project: Project) -> None:
     """One story, as each step is a `dvc repro`; every line says what the change before it may cost."""
-    everything = ["enhance@demo", "evaluate", "prepare@demo", "synthesize@demo", "train", "train_enhancer"]
+    everything = ["enhance@demo", "evaluate", "leakage", "prepare@demo", "synthesize@demo", "train", "train_enhancer"]
     from_train = ["evaluate", "train"]
     record = project.folder / "models/runs/train.json"
 
@@ -237,17 +242,20 @@ def test_what_runs_again(project: Project) -> None:
     # Taking it back restores the first model and the record of its run; only the reports, which DVC does not cache, are
     # made again.
     assert project.repro(focal__gamma=gamma) == ["evaluate"]
+    assert project.repro(prepare__near_duplicate=0.2) == ["leakage"]
     assert record.read_text() == first
     assert project.repro(sampling__delta_max=delta_max + 1, augmentation__flip=0.125) == from_train
 
     ran = project.repro(datasets=["demo", "demo_lit"], synthesize__domains=["demo", "demo_lit"])
-    assert ran == sorted(["synthesize@demo_lit", "prepare@demo_lit", "enhance@demo_lit", *from_train])
+    assert ran == sorted(["synthesize@demo_lit", "prepare@demo_lit", "enhance@demo_lit", "leakage", *from_train])
+    # Whether the auxiliary domain is enhanced is a switch of its own.
+    assert project.repro(enhance__apply__demo_lit=False) == sorted(["enhance@demo_lit", *from_train])
     # Another target: other splits, another enhancer.
     ran = project.repro(datasets=["demo_lit", "demo"])
     assert ran == sorted({*everything, "prepare@demo_lit", "enhance@demo_lit"} - {"synthesize@demo"})
     # Real clips alone: nothing is drawn, and no stage of the demo is left.
     ran = project.repro(datasets=["arid"], synthesize__domains=[])
-    assert ran == ["enhance@arid", "evaluate", "prepare@arid", "train", "train_enhancer"]
+    assert ran == ["enhance@arid", "evaluate", "leakage", "prepare@arid", "train", "train_enhancer"]
     with Repo() as repo:
         assert not any("demo" in stage.addressing for stage in repo.index.stages)
 

@@ -1,15 +1,25 @@
-"""`python src/import_dataset.py arid PATH`: what is copied, what is refused, and that nothing is left half done."""
+"""`python src/import_dataset.py`: what becomes of each form of a download, and that nothing is left half done."""
 
 import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from darkaction.datasets import arid
+import rar
+from darkaction.datasets import arid, hmdb51
+from darkaction.datasets.importing import sources
+from darkaction.datasets.importing.engine import Import, import_dataset
 from darkaction.datasets.index import build_index
+from darkaction.datasets.official import read_official
 from darkaction.datasets.splits import assign_folds
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
@@ -18,128 +28,188 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_CLASSES = ["jump", "run", "sit", "stand", "turn", "walk"]
 
 
-def run_import(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "src" / "import_dataset.py"), "arid", *map(str, arguments)]
+def run_import(dataset: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "src" / "import_dataset.py"), dataset, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
+
+
+def write(root: Path, files: Mapping[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return root
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A folder laid out like ARID; import does not look into the files."""
-    root = tmp_path / "download"
-    for name in ("Walk/Walk_1_1.mp4", "Walk/Walk_2_10.mp4", "Run/Run_1_1.avi"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(name.encode() * 100)
-    (root / "Walk" / "notes.txt").write_text("not a clip")
-    (root / "Walk" / "Walk_x.mp4").write_text("not a name")
-    (root / "list.csv").write_text("beside the classes")
-    return root
+    clips = {name: name.encode() * 100 for name in ("Walk/Walk_1_1.mp4", "Walk/Walk_2_10.mp4", "Run/Run_1_1.avi")}
+    others = {"Walk/notes.md": "not a clip", "Walk/Walk_x.mp4": "not a name", "list.csv": "of something else"}
+    return write(tmp_path / "download", {**clips, **others})
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "project" / "data" / "raw" / "arid"
 
 
 def files_under(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
-def test_clips_are_copied_and_what_stays_behind_is_said(source: Path, tmp_path: Path) -> None:
-    done = run_import(source, "--root", tmp_path, "--no-dvc")
+def imported(dataset: str, target: Path, *paths: Path) -> Import:
+    return import_dataset(dataset, paths, target)
+
+
+# A folder, and how an import ends
+
+
+def test_clips_are_copied_and_what_stays_behind_is_said(source: Path, target: Path) -> None:
+    done = run_import("arid", source, "--root", target.parents[2], "--no-dvc")
     assert done.returncode == 0, done.stderr
-    target = tmp_path / "data" / "raw" / "arid"
     assert files_under(target) == ["Run/Run_1_1.avi", "Walk/Walk_1_1.mp4", "Walk/Walk_2_10.mp4"]
     assert (target / "Run" / "Run_1_1.avi").read_bytes() == (source / "Run" / "Run_1_1.avi").read_bytes()
     assert (source / "Run" / "Run_1_1.avi").exists()
     assert "3 clips imported" in done.stdout
-    assert "2 files (Walk/Walk_x.mp4, Walk/notes.txt)" in done.stdout
-    assert sorted(path.name for path in target.parent.iterdir()) == ["arid"]
+    assert f"3 ({source}: Walk/Walk_x.mp4, {source}: Walk/notes.md, {source}: list.csv)" in done.stdout
+    assert [path.name for path in target.parent.iterdir()] == ["arid"]
 
 
-def test_the_same_import_again_changes_nothing_and_another_one_needs_force(source: Path, tmp_path: Path) -> None:
-    target = tmp_path / "data" / "raw" / "arid"
-    assert arid.import_folder(source, target, force=False)[1]
+def test_a_dry_run_says_the_same_and_writes_nothing(source: Path, target: Path) -> None:
+    done = run_import("arid", source, "--root", target.parents[2], "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "3 clips would be imported" in done.stdout
+    assert files_under(target.parents[2]) == []
+
+
+def test_the_same_import_again_changes_nothing_and_another_one_needs_force(source: Path, target: Path) -> None:
+    assert imported("arid", target, source).changed
     before = target.stat().st_ino
-    assert not arid.import_folder(source, target, force=False)[1]
+    assert not imported("arid", target, source).changed
+    with zipfile.ZipFile(source.with_suffix(".zip"), "w") as archive:
+        for name in files_under(source):
+            archive.write(source / name, name)
+    assert not imported("arid", target, source.with_suffix(".zip")).changed
     assert target.stat().st_ino == before
 
     (source / "Run" / "Run_1_1.avi").write_bytes(b"another take")
-    done = run_import(source, "--root", tmp_path, "--no-dvc")
+    done = run_import("arid", source, "--root", target.parents[2], "--no-dvc")
     assert (done.returncode, done.stderr) == (1, f"error: {target}: holds other files; --force replaces them\n")
     assert (target / "Run" / "Run_1_1.avi").read_bytes() != b"another take"
 
-    assert run_import(source, "--root", tmp_path, "--no-dvc", "--force").returncode == 0
+    assert run_import("arid", source, "--root", target.parents[2], "--no-dvc", "--force").returncode == 0
     assert (target / "Run" / "Run_1_1.avi").read_bytes() == b"another take"
-    assert sorted(path.name for path in target.parent.iterdir()) == ["arid"]
+    assert [path.name for path in target.parent.iterdir()] == ["arid"]
 
 
-def test_wrong_paths_are_errors_that_say_what_is_expected(source: Path, tmp_path: Path) -> None:
-    target = tmp_path / "data" / "raw" / "arid"
-    (tmp_path / "empty").mkdir()
-    archive = tmp_path / "arid.zip"
+def test_wrong_paths_are_errors_that_say_what_is_expected(source: Path, target: Path) -> None:
+    (source.parent / "empty").mkdir()
+    archive = source.parent / "arid.zip"
     archive.write_bytes(b"PK")
     cases = {
-        tmp_path / "absent": "no such folder",
-        archive: "a file; unpack archives first",
-        tmp_path / "empty": "no class folders with videos in it; expected <Class>/<Class>_<scene>_<take>.mp4",
-        tmp_path: f"Did you mean {source}?",
-        source / "Walk": "no class folders with videos",
+        source.parent / "absent": "no such file or folder",
+        archive: "not a folder, a list (.txt, .csv) or an archive",
+        source.parent / "empty": "no files in it",
+        source / "Walk": "no clips in it; expected <Class>/<Class>_<scene>_<take>.mp4",
     }
     for path, message in cases.items():
         with pytest.raises(UserError) as caught:
-            arid.import_folder(path, target, force=False)
+            imported("arid", target, path)
         assert message in str(caught.value)
         assert str(path) in str(caught.value)
-    done = run_import(tmp_path / "absent", "--root", tmp_path)
+    done = run_import("arid", source.parent / "absent", "--root", target.parents[2])
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: {tmp_path / 'absent'}: no such folder\n"
-    assert not (tmp_path / "data").exists()
+    assert done.stderr == f"error: {source.parent / 'absent'}: no such file or folder\n"
+    assert files_under(target.parents[2]) == []
 
 
-def test_links_and_case_clashes_are_refused(source: Path, tmp_path: Path) -> None:
-    target = tmp_path / "data" / "raw" / "arid"
-    link = source / "Run" / "Run_1_2.mp4"
-    link.symlink_to(source / "Walk" / "Walk_1_1.mp4")
-    with pytest.raises(UserError, match=r"Run_1_2\.mp4: links are not imported"):
-        arid.import_folder(source, target, force=False)
-    link.unlink()
-    folder = source / "Sit"
-    folder.symlink_to(source / "Walk", target_is_directory=True)
-    with pytest.raises(UserError, match="links are not imported"):
-        arid.import_folder(source, target, force=False)
-    folder.unlink()
-    (source / "Walk" / "walk_1_1.mp4").write_bytes(b"other")
-    if len(list((source / "Walk").glob("[Ww]alk_1_1.mp4"))) == 2:  # not on a file system that ignores case
-        with pytest.raises(UserError, match="differ only in case"):
-            arid.import_folder(source, target, force=False)
-        assert not target.exists()
+def test_a_refused_archive_changes_nothing(target: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr("Walk/Walk_1_1.mp4", b"good")
+        archive.writestr("../../../../Walk_1_2.mp4", b"bad")
+    done = run_import("arid", tmp_path / "bad.zip", "--root", target.parents[2])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "'../../../../Walk_1_2.mp4' leads out of the folder; nothing was imported" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert files_under(tmp_path) == ["bad.zip"]
 
 
 def test_source_and_target_must_not_overlap(source: Path) -> None:
     for target in (source, source / "Walk" / "deeper", source / "raw"):
         with pytest.raises(UserError, match="lies in or around"):
-            arid.import_folder(source, target, force=True)
-    assert len(arid.list_source(source).clips) == 3
+            imported("arid", target, source)
+    assert len(files_under(source)) == 6
 
 
-def test_an_import_that_breaks_off_leaves_nothing(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "data" / "raw" / "arid"
-    real_copy = shutil.copyfile
-
-    def failing_copy(origin: Path, goal: Path, *, follow_symlinks: bool) -> Path:
-        if origin.name == "Walk_2_10.mp4":
-            raise OSError(5, "Input/output error")
-        return real_copy(origin, goal, follow_symlinks=follow_symlinks)
-
-    monkeypatch.setattr(shutil, "copyfile", failing_copy)
-    with pytest.raises(UserError, match=r"Walk_2_10\.mp4: cannot be copied \(Input/output error\)"):
-        arid.import_folder(source, target, force=False)
-    assert list(target.parent.iterdir()) == []
+def test_one_clip_from_two_sources_is_an_error(source: Path, target: Path, tmp_path: Path) -> None:
+    again = write(tmp_path / "again", {"Walk/Walk_1_1.mp4": "another"})
+    with pytest.raises(UserError, match=r"again: Walk/Walk_1_1.mp4: .*download: Walk/Walk_1_1.mp4 is the same clip"):
+        imported("arid", target, source, again)
 
 
-def test_a_disk_without_room_is_noticed_first(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+def test_a_disk_without_room_is_noticed_first(source: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(source)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match="the disk has 0 MB left"):
-        arid.import_folder(source, tmp_path / "data" / "raw" / "arid", force=False)
+        imported("arid", target, source)
+
+
+def test_an_import_that_breaks_off_goes_on_where_it_was(
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[str] = []
+    real_copy = sources._copy_file
+
+    def failing_copy(path: Path, goal: Path, progress: sources.Progress) -> None:
+        if path.name == "Walk_2_10.mp4" and "Walk_2_10.mp4" not in copied:
+            copied.append(path.name)
+            raise UserError("the disk is gone")
+        copied.append(path.name)
+        real_copy(path, goal, progress)
+
+    monkeypatch.setattr(sources, "_copy_file", failing_copy)
+    with pytest.raises(UserError, match="the disk is gone"):
+        imported("arid", target, source)
+    assert not target.exists()
+    copied[:] = [name for name in copied if name == "Walk_2_10.mp4"]
+    imported("arid", target, source)
+    clips = [name for name in copied if name.endswith((".mp4", ".avi"))]
+    assert clips == ["Walk_2_10.mp4", "Walk_2_10.mp4"]  # the failed one and its second try: the others were there
+    assert len(files_under(target)) == 3
+    assert [path.name for path in target.parent.iterdir()] == ["arid"]
+
+
+def test_a_killed_import_goes_on_where_it_was(target: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "download" / "Walk"
+    pipe.mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "clips.zip", "w") as archive:
+        for take in range(400):
+            archive.writestr(f"Walk/Walk_1_{take}.mp4", os.urandom(200_000))
+    command = [sys.executable, str(ROOT / "src/import_dataset.py"), "arid", str(tmp_path / "clips.zip")]
+    command += ["--root", str(target.parents[2]), "--no-dvc"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    staging = target.with_name(".arid.importing")
+    while process.poll() is None and len(list(staging.rglob("*.mp4"))) < 20:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(list(staging.rglob("*.mp4")))
+    assert done < 400, "it was done before it could be killed"
+    assert not target.exists()
+    first = min(staging.rglob("*.mp4"), key=lambda path: path.stat().st_mtime_ns)
+    written = first.stat().st_mtime_ns
+    subprocess.run(command, check=True, capture_output=True)
+    assert len(files_under(target)) == 400
+    assert (target / "Walk" / first.name).stat().st_mtime_ns == written  # not unpacked again
+    assert not staging.exists()
+
+
+def test_another_download_does_not_mix_with_a_broken_off_one(
+    source: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(target.with_name(".arid.importing"), {"files/Walk/Walk_9_9.mp4": "left", "sources.json": "of another"})
+    imported("arid", target, source)
+    assert len(files_under(target)) == 3
 
 
 def test_a_new_folder_takes_the_old_ones_place_only_when_whole(tmp_path: Path) -> None:
@@ -157,35 +227,123 @@ def test_a_new_folder_takes_the_old_ones_place_only_when_whole(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_the_import_ends_under_dvc(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_import_ends_under_dvc(source: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    done = run_import(source, "--root", tmp_path)
+    root = target.parents[2]
+    done = run_import("arid", source, "--root", root)
     assert done.returncode == 1  # no DVC project there yet
     assert "the clips are in place, but 'dvc add data/raw/arid' failed" in done.stderr
     assert "Traceback" not in done.stderr
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=tmp_path, check=True)
-    done = run_import(source, "--root", tmp_path)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=root, check=True)
+    done = run_import("arid", source, "--root", root)
     assert done.returncode == 0, done.stderr
     assert "3 clips are there already" in done.stdout
-    assert "nfiles: 3" in (tmp_path / "data" / "raw" / "arid.dvc").read_text()
+    assert "nfiles: 3" in (root / "data" / "raw" / "arid.dvc").read_text()
 
 
-def test_the_real_sample_is_listed_whole(shared_dir: Path) -> None:
-    listing = arid.list_source(shared_dir / "data" / "arid_sample" / "train")
-    assert listing.per_class() == dict.fromkeys(SAMPLE_CLASSES, 25)
-    assert listing.skipped == []
+# The forms of ARID
+
+LIST = "0\t7\tWalk/Walk_1_1.avi\r\n1\t3\tRun/Run_1_1.avi\r\n"
+MAPPING = "3\tRun\r\n7\tWalk\r\n"
 
 
-def test_real_clips_go_from_folder_to_index_and_folds(shared_dir: Path, tmp_path: Path) -> None:
+def test_a_list_says_which_clips_belong(source: Path, target: Path) -> None:
+    write(source, {"lists/train.txt": LIST + "2\t7\tWalk/Walk_5_5.avi\r\n", "lists/mapping.txt": MAPPING})
+    plan = imported("arid", target, source).plan
+    assert files_under(target) == ["Run/Run_1_1.avi", "Walk/Walk_1_1.mp4"]  # an .avi of the list may be an .mp4
+    assert f"{source}: Walk/Walk_2_10.mp4" in plan.skipped
+    assert "listed but not there: 1 clips (walk/walk_5_5)" in plan.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("train.txt", LIST + "2\tWalk/Walk_2_1.avi\n", r"train\.txt: line 3 is '2\\tWalk/Walk_2_1\.avi', unlike"),
+        ("train.txt", LIST + "2\t3\tWalk/Walk_2_1.avi\n", "Walk_2_1.avi has label 3, which is run in the mapping"),
+        ("train.txt", LIST + "2\t9\tWalk/Walk_2_1.avi\n", "Walk_2_1.avi has label 9, which is unknown in the mapping"),
+        ("train.txt", LIST + "2\t7\tWalk_2_1.avi\n", "Walk_2_1.avi: names no class folder"),
+        ("train.csv", "VideoID,Video,ClassID\n0,Walk/Walk_1_1.mp4\n", "line 1 is '0,Walk/Walk_1_1.mp4', unlike"),
+    ],
+)
+def test_broken_lists_are_named(source: Path, target: Path, name: str, text: str, message: str) -> None:
+    write(source, {name: text, "mapping.txt": MAPPING})
+    with pytest.raises(UserError, match=message):
+        imported("arid", target, source)
+    assert not target.parent.exists() or files_under(target.parent) == []
+
+
+def test_the_numbered_validation_clips_are_unlabelled(source: Path, target: Path) -> None:
+    write(source, {"val/0.mp4": "zero", "val/1.mp4": "one", "val/2.mp4": "two"})
+    write(source, {"val.csv": "VideoID,Video\n0,0.mp4\n1,1.mp4\n"})
+    plan = imported("arid", target, source).plan
+    assert [name for name in files_under(target) if "_unlabelled" in name] == ["_unlabelled/0.mp4", "_unlabelled/1.mp4"]
+    assert plan.per_class() == {"_unlabelled": 2, "run": 1, "walk": 2}
+    assert f"{source}: val/2.mp4" in plan.skipped
+
+
+def test_official_splits_are_kept(source: Path, target: Path) -> None:
+    rows = {"train": "Walk/Walk_1_1", "test": "Walk/Walk_2_10", "other": "Run/Run_1_1"}
+    write(source, {f"ARID_split1_{part}.txt": f"0\t0\t{clip}.avi\n" for part, clip in rows.items()})
+    write(source, {"ARID_split2_train.txt": "0\t0\tWalk/Walk_1_1.avi\n"})
+    imported("arid", target, source)
+    paths = pd.Series(["Walk/Walk_1_1.mp4", "Walk/Walk_2_10.mp4", "Run/Run_1_1.avi"], index=[4, 5, 6])
+    assert read_official(target, 1, paths).to_dict() == {4: "train", 5: "test", 6: "none"}
+    with pytest.raises(UserError, match=r"split 2 says nothing about 2 of 3 clips, for example Walk/Walk_2_10"):
+        read_official(target, 2, paths)
+    with pytest.raises(UserError, match=r"official split 3 says nothing about 3 of 3"):
+        read_official(target, 3, paths)
+
+
+def test_without_official_lists_the_error_says_why(source: Path, target: Path) -> None:
+    imported("arid", target, source)
+    with pytest.raises(UserError, match=r"ARID 1\.1 .* has none: its public list is one training set"):
+        read_official(target, 1, pd.Series(["Walk/Walk_1_1.mp4"]))
+
+
+def test_the_official_list_of_arid_1_1(shared_dir: Path, target: Path, tmp_path: Path) -> None:
+    """The paper's 1837 clips: the real list, with empty files for the clips."""
+    lists = shared_dir / "data" / "arid_sample" / "lists"
+    for row in pd.read_csv(lists / "ARID1.1_t1_train_pub.csv").itertuples():
+        write(tmp_path / "clips", {str(row.Video): ""})
+    plan = imported(
+        "arid", target, tmp_path / "clips", lists / "ARID1.1_t1_train_pub.csv", lists / "mapping_table_t1.txt"
+    ).plan
+    assert len(plan.clips) == 1837
+    assert plan.per_class() == {"run": 335, "sit": 214, "stand": 232, "turn": 389, "walk": 353, "wave": 314}
+    names = [arid.parse_name(Path(path)) for path in plan.clips]
+    assert len({(name.label, name.scene) for name in names}) == 87
+    assert len({name.scene for name in names}) == 21
+    assert plan.skipped == []
+
+
+def test_the_three_official_splits_of_arid_1_0(shared_dir: Path, target: Path, tmp_path: Path) -> None:
+    lists = sorted((shared_dir / "data" / "arid_sample" / "lists").glob("ARID_split*.txt"))
+    for path in lists[:3]:
+        for line in path.read_text().splitlines():
+            write(tmp_path / "clips", {line.split("\t")[2].replace(".avi", ".mp4"): ""})
+    plan = imported("arid", target, tmp_path / "clips", *lists).plan
+    assert (len(plan.clips), len(plan.splits), len(plan.per_class())) == (3784, 3784, 11)
+    for number, counts in {1: (2288, 823, 673), 2: (2252, 859, 673), 3: (2259, 852, 673)}.items():
+        parts = read_official(target, number, pd.Series(list(plan.clips)))
+        assert tuple(int((parts == part).sum()) for part in ("train", "test", "none")) == counts
+
+
+def test_the_real_sample_is_listed_whole(shared_dir: Path, target: Path) -> None:
+    plan = import_dataset("arid", [shared_dir / "data" / "arid_sample"], target, dry_run=True).plan
+    assert plan.per_class() == dict.fromkeys(SAMPLE_CLASSES, 25)
+    assert plan.skipped == []
+    assert len(plan.splits) == 150
+
+
+def test_real_clips_go_from_folder_to_index_and_folds(shared_dir: Path, target: Path, tmp_path: Path) -> None:
     sample = shared_dir / "data" / "arid_sample" / "train"
-    listing = arid.list_source(sample)
-    firsts = {(name.label, name.scene): clip for clip in listing.clips if (name := arid.parse_name(clip))}
+    clips = [path.relative_to(sample) for path in sorted(sample.rglob("*.mp4"))]
+    firsts = {(name.label, name.scene): clip for clip in clips if (name := arid.parse_name(clip))}
     for clip in firsts.values():  # one clip of each scene
         (tmp_path / "some" / clip).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(sample / clip, tmp_path / "some" / clip)
-    target = tmp_path / "data" / "raw" / "arid"
-    arid.import_folder(tmp_path / "some", target, force=False)
-    index = build_index(target, dataset="arid", classes=SAMPLE_CLASSES, max_quarantined=0.0, workers=2)
+    imported("arid", target, tmp_path / "some")
+    index, _ = build_index(target, dataset="arid", target=True, classes=SAMPLE_CLASSES, max_quarantined=0.0, workers=2)
     assert (len(index), set(index["status"])) == (15, {"ok"})
     assert index["frames"].between(33, 105).all()
     assert index["luma"].between(5, 37).all()
@@ -195,3 +353,89 @@ def test_real_clips_go_from_folder_to_index_and_folds(shared_dir: Path, tmp_path
     assert set(index["label"][folds["fold_0"] == "test"]) == set(index["label"][folds["fold_1"] == "test"])
     with pytest.raises(UserError, match=r"class 'jump' has 2 scenes \(number 8, 11\).*needs 3: set split.folds to 2"):
         assign_folds(index, folds=1, validation="scene", **settings)
+
+
+# HMDB-51
+
+HMDB = {
+    "wave": ["RATRACE_wave_f_nm_np1_fr_goo_37.avi", "A_wave_hello_wave_u_cm_np2_le_bad_0.avi"],
+    "walk": ["The_walk_of_Run_walk_f_nm_np1_ba_med_3.avi"],
+    "brush_hair": ["April_09_brush_hair_u_nm_np1_ba_goo_0.avi"],
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("wave/RATRACE_wave_f_nm_np1_fr_goo_37.avi", ("wave", "RATRACE", 37)),
+        ("wave/A_wave_hello_wave_u_cm_np2_le_bad_0.avi", ("wave", "A_wave_hello", 0)),
+        ("brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi", ("brush_hair", "April_09", 0)),
+        ("run/#20_Rhythm_run_f_nm_np1_fr_goo_4.avi", ("run", "#20_Rhythm", 4)),
+        ("cartwheel/hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi", None),
+    ],
+)
+def test_the_film_is_the_scene_of_a_clip_of_hmdb51(path: str, expected: tuple[str, str, int] | None) -> None:
+    name = hmdb51.parse_name(Path(path))
+    assert (name.label, name.scene, name.take) == (expected or ("cartwheel", "hmdb51_Turnk_r_Pippi_Michel", 6))
+
+
+def hmdb51_archives(folder: Path) -> tuple[Path, Path]:
+    """hmdb51_org.rar, a RAR of one RAR a class, and test_train_splits.rar with lists of one clip more than there is."""
+    folder.mkdir()
+    inner = []
+    for label, names in HMDB.items():
+        rar.write_rar(folder / "inner.rar", [rar.member(f"{label}/{name}", name.encode() * 9) for name in names])
+        inner.append(rar.member(f"{label}.rar", (folder / "inner.rar").read_bytes()))
+    (folder / "inner.rar").unlink()
+    rar.write_rar(folder / "hmdb51_org.rar", inner)
+    lists = []
+    for label, names in HMDB.items():
+        for number in (1, 2, 3):
+            listed = [*names, f"X_{label}_f_nm_np1_fr_goo_1.avi"]
+            rows = [f"{name} {(number + k) % 3} \r\n" for k, name in enumerate(listed)]
+            name = f"testTrainMulti_7030_splits/{label}_test_split{number}.txt"
+            lists.append(rar.member(name, "".join(rows).encode()))
+    rar.write_rar(folder / "test_train_splits.rar", lists)
+    return folder / "hmdb51_org.rar", folder / "test_train_splits.rar"
+
+
+def test_hmdb51_from_a_rar_of_rars_with_its_official_splits(tmp_path: Path) -> None:
+    target = tmp_path / "project" / "data" / "raw" / "hmdb51"
+    done = run_import("hmdb51", *hmdb51_archives(tmp_path / "download"), "--root", tmp_path / "project", "--no-dvc")
+    assert done.returncode == 0, done.stderr
+    clips = sorted(f"{label}/{name}" for label, names in HMDB.items() for name in names)
+    assert files_under(target) == sorted([*clips, "official_splits.csv"])
+    assert (target / clips[0]).read_bytes() == Path(clips[0]).name.encode() * 9
+    assert "listed but not there: brush_hair 1, walk 1, wave 1" in done.stdout
+    parts = read_official(target, 1, pd.Series(clips))
+    assert parts.to_list() == ["train", "train", "test", "train"]  # sorted: A_wave... is the second of its list
+    assert [path.name for path in target.parent.iterdir()] == ["hmdb51"]
+
+
+def test_the_missing_part_of_hmdb51_is_said_without_lists(tmp_path: Path) -> None:
+    write(tmp_path / "unpacked", {f"{label}/{name}": "x" for label, names in HMDB.items() for name in names})
+    plan = import_dataset("hmdb51", [tmp_path / "unpacked"], tmp_path / "hmdb51", dry_run=True).plan
+    assert plan.notes == ["missing of the full set: run 232, sit 142, stand 154, turn 240, walk 547, wave 102"]
+    assert sum(plan.per_class().values()) == 4
+
+
+def test_an_archive_within_an_archive_must_not_grow(tmp_path: Path) -> None:
+    inner = tmp_path / "wave.zip"
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"wave/{HMDB['wave'][0]}", bytes(9_000_000))
+    rar.write_rar(tmp_path / "outer.rar", [rar.member("wave.zip", inner.read_bytes())])
+    with pytest.raises(UserError, match="unpack to 9,000,000 bytes, more than 2 times their size: refused"):
+        import_dataset("hmdb51", [tmp_path / "outer.rar"], tmp_path / "project" / "hmdb51")
+
+
+def test_real_clips_of_hmdb51_are_indexed_by_film(shared_dir: Path, tmp_path: Path) -> None:
+    sample = shared_dir / "data" / "hmdb51_sample"
+    for path in sample.glob("*_wave_*.avi"):
+        (tmp_path / "unpacked" / "wave").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, tmp_path / "unpacked" / "wave" / path.name)
+    target = tmp_path / "data" / "raw" / "hmdb51"
+    import_dataset("hmdb51", [tmp_path / "unpacked"], target)
+    index, _ = build_index(target, dataset="hmdb51", target=False, classes=["wave"], max_quarantined=0.0, workers=2)
+    assert set(index["scene"]) == {"RATRACE", "SchoolRulesHowTheyHelpUs", "TrumanShow"}
+    assert set(index["status"]) == {"ok"}
+    assert set(index["domain"]) == {"auxiliary"}

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from darkaction.config import ROOT
 
-PIN = re.compile(r"^[a-z0-9-]+==[0-9][0-9a-zA-Z.]*( ; sys_platform == \"linux\")?$")
+PIN = re.compile(r"^[a-z0-9-]+==[0-9][0-9a-zA-Z.]*( ; (sys_platform == \"linux\"|python_version < \"3.14\"))?$")
 
 
 def lines_of(name: str) -> list[str]:

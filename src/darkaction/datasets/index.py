@@ -9,28 +9,34 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
+import imagehash
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
-from darkaction.datasets import arid
+from darkaction.datasets import arid, hmdb51
+from darkaction.datasets.arid import ClipName
 from darkaction.datasets.splits import scene_order
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
-from darkaction.video import VideoError, iter_frames, probe
+from darkaction.video import Frames, VideoError, open_video
 
-OK, QUARANTINED, OTHER_CLASS = "ok", "quarantined", "other_class"
+OK, QUARANTINED, OTHER_CLASS, UNLABELLED = "ok", "quarantined", "other_class", "unlabelled"
 
 COLUMNS = {
     "clip_id": str,  # dataset/Class_scene_take, unique
     "dataset": str,
+    "domain": str,  # target | auxiliary: the target's clips are tested, the others only join training
     "path": str,  # relative to data/raw/<dataset>
     "label": str,  # canonical lower-case class
-    "scene": str,  # the number; empty where the name does not tell
+    "scene": str,  # the number, in HMDB-51 the source film; empty where the name does not tell
     "take": int,
     "frames": int,  # decoded, not the container's claim
     "fps": float,
@@ -39,15 +45,32 @@ COLUMNS = {
     "luma": float,  # mean over all pixels and frames, 0 to 255, BT.601
     "duration": float,  # seconds
     "sha256": str,  # of the file
-    "status": str,  # ok | quarantined | other_class
+    "phash": str,  # perceptual hashes of HASHED_FRAMES frames, 16 hexadecimal digits each
+    "status": str,  # ok | quarantined | other_class | unlabelled (measured, but of no known class: for predict only)
     "reason": str,  # why quarantined
 }
 """Columns of index.csv and their types; fold_0 [, fold_1] with train | val | test | none follow."""
+
+BT_601 = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in luma."""
+
+HASHED_FRAMES = 5
+"""Frames of a clip, evenly spaced, that are hashed."""
+
+BACKGROUND = (24, 32)
+"""Height and width in pixels of the time-averaged frame that is kept of each clip."""
+
+BACKGROUNDS = "backgrounds.npy"
+"""(rows of index.csv, *BACKGROUND, 3) float16: the average of a clip's frames, zeros where it was not decoded."""
+
+NAMES: dict[str, Callable[[Path], ClipName]] = {"hmdb51": hmdb51.parse_name}
+"""Who reads the file names of a dataset; all others are named like ARID's."""
 
 MISSING_RAW = {
     "demo": "dvc repro synthesize",
     "demo_lit": "dvc repro synthesize",
     "arid": "python src/import_dataset.py arid PATH (or dvc pull, where a remote has it)",
+    "hmdb51": "python src/import_dataset.py hmdb51 PATH (or dvc pull, where a remote has it)",
 }
 """Where the raw clips of a dataset come from."""
 
@@ -62,51 +85,76 @@ class Measured:
     height: int = 0
     luma: float = 0.0
     sha256: str = ""
+    phash: str = ""
     reason: str = ""
+    background_HWC: NDArray[np.float16] | None = field(default=None, compare=False)
 
 
 def measure(path: Path) -> Measured:
     """Decodes a clip, frame by frame, and hashes its file. An unusable clip is no error: it has a reason."""
     try:
-        info = probe(path)
-        frames, width, height, luma = 0, 0, 0, 0.0
-        for frame_HWC in iter_frames(path):
+        info, video = open_video(path)
+        hashed = [(2 * k + 1) * info.frames // (2 * HASHED_FRAMES) for k in range(HASHED_FRAMES)]
+        hashes: list[str] = []
+        frames, total_HWC = 0, np.zeros((0, 0, 3))
+        for frame_HWC in video:
+            if frames in hashed:
+                hashes += [perceptual_hash(frame_HWC)] * hashed.count(frames)
+            total_HWC = total_HWC if frames else np.zeros(frame_HWC.shape)
+            cv2.accumulate(frame_HWC, total_HWC)
             frames += 1
-            height, width = frame_HWC.shape[:2]
-            red, green, blue, _ = cv2.mean(frame_HWC)
-            luma += 0.299 * red + 0.587 * green + 0.114 * blue
     except VideoError as error:
         return Measured(reason=error.reason)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     fps = info.fps if math.isfinite(info.fps) and info.fps > 0 else 0.0
     reason = "has only one frame" if frames == 1 else ""
+    average_HWC = total_HWC / frames
+    height, width = average_HWC.shape[:2]
+    hashes += hashes[-1:] * (HASHED_FRAMES - len(hashes))  # a clip somewhat shorter than announced
     return Measured(
-        frames=frames, fps=fps, width=width, height=height, luma=luma / frames, sha256=sha256, reason=reason
+        frames=frames,
+        fps=fps,
+        width=width,
+        height=height,
+        luma=float((average_HWC.mean((0, 1)) * BT_601).sum()),
+        sha256=sha256,
+        phash="".join(hashes),
+        reason=reason,
+        background_HWC=cv2.resize(average_HWC, BACKGROUND[::-1], interpolation=cv2.INTER_AREA).astype(np.float16),
     )
+
+
+def perceptual_hash(frame_HWC: Frames) -> str:
+    """64 bits as 16 hexadecimal digits: signs of the low frequencies against their median, so neither brightness nor
+    a new encoding changes many."""
+    grey_HW = cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY)
+    return str(imagehash.phash(Image.fromarray(grey_HW)))
 
 
 def build_index(
     raw: Path,
     *,
     dataset: str,
+    target: bool,
     classes: Sequence[str],
     max_quarantined: float,
     workers: int,
     measure_clip: Callable[[Path], Measured] = measure,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, NDArray[np.float16]]:
     """Lists the clips of `raw`, decodes those of `classes` and judges each.
 
     Args:
         raw: data/raw/<dataset>.
         dataset: its name, the first part of every clip id.
+        target: whether its clips are the ones to be tested; written to the column `domain`.
         classes: canonical names; clips of other classes are listed as other_class and not decoded.
         max_quarantined: fraction of the clips of `classes` above which quarantine is an error.
         workers: processes that decode. A file that crashes one is quarantined, the others are not affected.
         measure_clip: what to call on each file.
 
     Returns:
-        The columns of COLUMNS, one row a file, sorted by path.
+        The columns of COLUMNS, one row a file, sorted by path; and the time-averaged frame of each, as BACKGROUNDS.
 
     Raises:
         UserError: when the folder is missing, holds no clip of `classes`, or too many are unusable.
@@ -114,16 +162,21 @@ def build_index(
     if not raw.is_dir():
         raise UserError(f"{raw}: no such folder. To get the dataset '{dataset}': {_how_to_get(dataset)}")
     rows = _list_clips(raw, dataset=dataset, classes=classes)
-    pending = [row for row in rows if row["status"] == OK]
+    pending = [row for row in rows if row["status"] in (OK, UNLABELLED)]
     measured = measure_all([raw / row["path"] for row in pending], workers=workers, measure_clip=measure_clip)
     for row in pending:
         found = asdict(measured[raw / row["path"]])
         row |= found | {"duration": found["frames"] / found["fps"] if found["fps"] else 0.0}
-        row["status"] = QUARANTINED if row["reason"] else OK
+        row["status"] = QUARANTINED if row["reason"] else row["status"]
     _quarantine_duplicates(rows)
     index = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    index["domain"] = "target" if target else "auxiliary"
     _require_enough(index, raw=raw, classes=classes, max_quarantined=max_quarantined)
-    return index
+    backgrounds_NHWC = np.zeros((len(rows), *BACKGROUND, 3), np.float16)
+    for background_HWC, row in zip(backgrounds_NHWC, rows, strict=True):
+        if row.get("background_HWC") is not None:
+            background_HWC[:] = row["background_HWC"]
+    return index, backgrounds_NHWC
 
 
 def _how_to_get(dataset: str) -> str:
@@ -134,6 +187,7 @@ def _how_to_get(dataset: str) -> str:
 
 def _list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict[str, Any]]:
     """One row for every file in a folder of one of the classes, and for every clip of another class."""
+    parse_name = NAMES.get(dataset, arid.parse_name)
     rows: list[dict[str, Any]] = []
     taken: dict[str, str] = {}  # clip id in lower case -> path: file systems may not tell case apart
     for folder in arid.class_folders(raw):
@@ -143,7 +197,7 @@ def _list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict
             row = _empty_row() | {"dataset": dataset, "path": path, "label": label}
             row["clip_id"] = f"{dataset}/{file.stem}"
             try:
-                name = arid.parse_name(file)
+                name = parse_name(file)
                 row |= {"scene": name.scene, "take": name.take}
                 first = taken.setdefault(row["clip_id"].lower(), path)
                 row["reason"] = f"same clip name as {first}" if first != path else ""
@@ -156,6 +210,11 @@ def _list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict
             if row["reason"]:
                 row |= {"status": QUARANTINED, "clip_id": f"{dataset}/{path}"}
             rows.append(row)
+    if (raw / arid.UNLABELLED).is_dir():
+        for file in arid.list_files(raw / arid.UNLABELLED):
+            path = file.relative_to(raw).as_posix()
+            row = {"dataset": dataset, "path": path, "clip_id": f"{dataset}/{path}", "status": UNLABELLED}
+            rows.append(_empty_row() | row)
     return sorted(rows, key=lambda row: str(row["path"]))
 
 
@@ -167,12 +226,12 @@ def _quarantine_duplicates(rows: list[dict[str, Any]]) -> None:
     """Of usable clips with the same bytes the first by name stays."""
     first: dict[str, str] = {}
     for row in rows:
-        if row["status"] == OK and first.setdefault(row["sha256"], row["path"]) != row["path"]:
+        if row["status"] in (OK, UNLABELLED) and first.setdefault(row["sha256"], row["path"]) != row["path"]:
             row |= {"status": QUARANTINED, "reason": f"duplicate of {first[row['sha256']]}"}
 
 
 def _require_enough(index: pd.DataFrame, *, raw: Path, classes: Sequence[str], max_quarantined: float) -> None:
-    considered = index[index["status"] != OTHER_CLASS]
+    considered = index[index["label"].isin(classes)]
     lost = considered[considered["status"] == QUARANTINED]
     if len(considered) == 0:
         found = ", ".join(folder.name for folder in arid.class_folders(raw)) or "none"
@@ -258,6 +317,7 @@ def summarize(index: pd.DataFrame, *, strategy: str, validation: str) -> dict[st
         "dataset": str(index["dataset"].iloc[0]),
         "usable": len(usable),
         "quarantined": int((index["status"] == QUARANTINED).sum()),
+        "unlabelled": int((index["status"] == UNLABELLED).sum()),
         "other_classes": {str(label): int(n) for label, n in others.items()},
         "frames": int(usable["frames"].sum()),
         "strategy": strategy,
@@ -277,9 +337,12 @@ def _summarize_part(clips: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def write_index(folder: Path, index: pd.DataFrame, summary: dict[str, Any]) -> None:
-    """Writes index.csv, quarantine.csv and summary.json; the folder appears whole or not at all."""
+def write_index(
+    folder: Path, index: pd.DataFrame, backgrounds_NHWC: NDArray[np.float16], summary: dict[str, Any]
+) -> None:
+    """Writes index.csv, backgrounds.npy, quarantine.csv and summary.json; the folder appears whole or not at all."""
     with new_folder(folder) as partial:
+        np.save(partial / BACKGROUNDS, backgrounds_NHWC)
         _to_csv(index, partial / "index.csv")
         _to_csv(index.loc[index["status"] == QUARANTINED, ["path", "reason"]], partial / "quarantine.csv")
         (partial / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -315,12 +378,28 @@ def read_index(folder: Path) -> pd.DataFrame:
         index = index.astype(COLUMNS)
     except ValueError as error:
         raise UserError(f"{path}: {error}; run python src/prepare.py {folder.name} again") from None
-    _require_values(path, index, "status", {OK, QUARANTINED, OTHER_CLASS})
+    _require_values(path, index, "status", {OK, QUARANTINED, OTHER_CLASS, UNLABELLED})
     for column in folds:
         _require_values(path, index, column, {"train", "val", "test", "none"})
     if not index["clip_id"].is_unique:
         raise UserError(f"{path}: clip_id {index['clip_id'][index['clip_id'].duplicated()].iloc[0]} stands twice")
     return index
+
+
+def read_backgrounds(folder: Path, index: pd.DataFrame) -> NDArray[np.float16]:
+    """The time-averaged frame of each row of `read_index`, (rows, *BACKGROUND, 3).
+
+    Raises:
+        UserError: when the file is missing or of another shape.
+    """
+    path = folder / BACKGROUNDS
+    try:
+        backgrounds_NHWC: NDArray[np.float16] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run python src/prepare.py {folder.name} again") from None
+    if backgrounds_NHWC.shape != (len(index), *BACKGROUND, 3):
+        raise UserError(f"{path}: is of shape {backgrounds_NHWC.shape}; run python src/prepare.py {folder.name} again")
+    return backgrounds_NHWC
 
 
 def _require_values(path: Path, index: pd.DataFrame, column: str, valid: set[str]) -> None:

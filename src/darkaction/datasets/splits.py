@@ -1,11 +1,14 @@
 """Which clips train, validate and test. Pure functions on a table of clips: no file is opened here.
 
 A scene is its NUMBER, across classes: two classes can be filmed in the same room, so only the number is a safe group.
-The same clips and settings give the same split on any machine and in any order of rows.
+The same clips and settings give the same split on any machine and in any order of rows. Clips that join later move
+none of the others: not at all where they join known scenes of their class or the split is official, and where clips are
+picked at random as few as the exact sizes of the parts allow.
 
 Legend of names: S scenes, P parts, K classes.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,6 +39,7 @@ def assign_folds(
     validation: str,
     val: float,
     seed: int,
+    official: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Assigns every clip to train, val or test.
 
@@ -43,15 +47,17 @@ def assign_folds(
         clips: columns clip_id (unique), label, scene; usable clips only.
         target: False for an auxiliary dataset, whose clips all train.
         classes: the classes that must appear in every part.
-        strategy: scene (no scene on two sides) | random (clips, stratified by class: the paper's).
+        strategy: scene (no scene on two sides) | random (clips, stratified by class: the paper's) | official.
         folds: 1: one train/val/test split. 2: two halves; in fold_k half k is tested and the other trains.
         test: fraction of the scenes (random: of the clips) for test; used with folds 1.
         validation: scene (whole scenes of the training side) | take (single takes of training scenes) | none.
         val: fraction of all scenes for validation; with `take`, of the training clips.
         seed: of the choice.
+        official: for strategy official, the part (train | test | none) of each clip, under the rows' index.
 
     Returns:
-        Columns fold_0 [, fold_1] with train | val | test, in the rows' order and under the rows' index.
+        Columns fold_0 [, fold_1] with train | val | test, or none for a clip that the official split leaves unused, in
+        the rows' order and under the rows' index.
 
     Raises:
         UserError: when a class has too few scenes or clips; it names the class and the setting to use instead.
@@ -61,6 +67,10 @@ def assign_folds(
         return pd.DataFrame("train", index=clips.index, columns=columns, dtype=object)
     ordered = clips.sort_values("clip_id")
     _require_classes(ordered, classes)
+    if strategy == "official":
+        assert official is not None and folds == 1
+        parts = _official_parts(ordered, official, validation=validation, val=val, seed=seed)
+        return pd.DataFrame({"fold_0": parts}).loc[clips.index]
     if strategy == "scene":
         _require_scenes(ordered, folds=folds, validation=validation)
     sides = _sides(ordered, strategy=strategy, folds=folds, test=test, validation=validation, val=val, seed=seed)
@@ -69,6 +79,18 @@ def assign_folds(
         result[column] = np.where(in_test, "test", np.where(in_val, "val", "train")).astype(object)
         _check(ordered, result[column], strategy=strategy, validation=validation)
     return result.loc[clips.index]
+
+
+def _official_parts(clips: pd.DataFrame, official: pd.Series, *, validation: str, val: float, seed: int) -> pd.Series:
+    """The published parts, with validation clips taken out of the training part."""
+    parts = official.loc[clips.index].astype(object)
+    training = (parts == "train").to_numpy()
+    for part in ("train", "test"):
+        missing = sorted(set(clips["label"]) - set(clips["label"][parts == part]))
+        if missing:
+            raise UserError(f"the official split has no clip of class {', '.join(missing)} in its {part} part")
+    in_val = _validation_side(clips, training, how=validation, fraction=val, seed=seed)
+    return parts.mask(in_val, "val")
 
 
 def shared_scenes(clips: pd.DataFrame, parts: pd.Series, first: str, second: str) -> list[str]:
@@ -140,12 +162,18 @@ def _pick_clips(clips: pd.DataFrame, fraction: float, *, seed: int, setting: str
     for _ in range(count - len(sizes)):  # to the class that is furthest below its share and has one to give
         shortfall_K = np.where(taken_K < sizes_K - 1, count * sizes_K / len(clips) - taken_K, -np.inf)
         taken_K[np.argmax(shortfall_K)] += 1
-    rng = np.random.default_rng([seed, count])
+    # By a rank of its own for each clip, so that a clip that joins moves no more than the counts ask for.
+    ranks = np.array([_rank(seed, setting, clip_id) for clip_id in clips["clip_id"]])
     mask = np.zeros(len(clips), dtype=np.bool_)
     for label, taken in zip(sizes.index, taken_K, strict=True):
         rows = np.flatnonzero(clips["label"] == label)
-        mask[rng.permutation(rows)[:taken]] = True
+        mask[rows[np.argsort(ranks[rows])][:taken]] = True
     return mask
+
+
+def _rank(seed: int, setting: str, clip_id: str) -> int:
+    """A number that depends on the clip alone and is as good as random."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {setting} {clip_id}".encode()).digest()[:7])
 
 
 def _spread_scenes(clips: pd.DataFrame, sizes: Sequence[int], *, seed: int) -> NDArray[np.int64]:
@@ -159,19 +187,20 @@ def _spread_scenes(clips: pd.DataFrame, sizes: Sequence[int], *, seed: int) -> N
             f"too few scenes ({sum(sizes)}) for parts of {', '.join(map(str, sizes))} scenes: change split.test and "
             f"split.val, or set split.validation to take or none"
         )
-    table = pd.crosstab(clips["scene"], clips["label"])
+    # Whether a scene has a class, not how many clips of it: more takes of what is there must not move a scene.
+    table = pd.crosstab(clips["scene"], clips["label"]).clip(upper=1)
     table = table.loc[sorted(table.index, key=scene_order)]
-    clips_SK = table.to_numpy()
+    has_SK = table.to_numpy()
     rng = np.random.default_rng([seed, *sizes])
-    best_cost, best_S = (clips_SK.size + 1, 0, 0.0), np.zeros(len(table), dtype=np.int64)
+    best_cost, best_S = (has_SK.size + 1, 0, 0.0), np.zeros(len(table), dtype=np.int64)
     for _ in range(ATTEMPTS):
         part_S = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
-        _mend(part_S, clips_SK, len(sizes), rng)
-        cost = _cost(part_S, clips_SK, sizes)
+        _mend(part_S, has_SK, len(sizes), rng)
+        cost = _cost(part_S, has_SK, sizes)
         if cost < best_cost:
             best_cost, best_S = cost, part_S
     if best_cost[0]:
-        lacking = table.columns[np.flatnonzero(_lacking(best_S, clips_SK, len(sizes)).any(axis=0))]
+        lacking = table.columns[np.flatnonzero(_lacking(best_S, has_SK, len(sizes)).any(axis=0))]
         advice = "split.strategy to random" if len(sizes) == 2 else "split.validation to take or none"
         raise UserError(
             f"no way found to part the scenes {', '.join(map(str, table.index))} in {len(sizes)} so that every class "
@@ -182,42 +211,42 @@ def _spread_scenes(clips: pd.DataFrame, sizes: Sequence[int], *, seed: int) -> N
     return np.array([part_of[scene] for scene in clips["scene"]], dtype=np.int64)
 
 
-def _counts(part_S: NDArray[np.int64], clips_SK: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
-    """Clips of each class in each part, (P, K)."""
+def _counts(part_S: NDArray[np.int64], has_SK: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
+    """Scenes of each class in each part, (P, K)."""
     member_PS = (part_S == np.arange(parts)[:, None]).astype(np.int64)
-    clips_PK: NDArray[np.int64] = member_PS @ clips_SK
-    return clips_PK
+    scenes_PK: NDArray[np.int64] = member_PS @ has_SK
+    return scenes_PK
 
 
-def _lacking(part_S: NDArray[np.int64], clips_SK: NDArray[np.int64], parts: int) -> NDArray[np.bool_]:
-    """Whether a part has no clip of a class, (P, K)."""
-    lacking_PK: Mask = _counts(part_S, clips_SK, parts) == 0
+def _lacking(part_S: NDArray[np.int64], has_SK: NDArray[np.int64], parts: int) -> NDArray[np.bool_]:
+    """Whether a part has no scene of a class, (P, K)."""
+    lacking_PK: Mask = _counts(part_S, has_SK, parts) == 0
     return lacking_PK
 
 
-def _mend(part_S: NDArray[np.int64], clips_SK: NDArray[np.int64], parts: int, rng: np.random.Generator) -> None:
+def _mend(part_S: NDArray[np.int64], has_SK: NDArray[np.int64], parts: int, rng: np.random.Generator) -> None:
     """Moves scenes of a class to a part that lacks it, half of the time in exchange for another scene. In place."""
     for _ in range(REPAIRS):
-        lacking = np.argwhere(_lacking(part_S, clips_SK, parts))
+        lacking = np.argwhere(_lacking(part_S, has_SK, parts))
         if len(lacking) == 0:
             return
         part, label = lacking[rng.integers(len(lacking))]
-        scene = rng.choice(np.flatnonzero(clips_SK[:, label] > 0))
+        scene = rng.choice(np.flatnonzero(has_SK[:, label] > 0))
         others = np.flatnonzero(part_S == part)
         if len(others) and rng.random() < 0.5:
             part_S[rng.choice(others)] = part_S[scene]
         part_S[scene] = part
 
 
-def _cost(part_S: NDArray[np.int64], clips_SK: NDArray[np.int64], sizes: Sequence[int]) -> tuple[int, int, float]:
-    """Lacking (part, class) pairs; scenes too many or too few; squared distance of each class's share of clips in each
-    part from the part's share of scenes.
+def _cost(part_S: NDArray[np.int64], has_SK: NDArray[np.int64], sizes: Sequence[int]) -> tuple[int, int, float]:
+    """Lacking (part, class) pairs; scenes too many or too few; squared distance of each class's share of its scenes in
+    each part from the part's share of scenes.
     """
-    clips_PK = _counts(part_S, clips_SK, len(sizes))
+    scenes_PK = _counts(part_S, has_SK, len(sizes))
     scenes_P = np.bincount(part_S, minlength=len(sizes))
-    imbalance_PK = clips_PK / clips_SK.sum(axis=0) - (scenes_P / scenes_P.sum())[:, None]
+    imbalance_PK = scenes_PK / has_SK.sum(axis=0) - (scenes_P / scenes_P.sum())[:, None]
     misplaced = int(np.abs(scenes_P - np.asarray(sizes)).sum())
-    return int((clips_PK == 0).sum()), misplaced, float(np.square(imbalance_PK).sum().round(9))
+    return int((scenes_PK == 0).sum()), misplaced, float(np.square(imbalance_PK).sum().round(9))
 
 
 def scene_order(scene: str) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 Figures are made without pyplot, so nothing is kept open and no display is needed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
+
+from darkaction.evaluation.statistics import Interval
 
 INK, PAPER, GRID = "#1f2933", "#ffffff", "#dde3e8"
 BLUE, ORANGE, GREY = "#2f6f9f", "#d9722e", "#8795a1"
@@ -46,6 +48,10 @@ DPI = 120
 
 SAMPLE_FRAMES = 6
 """Frames of a clip shown in a strip."""
+
+
+ROOMS_SHOWN = 8
+"""Test clips shown with the training clip filmed in the most similar room."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +224,70 @@ def _draw_bars(axis: Axes, clip: Sample, classes: Sequence[str]) -> None:
     verdict = f"{classes[predicted]} {clip.probabilities_K[predicted]:.0%}"
     text = verdict if right else f"{verdict}, is {clip.label}"
     axis.set_title(text, loc="right", fontsize=9.5, color=BLUE if right else ORANGE, pad=4)
+
+
+def leakage(
+    report: Mapping[str, Mapping[str, Any]],
+    rooms: Mapping[str, Interval],
+    *,
+    chance: float,
+    used: str,
+    path: Path,
+) -> None:
+    """Splits side by side: how well the room alone names the action, and test clips with a near copy in training.
+
+    Args:
+        report: by split, with test_clips and near_duplicates.
+        rooms: by split, the accuracy of the background-only baseline.
+        chance: accuracy of guessing.
+        used: the split in use.
+        path: where to write.
+    """
+    names = list(report)
+    labels = [f"{name}\n(in use)" if name == used else name for name in names]
+    colours = [BLUE if name == used else GREY for name in names]
+    with _figure(path, width=8.4, height=3.4) as figure:
+        left, right = figure.subplots(1, 2)
+        means = [rooms[name].mean for name in names]
+        below = [rooms[name].mean - rooms[name].low for name in names]
+        above = [rooms[name].high - rooms[name].mean for name in names]
+        left.bar(labels, means, color=colours, width=0.55, yerr=[below, above], capsize=4, ecolor=INK)
+        left.axhline(chance, color=ORANGE, label="guessing")
+        left.legend(loc="upper left")
+        left.set_title("Action named from the room alone")
+        left.set_ylim(0, 1.2)
+        left.set_yticks(np.linspace(0, 1, 6))
+        left.yaxis.set_major_formatter(PercentFormatter(1))
+        near = [report[name]["near_duplicates"] / max(report[name]["test_clips"], 1) for name in names]
+        bars = right.bar(labels, near, color=colours, width=0.55)
+        right.bar_label(bars, [f"{report[name]['near_duplicates']} of {report[name]['test_clips']}" for name in names])
+        right.set_title("Test clips with a near copy in training")
+        right.set_ylim(0, 1)
+        right.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def nearest_rooms(table: pd.DataFrame, images: Mapping[str, NDArray[np.floating]], *, path: Path) -> None:
+    """Test clips (above) and the training clips with the most similar time-averaged frame (below), brightened.
+
+    Args:
+        table: clip_id, label, nearest, predicted; clips evenly spaced in it are shown.
+        images: the time-averaged frame_HWC of each clip id, 0 to 255.
+        path: where to write.
+    """
+    chosen = table.iloc[np.unique(np.linspace(0, len(table) - 1, min(len(table), ROOMS_SHOWN)).astype(int))]
+    with _figure(path, width=1.5 * len(chosen) + 0.4, height=2.9) as figure:
+        axes = figure.subplots(2, len(chosen), squeeze=False)
+        for column, row in enumerate(chosen.astype(str).to_dict("records")):
+            colour = INK if row["label"] == row["predicted"] else ORANGE
+            for axis, shown, label in zip(axes[:, column], ("clip_id", "nearest"), ("label", "predicted"), strict=True):
+                picture_HWC = np.asarray(images[row[shown]], np.float32)
+                axis.imshow(np.clip(picture_HWC / max(float(picture_HWC.max()), 1.0), 0, 1) ** 0.6)
+                axis.set_title(row[shown].rpartition("/")[2], fontsize=7, fontweight="normal")
+                axis.set_xlabel(row[label], fontsize=8, color=colour)
+                axis.set_xticks([])
+                axis.set_yticks([])
+        axes[0, 0].set_ylabel("test clip", fontsize=8)
+        axes[1, 0].set_ylabel("nearest in training", fontsize=8)
 
 
 def sample_positions(num_frames: int) -> list[int]:

@@ -1,0 +1,1 @@
+"""Downloads of any form to data/raw/<dataset>."""
