@@ -60,6 +60,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_clip(root / "Walk" / "Walk_3_4.mp4", frames=1, level=60)
     (root / "Walk" / "Walk_3_5.mp4").write_bytes(good)
     (root / "Walk" / "Walk_3_6.mp4").mkdir()
+    (root / "Walk" / "Walk_3_8.txt").write_bytes(good)
     (root / "Walk" / "Walk_3_7.mp4").symlink_to(root / "nowhere.mp4")
     make_clip(root / "Walk" / "Walk_4_1.avi", frames=14, level=70)
     make_clip(root / "Walk" / "Walk_4_1.mp4", frames=15, level=80)
@@ -119,6 +120,7 @@ def test_good_clips_are_measured(raw: Path, index: pd.DataFrame) -> None:
         ("Walk/Walk_3_5.mp4", "duplicate of Walk/Walk_2_1.mp4"),
         ("Walk/Walk_3_6.mp4", "is a folder"),
         ("Walk/Walk_3_7.mp4", "dangling link"),
+        ("Walk/Walk_3_8.txt", "not named like a video (.mp4, "),
         ("Walk/Walk_4_1.mp4", "same clip name as Walk/Walk_4_1.avi"),
         ("Walk/Run_9_9.mp4", "the name says class 'Run', the folder 'Walk'"),
         ("Walk/holiday.mp4", "not named <Class>_<scene>_<take>"),

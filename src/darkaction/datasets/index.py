@@ -26,7 +26,7 @@ from darkaction.datasets.arid import ClipName
 from darkaction.datasets.splits import scene_order
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
-from darkaction.video import Frames, VideoError, open_video
+from darkaction.video import CONTAINERS, Frames, VideoError, open_video
 
 OK, QUARANTINED, OTHER_CLASS, UNLABELLED = "ok", "quarantined", "other_class", "unlabelled"
 
@@ -92,6 +92,8 @@ class Measured:
 
 def measure(path: Path) -> Measured:
     """Decodes a clip, frame by frame, and hashes its file. An unusable clip is no error: it has a reason."""
+    if path.suffix.lower() not in CONTAINERS:
+        return Measured(reason=f"not named like a video ({', '.join(CONTAINERS)})")
     try:
         info, video = open_video(path)
         hashed = [(2 * k + 1) * info.frames // (2 * HASHED_FRAMES) for k in range(HASHED_FRAMES)]
