@@ -27,7 +27,7 @@ PLATFORMS = {  # name: (pip's platform tags; sys_platform and platform_machine)
     "Linux aarch64": ([f"{tag}_aarch64" for tag in MANYLINUX], ("linux", "aarch64")),
     "macOS arm64": (["macosx_14_0_arm64"], ("darwin", "arm64")),
 }
-MARKERS = ("", 'sys_platform == "linux"', 'python_version < "3.14"')
+MARKERS = ("", 'sys_platform == "linux"', 'python_version < "3.14"', 'sys_platform == "darwin"')
 """What may stand behind a package that not all of them need."""
 
 SOURCE_ONLY = {"antlr4-python3-runtime"}  # published as source alone, pure Python: no wheel for pip's dry run to find
@@ -62,7 +62,11 @@ def holds(marker: str, place: tuple[str, str, str]) -> bool:
 def closure(direct: list[str], values: dict[str, str]) -> set[str]:
     """Names of all packages that `direct` needs in one environment, by the metadata of what is installed here."""
     found: set[tuple[str, str]] = set()
-    waiting = [(canonicalize_name(name), "") for name in direct]
+    waiting = [
+        (canonicalize_name(requirement.name), extra)
+        for requirement in map(Requirement, direct)
+        for extra in ("", *sorted(requirement.extras))
+    ]
     while waiting:
         name, extra = waiting.pop()
         if (name, extra) in found:

@@ -28,6 +28,7 @@ from darkaction.training.fit import uses_bf16
 from darkaction.video import iter_frames
 
 LUMA_GROUPS = 4
+RELIABILITY_BINS = 10
 RIGHT_SAMPLES, WRONG_SAMPLES = 3, 3
 """Clips in plots/samples.png."""
 
@@ -157,9 +158,15 @@ def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
             "n": interval.n,
             "scenes": interval.scenes,
             "macro_f1": metrics.macro_f1(predictions.predicted_N, predictions.label_N),
+            "calibration_error": metrics.calibration_error(reliability_table(predictions)),
             "draw_accuracy": metrics.draw_accuracy(predictions.probabilities_DNK, predictions.label_N),
         }
     )
+
+
+def reliability_table(predictions: Predictions) -> pd.DataFrame:
+    """metrics.reliability of the averaged draws."""
+    return metrics.reliability(predictions.averaged_NK, predictions.label_N, bins=RELIABILITY_BINS)
 
 
 def class_table(predictions: Predictions, params: Params) -> pd.DataFrame:
@@ -218,6 +225,9 @@ def draw(predictions: Predictions, params: Params, places: Layout, folder: Path)
     )
     luma.to_csv(folder / "luma.csv", index=False, float_format="%.6f")
     plots.accuracy_by_luma(luma, confidence=confidence, path=folder / "luma.png")
+    reliability = reliability_table(predictions)
+    reliability.to_csv(folder / "reliability.csv", index=False, float_format="%.6f")
+    plots.reliability(reliability, error=metrics.calibration_error(reliability), path=folder / "reliability.png")
     plots.samples(chosen_samples(predictions, places), predictions.classes, folder / "samples.png")
     draw_history(params, places, folder)
 
@@ -275,6 +285,9 @@ def record(params: Params, places: Layout, report: dict[str, Any], reports: Path
         run.log_artifact(reports / "metrics.json")
         run.log_artifact(reports / "predictions.csv")
         run.log_artifact(reports / "plots", "plots")
+        lock = places.root / "dvc.lock"
+        if lock.exists():  # the versions of all that the model was made from: DVC wrote it when train ended
+            run.log_artifact(lock)
 
 
 def summary(test: Mapping[str, float | int], params: Params) -> str:

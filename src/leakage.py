@@ -1,7 +1,7 @@
 """Reports what each split gives away, side by side: data/index -> reports/leakage.json and reports/leakage/.
 
 For the split in use and for the other strategies that the clips allow: clips and near copies on both sides, scenes on
-both sides, and how well the room alone (the nearest time-averaged training frame) names the action.
+both sides, and how well the nearest time-averaged frame, which is mostly the room, names the action.
 """
 
 import json
@@ -121,7 +121,7 @@ def print_report(report: dict[str, Any], used: str) -> None:
         print(
             f"split {strategy}{' (in use)' if strategy == used else ''}: of {row['test_clips']} test clips "
             f"{row['exact_duplicates']} have an exact and {row['near_duplicates']} a near duplicate in training; "
-            f"{row['shared_scenes']} scenes on both sides; the room alone names {room['accuracy']:.1%} "
+            f"{row['shared_scenes']} scenes on both sides; the averaged frame alone names {room['accuracy']:.1%} "
             f"[{room['low']:.1%}, {room['high']:.1%}] of the actions"
         )
 

@@ -5,6 +5,7 @@ weights of train.init_from, fresh weights.
 """
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ import pytorch_lightning as pl
 
 from darkaction import cli, layout, tracking
 from darkaction.augmentation import Augmenter
-from darkaction.config import Params
+from darkaction.config import Enhance, Params
 from darkaction.errors import UserError
 from darkaction.evaluation import plots
 from darkaction.folders import new_folder
@@ -41,10 +42,11 @@ def main() -> None:
     target = places.write(layout.RECOGNIZER)
     with tracking.start_run(stage="train", params=params, layout=places, resume=True) as run:
         with new_folder(target) as folder:
+            copy_enhancer(params, places, folder)
             for fold in range(params.split.folds):
                 (folder / f"fold_{fold}").mkdir()
                 train_fold(params, places, clips, fold, init, arguments.max_steps, folder / f"fold_{fold}", run)
-        run.log_artifact(target)
+        run.log_artifact(target, layout.MODEL_ARTIFACT)
 
 
 def train_fold(
@@ -79,7 +81,7 @@ def train_fold(
         model=params.model,
         bert=params.bert,
         sampling=params.sampling,
-        enhance=params.enhance,
+        enhance=enhancement_of_target(params),
         classes=params.data.classes,
         min_frames=int(rows["frames"].min()),
         max_frames=int(rows["frames"].max()),
@@ -103,10 +105,31 @@ def train_fold(
         fingerprint=fingerprint(params, rows, validation_rows, init),
         on_epoch=on_epoch,
     )
-    weights.save(folder / "weights.safetensors", recognizer, card)
+    weights.save(folder / weights.WEIGHTS, recognizer, card)
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False, float_format="%.6g")
     if history:
         plots.learning_curves(folder / "history.csv", folder / "learning_curves.png")
+
+
+def copy_enhancer(params: Params, places: Layout, folder: Path) -> None:
+    """Puts the weights of Zero-DCE beside the recognizer's, so that the folder is all that prediction needs.
+
+    Raises:
+        UserError: when the enhancement was not trained.
+    """
+    if enhancement_of_target(params).method != "zero_dce":
+        return
+    source = places.read(layout.ENHANCER) / "weights.safetensors"
+    try:
+        shutil.copyfile(source, folder / weights.ENHANCER)
+    except FileNotFoundError:
+        raise UserError(f"{source}: no such file; python src/train_enhancer.py writes it") from None
+
+
+def enhancement_of_target(params: Params) -> Enhance:
+    """How clips of the target are enhanced, which is how clips to predict are."""
+    enhanced = params.enhance.apply[params.datasets[0]]
+    return params.enhance if enhanced else dataclasses.replace(params.enhance, method="none")
 
 
 def loaders(

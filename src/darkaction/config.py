@@ -174,6 +174,12 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Registry:
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    level: Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Params:
     """All settings. `params.focal.gamma` is `focal.gamma` of params.yaml."""
 
@@ -193,6 +199,7 @@ class Params:
     optimizer: Optimizer
     train: Train
     evaluate: Evaluate
+    registry: Registry
 
     def __post_init__(self) -> None:
         """Checks that need more than one section."""

@@ -47,13 +47,19 @@ ENHANCER = "models/enhancer"
 """weights.safetensors (zero_dce only), metrics.json, contact_sheet.png."""
 
 RECOGNIZER = "models/recognizer"
-"""fold_<k>/weights.safetensors and history.csv, settings.json."""
+"""fold_<k>/weights.safetensors, history.csv, learning_curves.png; enhancer.safetensors: all that prediction needs."""
+
+MODEL_ARTIFACT = "recognizer"
+"""Name under which RECOGNIZER stands among the artifacts of its MLflow run."""
 
 RUNS = "models/runs"
 """<stage>.json: the MLflow run that made a model. No stage depends on it."""
 
 CHECKPOINTS = "checkpoints"
 """Training states to resume from; outside every stage output, since DVC deletes those first."""
+
+SPOOL = "checkpoints/spool"
+"""Records on their way to MLflow's store, a folder a run."""
 
 LEAKAGE = "reports/leakage"
 """near_duplicates.csv and pictures of what the split lets through."""
@@ -63,3 +69,6 @@ LEAKAGE_METRICS = "reports/leakage.json"
 
 REPORTS = "reports"
 """metrics.json, predictions.csv and plots."""
+
+REPORT = "reports/report.html"
+"""The page that shows them."""

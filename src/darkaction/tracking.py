@@ -1,11 +1,13 @@
-"""The record of experiments: the only module that imports mlflow.
+"""The record of experiments: with serving.py the only module that imports mlflow.
 
 `start_run` opens a run for a training stage, `attach_run` goes on with it later (evaluate adds to the run of the model
 it evaluates). Without MLFLOW_TRACKING_URI the store is mlflow.db in the project's folder with artifacts in mlartifacts,
 which is what a plain `mlflow ui` there opens. Under `mlflow run`, which sets MLFLOW_RUN_ID, runs become children of
 that run in its experiment.
 
-A store that is down never ends a training: what it refuses is kept in order and tried again later (`_Delivery`).
+No call waits for the store. Records go to a spool on disk (spool.py, in checkpoints/spool) and a thread delivers them
+in order; while a store is down they wait, and what is left at the end of the process is delivered by the next run or by
+`python src/tracking_sync.py`. Delivering a record twice changes nothing, so nothing is lost or doubled.
 mlflow takes two seconds to import, so the import stands inside the functions that need it.
 """
 
@@ -16,19 +18,16 @@ import hashlib
 import json
 import logging
 import os
-import platform
-import re
-import shlex
-import subprocess
+import shutil
 import sys
 import tempfile
+import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 
@@ -37,10 +36,11 @@ from darkaction import layout as places
 from darkaction.config import Params
 from darkaction.errors import Terminated, UserError, sigterm_raises
 from darkaction.layout import Layout
+from darkaction.provenance import dataset_sources, origin_tags, scrub, uncommitted, without_credentials
+from darkaction.spool import Record, Spool, Waiting, orphans
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
 
 EXPERIMENTS = {"train_enhancer": "darkaction-enhancer", "train": "darkaction-recognizer"}
 """The experiment of each stage that makes a model."""
@@ -54,19 +54,26 @@ MAX_TAG_LENGTH = 5000
 
 PARAMS_PER_BATCH = 100
 
-RETRY_AFTER = 30.0
-"""Seconds between two tries of a store that is down, so that an outage costs a training little time."""
+RETRY_AFTER = 10.0
+"""Seconds between two tries of a store that is down."""
 
-SOURCES = ("src", "params.yaml", "dvc.yaml", "requirements.lock")
-"""What `git dirty` is about. dvc.lock and stage outputs change during every run and are left out."""
+OPEN_WAIT = 60.0
+"""Most seconds a run waits for its id; a store that is down says so sooner."""
+
+CLOSE_WAIT = 120.0
+"""Most seconds the end of a run waits for records to be delivered by a store that answers slowly."""
+
+SYSTEM_METRICS_EVERY = 10.0
+"""Seconds between two samples of processor, memory and GPU."""
 
 ATTACHED_TO = "darkaction.original_run_id"
 """Tag of a run that stands in for one the store has lost."""
 
+TOKEN = "darkaction.token"
+"""Tag by which a run is known before the store has given it an id, so that it is not made twice."""
+
 WEIGHTS = "weights.safetensors"
 """Name of the weights file among the artifacts of a training, in the folder of its fold."""
-
-UNKNOWN = "unknown"
 
 REFUSALS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 """Answers that do not change when the same record is sent again."""
@@ -75,63 +82,54 @@ RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 class Run:
-    """One run of the store. Every call returns at once or after a bounded wait and never raises the store's errors."""
+    """One run of the store. No call waits for the store or raises its errors."""
 
-    def __init__(self, delivery: "_Delivery") -> None:
+    def __init__(self, delivery: "_Delivery | None") -> None:
         self._delivery = delivery
 
     @property
     def run_id(self) -> str | None:
         """The run's id; None while the store has not been reached yet, or in a process that does not record."""
-        return self._delivery.run_id
+        return None if self._delivery is None else self._delivery.run_id
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Records numbers, with the epoch as `step`."""
-        from mlflow.entities import Metric
-
-        now = _now()
-        entries = [Metric(key, float(value), now, step or 0) for key, value in metrics.items()]
-        self._delivery.send(lambda client, run_id: client.log_batch(run_id, metrics=entries))
+        values = {key: float(value) for key, value in metrics.items()}
+        self._send({"kind": "metrics", "metrics": values, "step": step or 0, "time": _now()})
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Records settings; values other than text are written as JSON, which reads as they stand in params.yaml."""
-        from mlflow.entities import Param
-
-        entries = [Param(key, parameter_text(value)) for key, value in params.items()]
-        for first in range(0, len(entries), PARAMS_PER_BATCH):
-            self._log_param_batch(entries[first : first + PARAMS_PER_BATCH])
-
-    def _log_param_batch(self, entries: list[Any]) -> None:
-        self._delivery.send(lambda client, run_id: client.log_batch(run_id, params=entries))
-
-    def log_datasets(self, datasets: list["DatasetInput"]) -> None:
-        """Records what the run read; MLflow's pages show it in the column of datasets."""
-        if datasets:
-            self._delivery.send(lambda client, run_id: client.log_inputs(run_id, datasets=datasets))
+        self._send({"kind": "params", "params": {key: parameter_text(value) for key, value in params.items()}})
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
-        """Copies a file, or a folder with all it holds, into the run's artifacts, under `folder`.
+        """Copies a file, or what a folder holds, into the run's artifacts, under `folder`.
 
         Raises:
             FileNotFoundError: when there is no such file.
         """
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file to record")
-        if path.is_dir():
-            self._delivery.send(lambda client, run_id: client.log_artifacts(run_id, str(path), folder or None))
-        else:
-            self._delivery.send(lambda client, run_id: client.log_artifact(run_id, str(path), folder or None))
+        self._send({"kind": "artifact", "name": path.name, "folder": folder}, path)
 
     def log_text(self, text: str, name: str) -> None:
         """Writes `text` as the artifact `name` (a relative path such as `notes/traceback.txt`)."""
-        self._delivery.send(lambda client, run_id: client.log_text(run_id, text, name))
+        self._send({"kind": "text", "text": text, "name": name})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags; longer values than the store takes are cut."""
-        from mlflow.entities import RunTag
+        self._send({"kind": "tags", "tags": {key: value[:MAX_TAG_LENGTH] for key, value in tags.items()}})
 
-        entries = [RunTag(key, value[:MAX_TAG_LENGTH]) for key, value in tags.items()]
-        self._delivery.send(lambda client, run_id: client.log_batch(run_id, tags=entries))
+    def log_datasets(self, datasets: list[dict[str, Any]]) -> None:
+        """Records what the run read (see `dataset_sources`); MLflow's pages show it in the column of datasets."""
+        if datasets:
+            self._send({"kind": "datasets", "datasets": datasets})
+
+    def _end(self, status: str) -> None:
+        self._send({"kind": "status", "status": status, "time": _now()})
+
+    def _send(self, record: Record, *files: Path) -> None:
+        if self._delivery is not None:
+            self._delivery.send(record, *files)
 
 
 @contextlib.contextmanager
@@ -139,31 +137,37 @@ def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = Fals
     """A run of `stage`, with every setting as parameter, its origin as tags and params.yaml as artifact.
 
     It ends as FINISHED; as FAILED, with the artifact traceback.txt, on an exception; or as KILLED on Ctrl-C and
-    SIGTERM. Its id is written to models/runs/<stage>.json and, where DVC does not delete it before a stage starts,
-    to checkpoints/runs/<stage>.json until the run is finished. With `resume` an unfinished run of the same settings
-    that stands there goes on instead of a new one. In processes of a distributed training other than the first
-    nothing is recorded.
+    SIGTERM. A run whose process was killed outright is ended as KILLED by the next run or tracking_sync.py. Its id is
+    written to models/runs/<stage>.json and, where DVC does not delete it before a stage starts, to
+    checkpoints/runs/<stage>.json until the run is finished. With `resume` an unfinished run of the same settings that
+    stands there goes on instead of a new one. In processes of a distributed training other than the first nothing is
+    recorded.
 
     Raises:
         ValueError: for a stage that has no experiment.
     """
     if stage not in EXPERIMENTS:
         raise ValueError(f"stage '{stage}' has no experiment; there are: {', '.join(EXPERIMENTS)}")
-    delivery = _Delivery(tracking_uri(layout.root), records=_is_first_process())
+    if not _is_first_process():
+        yield Run(None)
+        return
+    settings = _texts(params)
+    opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": settings, **_environment()}
+    if resume:
+        opening["earlier"] = _read_run(layout.read(f"{places.CHECKPOINTS}/runs/{stage}.json"))
+    delivery = _Delivery(layout, opening)
     run = Run(delivery)
-    earlier = _read_run_id(layout.read(f"{places.CHECKPOINTS}/runs/{stage}.json")) if resume else None
-    if delivery.records:
-        delivery.open(lambda client: _create_or_continue(client, delivery.uri, stage, params, earlier))
-        run.set_tags(origin_tags(stage=stage, params=params, layout=layout))
-        run.log_params(config.flatten(params))  # the same again where an earlier run goes on, which the store allows
-        run.log_datasets(dataset_inputs(params.datasets, layout))
-        run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
-        _write_run_files(delivery, stage, layout)
-    with _true_status(run, delivery):
+    run.set_tags(origin_tags(stage=stage, params=params, layout=layout))
+    run.log_params(settings)  # the same again where an earlier run goes on, which the store allows
+    run.log_datasets(dataset_sources(params.datasets, layout))
+    run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
+    if changes := uncommitted(layout.root):
+        run.log_text(changes, "uncommitted.diff")
+    _write_run_files(delivery, stage, layout)
+    with _true_status(run, delivery), _system_metrics(run):
         yield run
-    if delivery.records:
-        _write_run_files(delivery, stage, layout)  # again: the store may have been down at the beginning
-        layout.write(f"{places.CHECKPOINTS}/runs/{stage}.json").unlink()
+    _write_run_files(delivery, stage, layout)  # again: the store may have been down at the beginning
+    layout.write(f"{places.CHECKPOINTS}/runs/{stage}.json").unlink()
 
 
 @contextlib.contextmanager
@@ -173,65 +177,76 @@ def attach_run(*, stage: str, params: Params, layout: Layout) -> Iterator[Run]:
     Where the store does not have it (mlflow.db was deleted, or the model comes from another machine) a new run takes
     its place, tagged with the id of the original; later calls find that one again. models/runs is never rewritten.
     """
-    delivery = _Delivery(tracking_uri(layout.root), records=_is_first_process())
-    run = Run(delivery)
-    original = _read_run_id(layout.read(f"{places.RUNS}/{stage}.json")) or UNKNOWN
-    created: list[str] = []
-    if delivery.records:
-        delivery.open(lambda client: _find_or_replace(client, delivery.uri, stage, params, original, created))
+    if not _is_first_process():
+        yield Run(None)
+        return
+    opening = {
+        "how": "attach",
+        "stage": stage,
+        "token": uuid.uuid4().hex,
+        "original": _read_run(layout.read(f"{places.RUNS}/{stage}.json")),
+        "params": _texts(params),
+        "tags": origin_tags(stage=stage, params=params, layout=layout),
+        **_environment(),
+    }
+    delivery = _Delivery(layout, opening)
     try:
-        yield run
+        yield Run(delivery)
     finally:
         delivery.close()
-        if created:
-            run.set_tags({**origin_tags(stage=stage, params=params, layout=layout), ATTACHED_TO: original})
-            run.log_params(config.flatten(params))
-            delivery.send(lambda client, run_id: client.set_terminated(run_id, "FINISHED"))
-            delivery.close()
 
 
 def find_weights(source: str, layout: Layout) -> Path:
-    """The weights file that `train.init_from` names: a path (relative to the project's folder), or `runs:/RUN_ID` and
-    `models:/NAME@ALIAS`, whose weights are copied to checkpoints/init.
-
-    A run or model of several folds has one file each; `runs:/RUN_ID/fold_1` names one, fold_0 is taken otherwise.
+    """The weights file that `train.init_from` names: a path (relative to the project's folder), or a model as in
+    `fetch_model`, of which fold_0 is taken unless `/fold_1` stands behind it.
 
     Raises:
         UserError: when there is no such file, run or model.
     """
-    if not source.startswith(("runs:/", "models:/")):
-        path = layout.read(source)
+    if source.startswith(("runs:/", "models:/")):
+        uri, _, fold = source.partition("/fold_")
+        path = fetch_model(uri, layout) / f"fold_{fold or 0}" / WEIGHTS
         if not path.is_file():
-            raise UserError(
-                f"train.init_from: {path}: no such file. To start from fresh weights: "
-                "python src/configure.py --set train.init_from=null; "
-                "weights of another origin are made usable by python src/import_weights.py FILE"
-            )
+            raise UserError(f"train.init_from: {source}: the model has no fold_{fold}")
         return path
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
+    path = layout.read(source)
+    if not path.is_file():
+        raise UserError(
+            f"train.init_from: {path}: no such file. To start from fresh weights: "
+            "python src/configure.py --set train.init_from=null; "
+            "weights of another origin are made usable by python src/import_weights.py FILE"
+        )
+    return path
 
-    uri = source if "/fold_" in source else f"{source}/fold_0"
-    target = layout.write(f"{places.CHECKPOINTS}/init")
-    target.mkdir(parents=True, exist_ok=True)
+
+def fetch_model(uri: str, layout: Layout) -> Path:
+    """The folder, laid out as models/recognizer, of the model that `runs:/RUN_ID`, `models:/NAME@ALIAS` or
+    `models:/NAME/VERSION` names: a copy in checkpoints/fetched.
+
+    Raises:
+        UserError: when there is none.
+    """
+    target = layout.write(f"{places.CHECKPOINTS}/fetched/{hashlib.sha256(uri.encode()).hexdigest()[:16]}")
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    inner = places.MODEL_ARTIFACT if uri.startswith("runs:/") else f"artifacts/{places.MODEL_ARTIFACT}"
     try:
-        found = download_artifacts(f"{uri}/{WEIGHTS}", dst_path=str(target), tracking_uri=tracking_uri(layout.root))
-    except (MlflowException, OSError) as error:
-        raise UserError(f"train.init_from: {source}: no weights there: {_first_line(error)}") from None
-    return Path(found)
+        _connect(tracking_uri(layout.root))  # sets MLflow's waits
+        from mlflow.artifacts import download_artifacts
+
+        full = f"{uri}/{inner}" if uri.startswith("runs:/") else uri
+        found = Path(download_artifacts(full, dst_path=str(target), tracking_uri=tracking_uri(layout.root)))
+    except Exception as error:  # noqa: BLE001 - a store, its network or its files
+        raise UserError(f"{uri}: no model there: {_first_line(error)}") from None
+    folder = found if uri.startswith("runs:/") else found / inner
+    if not (folder / "fold_0" / WEIGHTS).is_file():
+        raise UserError(f"{uri}: holds no {inner}/fold_0/{WEIGHTS}: not a model of src/train.py")
+    return folder
 
 
 def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or else mlflow.db in `root`, the store that plain `mlflow ui` opens there."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').resolve()}"
-
-
-def without_credentials(uri: str) -> str:
-    """`uri` without user name, password and query, fit to be stored."""
-    parts = urlsplit(uri)
-    if not parts.netloc:
-        return uri
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def parameter_text(value: Any) -> str:
@@ -240,149 +255,268 @@ def parameter_text(value: Any) -> str:
     return text[:MAX_PARAM_LENGTH]
 
 
-def origin_tags(*, stage: str, params: Params, layout: Layout) -> dict[str, str]:
-    """Where a run comes from: code, command, DVC stage, data versions, program versions. No environment dump."""
-    script = Path(sys.argv[0])
-    tags = {
-        "stage": stage,
-        "split.strategy": params.split.strategy,
-        "command": _scrub(shlex.join(["python", *sys.argv])),
-        "mlflow.source.name": os.path.relpath(script, layout.root) if script.exists() else script.name,
-        "mlflow.source.type": "PROJECT" if os.environ.get("MLFLOW_RUN_ID") else "LOCAL",
-        "version.python": platform.python_version(),
-        **_git_tags(layout.root),
-        **_data_tags(params.datasets, layout),
-    }
-    for tag, variable in (("dvc.stage", "DVC_STAGE"), ("dvc.experiment", "DVC_EXP_NAME")):
-        if variable in os.environ:
-            tags[tag] = os.environ[variable]
-    if "torch" in sys.modules:
-        tags["version.torch"] = str(sys.modules["torch"].__version__)
-    return tags
+def deliver_waiting(layout: Layout) -> tuple[int, int]:
+    """Delivers what earlier runs of the project left undelivered to the store of `tracking_uri`.
+
+    Returns:
+        Numbers of records delivered, and of those left that wait for another store.
+
+    Raises:
+        UserError: when the store cannot be reached; what waits stays.
+    """
+    uri = tracking_uri(layout.root)
+    found = orphans(layout.root / places.SPOOL)
+    own = [spool for spool in found if spool.opening["store"] == _portable(uri, layout.root)]
+    waiting, others = sum(map(len, own)), sum(len(spool) for spool in found if spool not in own)
+    if own:
+        try:
+            client = _connect(uri)
+            for spool in own:
+                _deliver_orphan(client, uri, spool)
+        except Exception as error:  # noqa: BLE001 - whatever a store or its network throws
+            left = sum(map(len, own))
+            raise UserError(
+                f"{without_credentials(uri)}: cannot be reached, {left} records still wait ({_first_line(error)})"
+            ) from None
+    return waiting, others
 
 
-def _git_tags(root: Path) -> dict[str, str]:
-    """Commit and dirty state of the sources; empty where `root` is no git checkout of its own."""
-    answer = _git(root, "rev-parse", "--show-toplevel", "HEAD")
-    top, _, commit = answer.partition("\n")
-    if not commit or Path(top).resolve() != root.resolve():
-        return {}
-    changed = _git(root, "status", "--porcelain", "--", *SOURCES)
-    return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "true" if changed else "false"}
+# Delivery
 
 
-def _git(root: Path, *arguments: str) -> str:
-    """What git prints, or nothing where there is no git, no repository or no commit yet."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
+class _Delivery:
+    """Brings the records of one run to the store, in order, from a thread of its own."""
+
+    def __init__(self, layout: Layout, opening: Record) -> None:
+        self._root = layout.root
+        self.uri = tracking_uri(layout.root)
+        self.token = str(opening["token"])
+        self.run_id: str | None = None
+        self._parent = layout.root / places.SPOOL
+        stored = {"store": _portable(self.uri, layout.root), "created": time.time()}
+        self._spool = Spool.create(self._parent / self.token, opening | stored)
+        self._news = threading.Condition()
+        self._closing = False
+        self._tried = threading.Event()
+        self._warned = False
+        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+        self._thread.start()
+        self._tried.wait(OPEN_WAIT)
+
+    def send(self, record: Record, *files: Path) -> None:
+        """Keeps a record for delivery."""
+        with self._news:
+            self._spool.append(record, *files)
+            self._news.notify()
+
+    def close(self) -> None:
+        """Delivers what can be; what a store that is down does not take stays on disk, and a warning says so."""
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        self._thread.join(CLOSE_WAIT)
+        if left := len(self._spool):
+            _warn(
+                f"{left} records wait in {self._spool.folder} for {without_credentials(self.uri)}; the next run or "
+                "python src/tracking_sync.py delivers them"
+            )
+
+    def _work(self) -> None:
+        with self._spool.locked() as mine:
+            assert mine, "a spool of this process is delivered by it alone"
+            while True:
+                try:
+                    self._deliver()
+                except Exception as error:  # noqa: BLE001 - whatever a store or its network throws must not end a training
+                    self._warn_of_outage(error)
+                    self._tried.set()
+                    if self._closing:
+                        return
+                    with self._news:
+                        self._news.wait_for(lambda: self._closing, RETRY_AFTER)
+                    continue
+                with self._news:
+                    if not len(self._spool):
+                        if self._closing:
+                            break
+                        self._news.wait(RETRY_AFTER)
+        self._spool.delete()
+
+    def _deliver(self) -> None:
+        client = _connect(self.uri)
+        if self.run_id is None:
+            for spool in orphans(self._parent):  # first: this run may go on with or add to one of them
+                if spool.opening["store"] == _portable(self.uri, self._root):
+                    _deliver_orphan(client, self.uri, spool)
+            self.run_id = _open(client, self.uri, self._spool)
+        self._tried.set()
+        _deliver_records(client, self.run_id, self._spool)
+
+    def _warn_of_outage(self, error: Exception) -> None:
+        if not self._warned:
+            _warn(
+                f"the store {without_credentials(self.uri)} cannot be reached; the work goes on and records are "
+                f"delivered when it is back ({_first_line(error)})"
+            )
+        self._warned = True
 
 
-def _data_tags(datasets: list[str], layout: Layout) -> dict[str, str]:
-    """Version of each dataset: our digest of its index (content of all clips, labels, split) and DVC's md5s."""
-    tags = {}
-    recorded = _dvc_md5s(layout.root)
-    for dataset in datasets:
-        index = layout.read(places.index(dataset)) / "index.csv"
-        if index.exists():
-            tags[f"data.{dataset}.digest"] = _index_digest(index)
-        for kind, path in (("raw", places.raw(dataset)), ("index", places.index(dataset))):
-            if path in recorded and layout.read(path) == layout.root / path:
-                tags[f"data.{dataset}.dvc_md5.{kind}"] = recorded[path]
-    return tags
+def _deliver_orphan(client: "MlflowClient", uri: str, spool: Spool) -> None:
+    """Delivers what a process left that is gone. A run that it did not end was killed."""
+    with spool.locked() as mine:
+        if not mine:
+            return
+        opening = spool.opening
+        run_id = _open(client, uri, spool)
+        last = _deliver_records(client, run_id, spool)
+        ended = last == "status" or opening["how"] == "attach"
+        if not ended and client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, "KILLED")
+        spool.delete()
 
 
-def dataset_inputs(datasets: list[str], layout: Layout) -> list["DatasetInput"]:
-    """The indexed datasets as MLflow's inputs: the digest of `_data_tags`, where DVC has them, and the clips of each
-    part. The first is the target; the others only join training."""
+def _deliver_records(client: "MlflowClient", run_id: str, spool: Spool) -> str:
+    """Delivers all records of a spool that wait; the kind of the last one. A record that the store rejects as wrong is
+    dropped with a warning, since it would be rejected for ever."""
+    from mlflow.exceptions import MlflowException
+
+    kind = ""
+    for waiting in spool.waiting():
+        kind = str(waiting.record["kind"])
+        try:
+            _deliver_record(client, run_id, waiting)
+        except (MlflowException, FileNotFoundError) as error:
+            if isinstance(error, MlflowException) and error.error_code not in REFUSALS:
+                raise
+            _warn(f"a record was refused and is left out ({_first_line(error)})")
+        spool.remove(waiting)
+    return kind
+
+
+def _deliver_record(client: "MlflowClient", run_id: str, waiting: Waiting) -> None:
+    """One record. Every kind may be delivered again with the same result."""
+    record = waiting.record
+    if record["kind"] in ("metrics", "params", "tags"):
+        _deliver_values(client, run_id, record)
+    elif record["kind"] == "text":
+        client.log_text(run_id, record["text"], record["name"])
+    elif record["kind"] == "artifact":
+        path = waiting.files / record["name"]
+        send = client.log_artifacts if path.is_dir() else client.log_artifact
+        send(run_id, str(path), record["folder"] or None)
+    elif record["kind"] == "datasets":
+        client.log_inputs(run_id, datasets=[_dataset_input(values) for values in record["datasets"]])
+    elif record["kind"] == "status":
+        client.set_terminated(run_id, record["status"], record["time"])
+    else:
+        raise ValueError(f"{waiting.path}: a record of unknown kind '{record['kind']}'")
+
+
+def _deliver_values(client: "MlflowClient", run_id: str, record: Record) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    if record["kind"] == "metrics":
+        time_, step = record["time"], record["step"]
+        client.log_batch(run_id, metrics=[Metric(key, value, time_, step) for key, value in record["metrics"].items()])
+    elif record["kind"] == "tags":
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in record["tags"].items()])
+    else:
+        params = [Param(key, value) for key, value in record["params"].items()]
+        for first in range(0, len(params), PARAMS_PER_BATCH):
+            client.log_batch(run_id, params=params[first : first + PARAMS_PER_BATCH])
+
+
+def _dataset_input(values: Mapping[str, Any]) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    recorded = _dvc_md5s(layout.root)
-    found = []
-    for position, name in enumerate(datasets):
-        index = layout.read(places.index(name)) / "index.csv"
-        if not index.exists():
-            continue
-        raw = places.raw(name)
-        source = {"path": raw, "dvc_md5": recorded[raw]} if raw in recorded else {"path": raw}
-        summary = index.with_name("summary.json")
-        entity = Dataset(
-            name=name,
-            digest=_index_digest(index),
-            source_type="dvc",
-            source=json.dumps(source),
-            profile=summary.read_text() if summary.exists() else None,
-        )
-        role = "target" if position == 0 else "auxiliary"
-        found.append(DatasetInput(entity, tags=[InputTag("mlflow.data.context", role)]))
-    return found
+    entity = Dataset(
+        name=values["name"],
+        digest=values["digest"],
+        source_type="dvc",
+        source=json.dumps(values["source"]),
+        profile=values["profile"],
+    )
+    return DatasetInput(entity, tags=[InputTag("mlflow.data.context", values["role"])])
 
 
-def _index_digest(index: Path) -> str:
-    """Identifies an index.csv by its content."""
-    return hashlib.sha256(index.read_bytes()).hexdigest()[:32]
+# Finding and making runs
 
 
-def _dvc_md5s(root: Path) -> dict[str, str]:
-    """Path -> md5 of every output in dvc.lock and of every data/raw/*.dvc. DVC writes the lock after each stage."""
-    found: dict[str, str] = {}
-    lock = root / "dvc.lock"
-    if lock.exists():
-        for stage in yaml.safe_load(lock.read_text())["stages"].values():
-            if "outs" in stage:
-                found |= {out["path"]: out["md5"] for out in stage["outs"] if "md5" in out}
-    for pointer in sorted((root / "data" / "raw").glob("*.dvc")):
-        for out in yaml.safe_load(pointer.read_text())["outs"]:
-            found[f"data/raw/{out['path']}"] = out["md5"]
-    return found
+def _open(client: "MlflowClient", uri: str, spool: Spool) -> str:
+    """Id of the run that the opening of a spool describes; made where it must be, and only once."""
+    opening = spool.opening
+    if "run_id" in opening:
+        return str(opening["run_id"])
+    run_id = _attached(client, uri, opening) if opening["how"] == "attach" else _started(client, uri, opening)
+    spool.write_opening(opening | {"run_id": run_id})
+    return run_id
 
 
-def _create_or_continue(client: "MlflowClient", uri: str, stage: str, params: Params, earlier: str | None) -> str:
-    """Id of a new run, or of `earlier`, running again, where it is an unfinished run of the same settings."""
-    if earlier is not None and _can_go_on(client, earlier, params):
-        client.update_run(earlier, status="RUNNING")
+def _started(client: "MlflowClient", uri: str, opening: Record) -> str:
+    """Id of a new run, or of an earlier one, running again, where it is an unfinished run of the same settings."""
+    earlier = opening.get("earlier")
+    found = None if earlier is None else _find(client, uri, opening, earlier)
+    if found is not None and _can_go_on(client, found, opening["params"]):
+        client.update_run(found, status="RUNNING")
+        return found
+    return _create(client, uri, opening, {})
+
+
+def _attached(client: "MlflowClient", uri: str, opening: Record) -> str:
+    """Id of the run to add to, of the one that took its place, or of a new one."""
+    original = opening["original"]
+    found = None if original is None else _find(client, uri, opening, original)
+    if found is not None:
+        return found
+    name = "unknown" if original is None else (original["run_id"] or original["token"])
+    if original is not None and (earlier := _search(client, uri, opening, ATTACHED_TO, name)):
         return earlier
-    experiment_id, parent = _home(client, uri, stage)
-    tags = {"mlflow.user": _user()}
+    run_id = _create(client, uri, opening, opening["tags"] | {ATTACHED_TO: name})
+    _deliver_values(client, run_id, {"kind": "params", "params": opening["params"]})
+    client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def _find(client: "MlflowClient", uri: str, opening: Record, run: Record) -> str | None:
+    """Id of a run that a file of models/runs names, by its id or, where it had none yet, by its token."""
+    if run["run_id"] and _has_run(client, run["run_id"]):
+        return str(run["run_id"])
+    return _search(client, uri, opening, TOKEN, run["token"]) if run["token"] else None
+
+
+def _create(client: "MlflowClient", uri: str, opening: Record, tags: Mapping[str, str]) -> str:
+    """Makes the run of an opening, unless an earlier try did whose answer was lost."""
+    made = _search(client, uri, opening, TOKEN, opening["token"])
+    if made:
+        return made
+    experiment_id, parent = _home(client, uri, opening)
+    own = {"mlflow.user": opening["user"], TOKEN: opening["token"]}
     if parent is not None:
-        tags["mlflow.parentRunId"] = parent
-    return str(client.create_run(experiment_id, tags=tags, run_name=os.environ.get("DVC_EXP_NAME")).info.run_id)
+        own["mlflow.parentRunId"] = parent
+    cut = {key: value[:MAX_TAG_LENGTH] for key, value in tags.items()}
+    run = client.create_run(experiment_id, start_time=opening["time"], tags=cut | own, run_name=opening["run_name"])
+    return str(run.info.run_id)
 
 
-def _can_go_on(client: "MlflowClient", run_id: str, params: Params) -> bool:
-    if not _has_run(client, run_id):
-        return False
+def _search(client: "MlflowClient", uri: str, opening: Record, tag: str, value: str) -> str | None:
+    """Id of the run with that tag in the experiment of an opening."""
+    experiment_id, _ = _home(client, uri, opening)
+    found = client.search_runs([experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def _can_go_on(client: "MlflowClient", run_id: str, settings: Mapping[str, str]) -> bool:
     run = client.get_run(run_id)
-    settings = {key: parameter_text(value) for key, value in config.flatten(params).items()}
     # A run whose beginning fell into an outage may lack settings; it must not have other ones.
     return bool(run.info.status != "FINISHED" and run.data.params.items() <= settings.items())
 
 
-def _find_or_replace(
-    client: "MlflowClient", uri: str, stage: str, params: Params, original: str, created: list[str]
-) -> str:
-    """Id of the run `original`, of the one that took its place, or of a new one, which is added to `created`."""
-    if original != UNKNOWN and _has_run(client, original):
-        return original
-    if original != UNKNOWN:
-        experiment_id, _ = _home(client, uri, stage)
-        earlier = client.search_runs([experiment_id], f"tags.`{ATTACHED_TO}` = '{original}'", max_results=1)
-        if earlier:
-            return str(earlier[0].info.run_id)
-    created.append(_create_or_continue(client, uri, stage, params, None))
-    return created[0]
-
-
-def _home(client: "MlflowClient", uri: str, stage: str) -> tuple[str, str | None]:
-    """Experiment for new runs of `stage`, and the run they are children of: under `mlflow run` the project's run."""
-    parent = os.environ.get("MLFLOW_RUN_ID")
+def _home(client: "MlflowClient", uri: str, opening: Record) -> tuple[str, str | None]:
+    """Experiment for new runs of a stage, and the run they are children of: under `mlflow run` the project's run."""
+    parent = opening["parent"]
     if parent and _has_run(client, parent):
         return str(client.get_run(parent).info.experiment_id), parent
-    return _experiment_id(client, uri, EXPERIMENTS[stage]), None
+    return _experiment_id(client, uri, EXPERIMENTS[opening["stage"]]), None
 
 
 def _has_run(client: "MlflowClient", run_id: str) -> bool:
@@ -428,6 +562,8 @@ def _connect(uri: str) -> "MlflowClient":
     for name, value in (
         ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),  # the default of 7 with growing pauses stops a training for minutes
         ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
+        ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
+        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),  # standard output is the command's own
         ("MLFLOW_DISABLE_TELEMETRY", "true"),  # no usage statistics leave the machine
     ):
         os.environ.setdefault(name, value)
@@ -465,73 +601,7 @@ def _sqlite_file(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
 
 
-class _Delivery:
-    """Brings records to the store in order; keeps what it refuses and tries again with a later call.
-
-    `open` gives the operation that yields the run's id; it is tried like any other. A record that the store rejects
-    as wrong (not found, invalid) is dropped with a warning, since it would be rejected for ever.
-    """
-
-    def __init__(self, uri: str, *, records: bool) -> None:
-        self.uri = uri
-        self.records = records
-        self.run_id: str | None = None
-        self._client: MlflowClient | None = None
-        self._open: Callable[[MlflowClient], str] | None = None
-        self._waiting: deque[Callable[[MlflowClient, str], object]] = deque()
-        self._next_try = 0.0
-        self._warned = False
-
-    def open(self, create: Callable[["MlflowClient"], str]) -> None:
-        """`create` finds or makes the run and returns its id."""
-        self._open = create
-        self._try()
-
-    def send(self, operation: Callable[["MlflowClient", str], object]) -> None:
-        """Delivers `operation(client, run_id)`, now or later."""
-        if self.records:
-            self._waiting.append(operation)
-            self._try()
-
-    def close(self) -> None:
-        """A last try; warns when records are lost."""
-        if not self.records:
-            return
-        self._next_try = 0.0
-        self._try()
-        if self._waiting:
-            _warn(f"{len(self._waiting)} records were not delivered to {without_credentials(self.uri)} and are lost")
-
-    def _try(self) -> None:
-        if time.monotonic() < self._next_try:
-            return
-        try:
-            self._deliver()
-        except Exception as error:  # noqa: BLE001 - whatever a store or its network throws must not end a training
-            self._next_try = time.monotonic() + RETRY_AFTER
-            if not self._warned:
-                _warn(
-                    f"the store {without_credentials(self.uri)} cannot be reached; the work goes on and records are "
-                    f"delivered when it is back ({_first_line(error)})"
-                )
-            self._warned = True
-
-    def _deliver(self) -> None:
-        from mlflow.exceptions import MlflowException
-
-        if self._client is None:
-            self._client = _connect(self.uri)
-        if self.run_id is None:
-            assert self._open is not None
-            self.run_id = self._open(self._client)
-        while self._waiting:
-            try:
-                self._waiting[0](self._client, self.run_id)
-            except (MlflowException, FileNotFoundError) as error:
-                if isinstance(error, MlflowException) and error.error_code not in REFUSALS:
-                    raise
-                _warn(f"a record was refused and is left out ({_first_line(error)})")
-            self._waiting.popleft()
+# The end of a run
 
 
 @contextlib.contextmanager
@@ -545,11 +615,10 @@ def _true_status(run: Run, delivery: _Delivery) -> Iterator[None]:
         except BaseException as error:
             status = _status_of(error)
             if status == "FAILED":
-                run.log_text(_scrub(traceback.format_exc()), "traceback.txt")
+                run.log_text(scrub(traceback.format_exc()), "traceback.txt")
             raise
         finally:
-            end = _now()
-            delivery.send(lambda client, run_id: client.set_terminated(run_id, status, end))
+            run._end(status)
             delivery.close()
 
 
@@ -563,10 +632,45 @@ def _status_of(error: BaseException) -> str:
     return "FINISHED" if isinstance(error, SystemExit) and error.code in (None, 0) else "FAILED"
 
 
+@contextlib.contextmanager
+def _system_metrics(run: Run) -> Iterator[None]:
+    """Use of processor, memory and GPU while the block runs, as MLflow's own monitors measure them."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_sample_system, args=(run, stop), name="system metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _sample_system(run: Run, stop: threading.Event) -> None:
+    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+
+    monitors: list[Any] = [CPUMonitor()]  # type: ignore[no-untyped-call]
+    with contextlib.suppress(ImportError, RuntimeError):  # no GPU, or no driver
+        monitors.append(GPUMonitor())  # type: ignore[no-untyped-call]
+    step = 0
+    while not stop.wait(SYSTEM_METRICS_EVERY):
+        for monitor in monitors:
+            monitor.collect_metrics()
+            values = monitor.aggregate_metrics()
+            monitor.clear_metrics()
+            run.log_metrics({f"system/{name}": float(value) for name, value in values.items()}, step=step)
+        step += 1
+
+
+# Files and small things
+
+
 def _write_run_files(delivery: _Delivery, stage: str, layout: Layout) -> None:
-    """models/runs/<stage>.json and its copy for `resume`; run_id is null as long as the store is down."""
+    """models/runs/<stage>.json and its copy for `resume`; run_id is null as long as the store is down, and the token
+    finds the run then."""
     content = {
         "run_id": delivery.run_id,
+        "token": delivery.token,
         "experiment": EXPERIMENTS[stage],
         "tracking_uri": _portable(delivery.uri, layout.root),
     }
@@ -584,13 +688,28 @@ def _portable(uri: str, root: Path) -> str:
     return "sqlite:///mlflow.db" if uri == own else without_credentials(uri)
 
 
-def _read_run_id(path: Path) -> str | None:
-    """The run id in a file that `start_run` wrote; None where the file is missing or damaged."""
+def _read_run(path: Path) -> Record | None:
+    """run_id and token in a file that `start_run` wrote; None where the file is missing or damaged."""
     try:
-        run_id = json.loads(path.read_text())["run_id"]
+        content = json.loads(path.read_text())
+        found = {"run_id": content["run_id"], "token": content["token"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(run_id) if run_id else None
+    return found if found["run_id"] or found["token"] else None
+
+
+def _environment() -> Record:
+    """What the process knows of its surroundings that the making of a run needs, maybe later."""
+    return {
+        "parent": os.environ.get("MLFLOW_RUN_ID"),
+        "run_name": os.environ.get("DVC_EXP_NAME"),
+        "user": _user(),
+        "time": _now(),
+    }
+
+
+def _texts(params: Params) -> dict[str, str]:
+    return {key: parameter_text(value) for key, value in config.flatten(params).items()}
 
 
 def _is_first_process() -> bool:
@@ -615,12 +734,7 @@ def _now() -> int:
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    return _scrub(text.splitlines()[0])[:200]
-
-
-def _scrub(text: str) -> str:
-    """`text` with user names and passwords taken out of the addresses in it; MLflow's errors quote them."""
-    return re.sub(r"://[^/@\s]+@", "://", text)
+    return scrub(text.splitlines()[0])[:200]
 
 
 def _warn(message: str) -> None:

@@ -117,6 +117,15 @@ def _frames(capture: cv2.VideoCapture, path: Path) -> Iterator[Frames]:
         raise VideoError(path, f"truncated or damaged: {count} of {announced} frames can be decoded")
 
 
+def count_frames(path: Path) -> int:
+    """The number of frames that decode, in constant memory; the container's own number may be wrong.
+
+    Raises:
+        VideoError: as `iter_frames`.
+    """
+    return sum(1 for _ in iter_frames(path))
+
+
 def read_video(path: Path) -> Frames:
     """Decodes a whole video into frames_NHWC, uint8 RGB. Raises VideoError as `iter_frames` does."""
     return np.stack(list(iter_frames(path)))

@@ -111,3 +111,21 @@ def test_bad_shapes_are_named() -> None:
         metrics.accuracy(np.array([0]), np.array([0, 1]))
     with pytest.raises(ValueError, match=r"\(draws, clips, classes\)"):
         metrics.average_draws(np.ones((3, 2)))
+
+
+def test_calibration_error_by_hand() -> None:
+    probabilities_NK = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.45, 0.55]])
+    label_N = np.array([0, 1, 1, 1])  # right, wrong, right, right
+    table = metrics.reliability(probabilities_NK, label_N, bins=10)
+    assert list(table["n"]) == [1, 1, 2]
+    assert table["accuracy"].to_list() == [1.0, 1.0, 0.5]
+    # bins 0.5, 0.7, 0.9: (1 * |1 - 0.55| + 1 * |1 - 0.7| + 2 * |0.5 - 0.9|) / 4
+    assert metrics.calibration_error(table) == pytest.approx((0.45 + 0.3 + 0.8) / 4)
+
+
+def test_a_calibrated_guesser_has_no_calibration_error() -> None:
+    rng = np.random.default_rng(0)
+    sure_N = rng.uniform(0.5, 1, 200_000)
+    label_N = (rng.random(200_000) > sure_N).astype(int)
+    table = metrics.reliability(np.stack([sure_N, 1 - sure_N], 1), label_N, bins=10)
+    assert metrics.calibration_error(table) < 0.005

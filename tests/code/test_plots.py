@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from darkaction.evaluation import metrics, plots
+from darkaction.evaluation.statistics import accuracy_interval
 
 CLASSES = ["run", "sit", "stand"]
 SETTINGS = {"resamples": 100, "confidence": 0.95, "seed": 0}
@@ -70,7 +71,35 @@ def strips(path: Path) -> None:
     plots.samples([sample("run", raw=True), sample("sit", raw=False)], CLASSES, path)
 
 
-ALL = [confusion, per_class, draws, luma, curves, curves_of_one_epoch_without_validation]
+def reliability(path: Path) -> None:
+    table = metrics.reliability(PROBABILITIES_DNK.mean(0), LABEL_N, bins=10)
+    plots.reliability(table, error=metrics.calibration_error(table), path=path)
+
+
+def leakage(path: Path) -> None:
+    report = {name: {"test_clips": 36, "near_duplicates": near} for name, near in (("scene", 0), ("random", 9))}
+    interval = accuracy_interval(PREDICTED_N == LABEL_N, SCENE_N, **SETTINGS)
+    plots.leakage(report, {"scene": interval, "random": interval}, chance=1 / 3, used="scene", path=path)
+
+
+def nearest_rooms(path: Path) -> None:
+    table = pd.DataFrame({"clip_id": ["x/A_1_1", "x/B_1_1"], "label": ["a", "b"]})
+    table = table.assign(nearest=["x/B_1_1", "x/A_1_1"], predicted=["b", "b"])
+    images = {clip_id: rng.uniform(0, 40, (24, 32, 3)) for clip_id in table["clip_id"]}
+    plots.nearest_rooms(table, images, path=path)
+
+
+ALL = [
+    reliability,
+    leakage,
+    nearest_rooms,
+    confusion,
+    per_class,
+    draws,
+    luma,
+    curves,
+    curves_of_one_epoch_without_validation,
+]
 
 
 def ink(path: Path) -> float:

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from darkaction.evaluation.statistics import accuracy_interval, compare, mean_interval, seeds_interval
+from darkaction.evaluation.statistics import accuracy_interval, compare, mcnemar_p, mean_interval, seeds_interval
 
 SETTINGS = {"resamples": 2000, "confidence": 0.95, "seed": 0}
 
@@ -176,3 +176,13 @@ def test_p_values_are_uniform_when_nothing_differs_and_small_when_much_does() ->
     assert np.mean(np.array(null) < 0.05) < 0.11  # expected 0.05 with a standard error of 0.018
     assert 0.35 < np.mean(null) < 0.65
     assert np.mean(np.array(real) < 0.05) > 0.9
+
+
+def test_mcnemar_by_hand() -> None:
+    a = [1] * 10 + [0] * 2 + [1] * 5
+    b = [0] * 10 + [1] * 2 + [1] * 5
+    # 12 clips differ, 10 of them for a: 2 * (C(12,0) + C(12,1) + C(12,2)) / 2^12
+    assert mcnemar_p(a, b) == pytest.approx(2 * (1 + 12 + 66) / 4096)
+    assert mcnemar_p(a, a) == 1.0
+    found = compare(a, b, list(range(17)), resamples=100, confidence=0.95, seed=0)
+    assert found.mcnemar_p == mcnemar_p(a, b)

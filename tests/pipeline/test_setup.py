@@ -17,7 +17,8 @@ from packaging.utils import canonicalize_name
 
 from darkaction.config import ROOT
 
-PIN = re.compile(r"^[a-z0-9-]+==[0-9][0-9a-zA-Z.]*( ; (sys_platform == \"linux\"|python_version < \"3.14\"))?$")
+MARKER = r"( ; (sys_platform == \"(linux|darwin)\"|python_version < \"3.14\"))?"
+PIN = re.compile(rf"^[a-z0-9-]+==[0-9][0-9a-zA-Z.]*{MARKER}$")
 
 
 def lines_of(name: str) -> list[str]:
@@ -38,7 +39,7 @@ def test_lock_pins_one_version_of_each_and_names_no_place() -> None:
 
 def test_lock_holds_all_that_is_required_directly() -> None:
     locked = {line.partition("==")[0] for line in lines_of("requirements.lock")}
-    assert {canonicalize_name(name) for name in lines_of("requirements.in")} <= locked
+    assert {canonicalize_name(Requirement(line).name) for line in lines_of("requirements.in")} <= locked
 
 
 def test_lock_is_closed_under_what_its_packages_need() -> None:

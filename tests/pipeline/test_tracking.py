@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-from darkaction import config, tracking
+from darkaction import config, provenance, tracking
 from darkaction.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ CHILD = """
     import sys
     sys.path.insert(0, {src!r})
     from pathlib import Path
-    from darkaction import config, tracking
+    from darkaction import config, provenance, tracking
     from darkaction.layout import Layout
     layout = Layout(root=Path(sys.argv[1]), out=Path(sys.argv[3]))
     with tracking.start_run(stage=sys.argv[2], params=config.load(), layout=layout) as run:
@@ -174,7 +174,7 @@ def test_commit_and_dirty_state(tmp_path: Path) -> None:
         )
         return done.stdout.strip()
 
-    assert tracking._git_tags(tmp_path) == {}
+    assert provenance._git_tags(tmp_path) == {}
     git("init", "-q")
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.py").write_text("1\n")
@@ -185,10 +185,10 @@ def test_commit_and_dirty_state(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text("b\n")
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "metrics.json").write_text("{}")
-    assert tracking._git_tags(tmp_path) == {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "false"}
+    assert provenance._git_tags(tmp_path) == {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "false"}
     (tmp_path / "src" / "b.py").write_text("2\n")
-    assert tracking._git_tags(tmp_path)["mlflow.source.git.dirty"] == "true"
-    assert tracking._git_tags(tmp_path / "src") == {}  # a folder inside somebody else's checkout
+    assert provenance._git_tags(tmp_path)["mlflow.source.git.dirty"] == "true"
+    assert provenance._git_tags(tmp_path / "src") == {}  # a folder inside somebody else's checkout
 
 
 def test_failure_is_recorded_with_its_traceback(layout: Layout, params: config.Params) -> None:
@@ -331,7 +331,7 @@ def test_evaluate_adds_to_the_run_of_its_model(layout: Layout, params: config.Pa
 def test_a_lost_run_is_replaced_once(layout: Layout, params: config.Params) -> None:
     original = "0123456789abcdef" * 2
     path = layout.write("models/runs/train.json")
-    path.write_text(json.dumps({"run_id": original}))
+    path.write_text(json.dumps({"run_id": original, "token": None}))
     ids = []
     for accuracy in (0.5, 0.75):
         with tracking.attach_run(stage="train", params=params, layout=layout) as run:
@@ -341,7 +341,7 @@ def test_a_lost_run_is_replaced_once(layout: Layout, params: config.Params) -> N
     record = client_of(layout.root).get_run(ids[0])
     assert record.data.tags[tracking.ATTACHED_TO] == original
     assert record.data.params["seed"] == str(params.seed) and record.info.status == "FINISHED"
-    assert json.loads(path.read_text()) == {"run_id": original}  # a stage output: rewriting it would redo the stage
+    assert json.loads(path.read_text())["run_id"] == original  # a stage output: rewriting it would redo the stage
 
 
 @pytest.fixture
@@ -378,9 +378,9 @@ def test_a_dead_server_ends_no_training(
         for epoch in range(50):
             run.log_metrics({"loss": 1.0}, step=epoch)
         assert run.run_id is None
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 20
     warnings = capsys.readouterr().err
-    assert warnings.count("cannot be reached") == 1 and "not delivered" in warnings
+    assert warnings.count("cannot be reached") == 1 and "records wait in" in warnings
     assert "secret" not in warnings and "secret" not in layout.write("models/runs/train.json").read_text()
     assert recorded(layout)["run_id"] is None
 
@@ -408,7 +408,7 @@ def test_records_of_an_outage_arrive_in_order(
     assert record.info.status == "FINISHED" and record.data.params["seed"] == str(params.seed)
     assert [m.value for m in client.get_metric_history(run.run_id, "loss")] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     warnings = capsys.readouterr().err
-    assert warnings.count("cannot be reached") == 1 and "not delivered" not in warnings
+    assert warnings.count("cannot be reached") == 1 and "records wait" not in warnings
 
 
 def test_a_refused_record_does_not_hold_up_the_rest(
@@ -440,7 +440,7 @@ def test_wrong_calls(layout: Layout, params: config.Params) -> None:
 
 
 def test_credentials_are_cut() -> None:
-    cut = tracking.without_credentials
+    cut = provenance.without_credentials
     assert cut("https://me:pw@host:5000/base?token=1") == "https://host:5000/base"
     assert cut("postgresql://me:pw@host/db") == "postgresql://host/db"
     assert cut("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"

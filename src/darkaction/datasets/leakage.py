@@ -1,4 +1,4 @@
-"""How much of a test score a split gives away: copies and scenes on both sides, and what the room tells.
+"""How much of a test score a split gives away: copies and scenes on both sides, and what an average frame tells.
 
 Legend of names: N clips, B bits of the perceptual hashes, F test clips, R training clips.
 """

@@ -131,6 +131,34 @@ def accuracy_by_luma(
     return pd.DataFrame(rows)
 
 
+def reliability(probabilities_NK: Probabilities, label_N: Labels, *, bins: int) -> pd.DataFrame:
+    """How often predictions of each confidence are right: columns low, high (of the bin), confidence, accuracy, n.
+
+    Bins of equal width on [0, 1]; those without predictions are left out.
+    """
+    confidence_N = probabilities_NK.max(-1)
+    right_N = probabilities_NK.argmax(-1) == label_N
+    bin_N = np.minimum((confidence_N * bins).astype(int), bins - 1)
+    rows = [
+        {
+            "low": number / bins,
+            "high": (number + 1) / bins,
+            "confidence": float(confidence_N[bin_N == number].mean()),
+            "accuracy": float(right_N[bin_N == number].mean()),
+            "n": int((bin_N == number).sum()),
+        }
+        for number in np.unique(bin_N)
+    ]
+    return pd.DataFrame(rows)
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Expected calibration error of `reliability`: mean distance of confidence and accuracy, weighted by clips (Naeini,
+    Cooper and Hauskrecht, 2015)."""
+    distance = (table["accuracy"] - table["confidence"]).abs()
+    return float((distance * table["n"]).sum() / table["n"].sum())
+
+
 def _check(probabilities_DNK: Probabilities) -> None:
     if probabilities_DNK.ndim != 3 or 0 in probabilities_DNK.shape:
         raise ValueError(f"probabilities of shape {probabilities_DNK.shape}; expected (draws, clips, classes)")

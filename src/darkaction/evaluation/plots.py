@@ -158,6 +158,28 @@ def accuracy_by_draws(table: pd.DataFrame, *, path: Path) -> None:
         axis.grid(axis="y")
 
 
+def reliability(table: pd.DataFrame, *, error: float, path: Path) -> None:
+    """Accuracy against confidence; on the diagonal a network is as often right as it says.
+
+    Args:
+        table: columns low, high, confidence, accuracy, n (metrics.reliability).
+        error: its calibration error.
+        path: where to write.
+    """
+    with _figure(path, width=4.8, height=4.4) as figure:
+        axis = figure.subplots()
+        axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
+        axis.plot(table["confidence"], table["accuracy"], color=BLUE, marker="o")
+        for row in table.to_dict("records"):
+            place = (row["confidence"], row["accuracy"])
+            axis.annotate(f"n={row['n']}", place, (6, -10), textcoords="offset points", fontsize=8, color=GREY)
+        axis.set(xlim=(0, 1.08), ylim=(0, 1.05), xlabel="probability of the predicted class", ylabel="accuracy")
+        axis.set_title(f"Reliability: calibration error {error:.1%}")
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter(PercentFormatter(1))
+        axis.grid()
+
+
 def accuracy_by_luma(table: pd.DataFrame, *, confidence: float, path: Path) -> None:
     """Accuracy against the mean luma of the raw clips, in groups from dark to bright.
 
@@ -234,7 +256,7 @@ def leakage(
     used: str,
     path: Path,
 ) -> None:
-    """Splits side by side: how well the room alone names the action, and test clips with a near copy in training.
+    """Splits side by side: what the averaged frame alone names, and test clips with a near copy in training.
 
     Args:
         report: by split, with test_clips and near_duplicates.
@@ -254,7 +276,7 @@ def leakage(
         left.bar(labels, means, color=colours, width=0.55, yerr=[below, above], capsize=4, ecolor=INK)
         left.axhline(chance, color=ORANGE, label="guessing")
         left.legend(loc="upper left")
-        left.set_title("Action named from the room alone")
+        left.set_title("Action named from the averaged frame alone")
         left.set_ylim(0, 1.2)
         left.set_yticks(np.linspace(0, 1, 6))
         left.yaxis.set_major_formatter(PercentFormatter(1))

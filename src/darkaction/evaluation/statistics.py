@@ -33,12 +33,14 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Accuracy of a minus accuracy of b on the same clips; p_value tests that they do not differ (two-sided)."""
+    """Accuracy of a minus accuracy of b on the same clips. p_value tests that they do not differ, scene by scene;
+    mcnemar_p, the exact test of McNemar, clip by clip: as if clips of one scene were independent (both two-sided)."""
 
     difference: float
     low: float
     high: float
     p_value: float
+    mcnemar_p: float
     n: int
     scenes: int
 
@@ -146,9 +148,18 @@ def compare(
         low=low,
         high=high,
         p_value=_sign_flip_p(difference_G, rng, resamples),
+        mcnemar_p=mcnemar_p(correct_a_N, correct_b_N),
         n=n,
         scenes=num_scenes,
     )
+
+
+def mcnemar_p(correct_a_N: ArrayLike, correct_b_N: ArrayLike) -> float:
+    """Two-sided p-value of the exact test of McNemar (1947): of the clips that one alone gets right, is one's share
+    more than chance?"""
+    a_N, b_N = np.asarray(correct_a_N, bool), np.asarray(correct_b_N, bool)
+    only_a, only_b = int((a_N & ~b_N).sum()), int((b_N & ~a_N).sum())
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def _sign_flip_p(difference_G: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> float:

@@ -21,6 +21,12 @@ from darkaction.sampling import Sampler
 
 METADATA_KEY = "darkaction"
 
+WEIGHTS = "weights.safetensors"
+"""In models/recognizer/fold_<k>."""
+
+ENHANCER = "enhancer.safetensors"
+"""In models/recognizer, where the network was trained on frames that Zero-DCE enhanced: the weights that did it."""
+
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
 class Card:

@@ -1,0 +1,148 @@
+"""From a video file to an action: the one way of prediction that the command line, MLflow and its server share.
+
+A model is a folder with fold_<k>/weights.safetensors (whose card says how frames are sampled and enhanced) and
+enhancer.safetensors where it needs one. The networks of several folds are averaged.
+
+Legend of names: D sampling draws, K classes, N frames of the video, T sampled frames.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from darkaction.enhancement.apply import Enhancer, Settings, build_enhancer, enhance_clip
+from darkaction.errors import UserError
+from darkaction.models.recognizer import Recognizer
+from darkaction.sampling import BLANK, generator
+from darkaction.training import weights
+from darkaction.training.loader import gather, to_CTHW
+from darkaction.training.weights import ENHANCER, WEIGHTS, Card
+from darkaction.video import Frames, count_frames, iter_frames
+
+SEED = 0
+"""Seed of the draws; one for all videos, so that the same file always gives the same probabilities."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says about one video."""
+
+    classes: list[str]
+    probabilities_DK: NDArray[np.float64]
+    frames: int
+
+    @property
+    def mean_K(self) -> NDArray[np.float64]:
+        """Probabilities averaged over the draws: the prediction."""
+        mean_K: NDArray[np.float64] = self.probabilities_DK.mean(0)
+        return mean_K
+
+    @property
+    def spread_K(self) -> NDArray[np.float64]:
+        """Standard deviation over the draws: how much the chosen frames matter."""
+        spread_K: NDArray[np.float64] = self.probabilities_DK.std(0)
+        return spread_K
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.classes[int(self.mean_K.argmax())]
+
+    def top(self, count: int) -> list[tuple[str, float, float]]:
+        """(class, probability, spread) of the most probable classes, the best first."""
+        order = np.argsort(-self.mean_K, kind="stable")[:count]
+        return [(self.classes[k], float(self.mean_K[k]), float(self.spread_K[k])) for k in order]
+
+
+class Predictor:
+    """A loaded model."""
+
+    def __init__(self, recognizers: list[tuple[Recognizer, Card]], enhancer: Enhancer, device: torch.device) -> None:
+        self._networks = [network.to(device).to(memory_format=torch.channels_last_3d) for network, _ in recognizers]
+        self._cards = [card for _, card in recognizers]
+        self._device = device
+        self.enhancer = enhancer
+
+    @property
+    def card(self) -> Card:
+        """How the model was made; that of the first fold."""
+        return self._cards[0]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Predictor":
+        """The model in `folder`, laid out as models/recognizer.
+
+        Raises:
+            UserError: when weights are missing, damaged or do not fit each other.
+        """
+        paths = sorted(folder.glob(f"fold_*/{WEIGHTS}"))
+        if not paths:
+            raise UserError(f"{folder}: no fold_0/{WEIGHTS} there; dvc repro trains a model, dvc pull gets one")
+        recognizers = [weights.load(path) for path in paths]
+        card = recognizers[0][1]
+        for path, (_, other) in zip(paths, recognizers, strict=True):
+            if other.classes != card.classes or other.enhance != card.enhance:
+                raise UserError(f"{path}: made with other classes or enhancement than {paths[0]}")
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        settings = Settings(
+            method=card.enhance.method,
+            gamma=card.enhance.gamma,
+            weights=folder / ENHANCER,
+            curve_scale=card.enhance.curve_scale,
+            device=device.type,
+            height=card.enhance.height,
+            width=card.enhance.width,
+        )
+        return cls(recognizers, build_enhancer(settings), device)
+
+    def predict(self, video: Path) -> Prediction:
+        """Probabilities of each sampling draw. Reads the file twice, to count its frames and to decode those the draws
+        need; only these are enhanced and kept, so memory does not grow with its length.
+
+        Raises:
+            VideoError: when it cannot be decoded.
+        """
+        num_frames = count_frames(video)
+        draws = [self._draws(card, num_frames) for card in self._cards]
+        wanted = np.unique(np.concatenate([indices_DT.ravel() for indices_DT in draws]))
+        wanted = wanted[wanted != BLANK]
+        frames_MHWC = self._frames(video, set(wanted.tolist()))
+        probabilities = [
+            self._classify(network, frames_MHWC, np.where(draw_DT == BLANK, BLANK, np.searchsorted(wanted, draw_DT)))
+            for network, draw_DT in zip(self._networks, draws, strict=True)
+        ]
+        return Prediction(classes=self.card.classes, probabilities_DK=np.mean(probabilities, axis=0), frames=num_frames)
+
+    def _draws(self, card: Card, num_frames: int) -> NDArray[np.int64]:
+        """Frame numbers of every draw, (D, T), BLANK for padding."""
+        sampler, total = card.sampler(), card.sampling.test_draws
+        return np.stack(
+            [
+                sampler.draw_test(num_frames, generator(seed=SEED, epoch=0, clip_id="", draw=draw), draw, total)
+                for draw in range(total)
+            ]
+        )
+
+    def _frames(self, video: Path, wanted: set[int]) -> Frames:
+        """The wanted frames, enhanced and resized as for training, in the video's order."""
+        size = self.card.enhance
+        chosen = pick(iter_frames(video), wanted)
+        return np.concatenate(list(enhance_clip(chosen, self.enhancer, height=size.height, width=size.width)))
+
+    def _classify(self, network: Recognizer, frames_MHWC: Frames, indices_DT: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(D, K) probabilities; one draw at a time, so that none depends on the others."""
+        rows = []
+        for indices_T in indices_DT:
+            clip_BCTHW = to_CTHW(gather(frames_MHWC, indices_T))[None].to(self._device)
+            with torch.inference_mode():
+                rows.append(network(clip_BCTHW)[0].double().softmax(-1).cpu().numpy())
+        return np.stack(rows)
+
+
+def pick(frames: Iterable[Frames], wanted: set[int]) -> Iterator[Frames]:
+    """The frames whose number is wanted."""
+    return (frame_HWC for number, frame_HWC in enumerate(frames) if number in wanted)

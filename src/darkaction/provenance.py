@@ -1,0 +1,140 @@
+"""Where a run comes from: code, command, DVC stage, data versions. Nothing here knows MLflow."""
+
+import hashlib
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import yaml
+
+from darkaction import layout as places
+from darkaction.config import Params
+from darkaction.layout import Layout
+
+SOURCES = ("src", "params.yaml", "dvc.yaml", "requirements.lock")
+"""What `git dirty` is about. dvc.lock and stage outputs change during every run and are left out."""
+
+
+def origin_tags(*, stage: str, params: Params, layout: Layout) -> dict[str, str]:
+    """Where a run comes from: code, command, DVC stage, data versions, program versions. No environment dump."""
+    script = Path(sys.argv[0])
+    tags = {
+        "stage": stage,
+        "split.strategy": params.split.strategy,
+        "command": scrub(shlex.join(["python", *sys.argv])),
+        "mlflow.source.name": os.path.relpath(script, layout.root) if script.exists() else script.name,
+        "mlflow.source.type": "PROJECT" if os.environ.get("MLFLOW_RUN_ID") else "LOCAL",
+        "version.python": platform.python_version(),
+        **_git_tags(layout.root),
+        **_data_tags(params.datasets, layout),
+    }
+    for tag, variable in (("dvc.stage", "DVC_STAGE"), ("dvc.experiment", "DVC_EXP_NAME")):
+        if variable in os.environ:
+            tags[tag] = os.environ[variable]
+    if "torch" in sys.modules:
+        tags["version.torch"] = str(sys.modules["torch"].__version__)
+    return tags
+
+
+def _git_tags(root: Path) -> dict[str, str]:
+    """Commit and dirty state of the sources; empty where `root` is no git checkout of its own."""
+    answer = _git(root, "rev-parse", "--show-toplevel", "HEAD")
+    top, _, commit = answer.partition("\n")
+    if not commit or Path(top).resolve() != root.resolve():
+        return {}
+    changed = _git(root, "status", "--porcelain", "--", *SOURCES)
+    return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "true" if changed else "false"}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git prints, or nothing where there is no git, no repository or no commit yet."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _data_tags(datasets: list[str], layout: Layout) -> dict[str, str]:
+    """Version of each dataset: our digest of its index (content of all clips, labels, split) and DVC's md5s."""
+    tags = {}
+    recorded = dvc_md5s(layout.root)
+    for dataset in datasets:
+        index = layout.read(places.index(dataset)) / "index.csv"
+        if index.exists():
+            tags[f"data.{dataset}.digest"] = index_digest(index)
+        for kind, path in (("raw", places.raw(dataset)), ("index", places.index(dataset))):
+            if path in recorded and layout.read(path) == layout.root / path:
+                tags[f"data.{dataset}.dvc_md5.{kind}"] = recorded[path]
+    return tags
+
+
+def uncommitted(root: Path) -> str:
+    """The changes of SOURCES since the last commit, as `git diff` prints them; empty where there are none."""
+    answer = _git(root, "rev-parse", "--show-toplevel", "HEAD")
+    if not answer or Path(answer.partition("\n")[0]).resolve() != root.resolve():
+        return ""
+    return scrub(_git(root, "diff", "HEAD", "--", *SOURCES))
+
+
+def dataset_sources(datasets: list[str], layout: Layout) -> list[dict[str, Any]]:
+    """The indexed datasets a run reads: name, digest (that of the tags), source with DVC's md5, profile (the counts of
+    `prepare`) and role, target for the first and auxiliary for the others."""
+    recorded = dvc_md5s(layout.root)
+    found = []
+    for position, name in enumerate(datasets):
+        index = layout.read(places.index(name)) / "index.csv"
+        if not index.exists():
+            continue
+        raw = places.raw(name)
+        summary = index.with_name("summary.json")
+        found.append(
+            {
+                "name": name,
+                "digest": index_digest(index),
+                "source": {"path": raw, "dvc_md5": recorded[raw]} if raw in recorded else {"path": raw},
+                "profile": summary.read_text() if summary.exists() else None,
+                "role": "target" if position == 0 else "auxiliary",
+            }
+        )
+    return found
+
+
+def index_digest(index: Path) -> str:
+    """Identifies an index.csv by its content."""
+    return hashlib.sha256(index.read_bytes()).hexdigest()[:32]
+
+
+def dvc_md5s(root: Path) -> dict[str, str]:
+    """Path -> md5 of every output in dvc.lock and of every data/raw/*.dvc. DVC writes the lock after each stage."""
+    found: dict[str, str] = {}
+    lock = root / "dvc.lock"
+    if lock.exists():
+        for stage in yaml.safe_load(lock.read_text())["stages"].values():
+            if "outs" in stage:
+                found |= {out["path"]: out["md5"] for out in stage["outs"] if "md5" in out}
+    for pointer in sorted((root / "data" / "raw").glob("*.dvc")):
+        for out in yaml.safe_load(pointer.read_text())["outs"]:
+            found[f"data/raw/{out['path']}"] = out["md5"]
+    return found
+
+
+def without_credentials(uri: str) -> str:
+    """`uri` without user name, password and query, fit to be stored."""
+    parts = urlsplit(uri)
+    if not parts.netloc:
+        return uri
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def scrub(text: str) -> str:
+    """`text` with user names and passwords taken out of the addresses in it; MLflow's errors quote them."""
+    return re.sub(r"://[^/@\s]+@", "://", text)

@@ -1,0 +1,232 @@
+"""The model in MLflow's form: a pyfunc model built from this file (models from code, nothing is pickled), the registry,
+and the gate a model must pass to become the one that is used.
+
+With tracking.py the only module that imports mlflow.
+"""
+
+import base64
+import binascii
+import dataclasses
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from mlflow.types import ColSpec, DataType, Schema
+
+from darkaction import layout as places
+from darkaction.errors import UserError
+from darkaction.evaluation.statistics import Comparison, compare
+from darkaction.layout import Layout
+from darkaction.prediction import Predictor
+from darkaction.tracking import fetch_model, tracking_uri
+
+PACKAGE = Path(__file__).resolve().parent
+
+OUTPUTS = {"label": DataType.string, "probability": DataType.double, "probabilities": DataType.string}
+
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(DataType.string, "video")]),
+    outputs=Schema([ColSpec(kind, name) for name, kind in OUTPUTS.items()]),
+)
+"""A row a video: its path on the server, or `base64:` and its bytes -> label, its probability, {class: probability}."""
+
+INPUT_EXAMPLE = pd.DataFrame({"video": ["/path/to/Walk_3_12.mp4"]})
+
+BASE64 = "base64:"
+
+SAME = ("split.strategy",)
+"""Tags that must agree, beside the digests of the data, for two evaluations to be comparable."""
+
+
+class VideoModel(PythonModel):
+    """The pyfunc model; its artifact is a folder as `Predictor.load` wants it."""
+
+    predictor: Predictor
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Loads the weights once."""
+        self.predictor = Predictor.load(Path(context.artifacts[places.MODEL_ARTIFACT]))
+
+    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
+        """Rows as SIGNATURE says; a video that cannot be used is an error that names it."""
+        return pd.DataFrame([self._row(str(video)) for video in model_input["video"]])
+
+    def _row(self, video: str) -> dict[str, Any]:
+        if not video.startswith(BASE64):
+            return describe(self.predictor, Path(video))
+        try:
+            content = base64.b64decode(video.removeprefix(BASE64), validate=True)
+        except binascii.Error as error:
+            raise UserError(f"the text after '{BASE64}' is not base64: {error}") from None
+        with tempfile.NamedTemporaryFile(suffix=".video") as file:
+            file.write(content)
+            file.flush()
+            return describe(self.predictor, Path(file.name))
+
+
+def describe(predictor: Predictor, video: Path) -> dict[str, Any]:
+    """The outputs of SIGNATURE for one video."""
+    prediction = predictor.predict(video)
+    [(label, probability, _)] = prediction.top(1)
+    values = dict(zip(prediction.classes, prediction.mean_K.tolist(), strict=True))
+    return {"label": label, "probability": probability, "probabilities": json.dumps(values)}
+
+
+# The registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """A run of train with its evaluation."""
+
+    run_id: str
+    predictions: pd.DataFrame
+    comparable: dict[str, str]
+    """What must be equal in two runs for their figures to be compared: data digests and split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether a model may take the alias, and why."""
+
+    passed: bool
+    reason: str
+    comparison: Comparison | None
+
+
+def evaluated_run(client: MlflowClient, run_id: str) -> Evaluated:
+    """A run with the predictions that `evaluate` added to it.
+
+    Raises:
+        UserError: when there is no such run, or it was not evaluated.
+    """
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        raise UserError(f"run {run_id}: not in {client.tracking_uri}; dvc repro makes one") from None
+    if "test.accuracy" not in run.data.metrics:
+        raise UserError(f"run {run_id}: was not evaluated; dvc repro evaluate (or python src/evaluate.py) does")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = client.download_artifacts(run_id, "predictions.csv", folder)
+        except (MlflowException, OSError) as error:
+            raise UserError(f"run {run_id}: its predictions.csv cannot be read: {error}") from None
+        predictions = pd.read_csv(path)
+    tags = {name: value for name, value in run.data.tags.items() if name in SAME or _is_digest(name)}
+    return Evaluated(run_id=run_id, predictions=predictions, comparable=tags)
+
+
+def _is_digest(tag: str) -> bool:
+    return tag.startswith("data.") and tag.endswith(".digest")
+
+
+def judge(
+    candidate: Evaluated, champion: Evaluated | None, *, level: float, resamples: int, confidence: float, seed: int
+) -> Verdict:
+    """The gate: the first model passes; later ones must be evaluated on the same data and split as the champion, and
+    must not be worse by the paired test over scenes at `level`."""
+    if champion is None:
+        return Verdict(passed=True, reason="there is no champion yet", comparison=None)
+    if candidate.run_id == champion.run_id:
+        return Verdict(passed=True, reason="it is the champion already", comparison=None)
+    different = sorted(
+        name
+        for name in candidate.comparable | champion.comparable
+        if candidate.comparable.get(name) != champion.comparable.get(name)
+    )
+    if different:
+        return Verdict(
+            passed=False,
+            reason=f"it was evaluated on other data than the champion: {', '.join(different)} differ",
+            comparison=None,
+        )
+    pair = candidate.predictions.merge(champion.predictions, on=["clip_id", "scene", "label"], suffixes=("_a", "_b"))
+    if not len(pair) == len(candidate.predictions) == len(champion.predictions):
+        return Verdict(passed=False, reason="it was tested on other clips than the champion", comparison=None)
+    found = compare(
+        (pair["predicted_a"] == pair["label"]).to_numpy(),
+        (pair["predicted_b"] == pair["label"]).to_numpy(),
+        pair["scene"].to_numpy(),
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+    )
+    worse = found.difference < 0 and found.p_value < level
+    figures = (
+        f"{found.difference:+.1%} [{found.low:+.1%}, {found.high:+.1%}] against the champion, p = {found.p_value:.3f}, "
+        f"{found.n} clips of {found.scenes} scenes"
+    )
+    reason = f"it is worse than the champion: {figures}" if worse else f"it is not worse than the champion: {figures}"
+    return Verdict(passed=not worse, reason=reason, comparison=found)
+
+
+def champion_run(client: MlflowClient, name: str, alias: str) -> str | None:
+    """Run of the model version that holds the alias; None where there is none."""
+    try:
+        return str(client.get_model_version_by_alias(name, alias).run_id)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def register(client: MlflowClient, run_id: str, name: str, layout: Layout, requirements: list[str]) -> int:
+    """Registers the model of a run under `name`, with signature and input example; the number of its version."""
+    folder = fetch_model(f"runs:/{run_id}", layout)
+    mlflow.set_tracking_uri(client.tracking_uri)
+    with mlflow.start_run(run_id=run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(PACKAGE / "serving.py"),
+            artifacts={places.MODEL_ARTIFACT: str(folder)},
+            code_paths=[str(PACKAGE)],
+            signature=SIGNATURE,
+            input_example=INPUT_EXAMPLE,
+            pip_requirements=requirements,
+            registered_model_name=name,
+        )
+    return int(logged.registered_model_version)
+
+
+def set_alias(client: MlflowClient, name: str, version: int, alias: str, verdict: Verdict, forced: str | None) -> None:
+    """Moves the alias to a version and records why."""
+    tags = {"gate": verdict.reason, "gate.passed": str(verdict.passed).lower()}
+    if verdict.comparison is not None:
+        tags["gate.comparison"] = json.dumps(dataclasses.asdict(verdict.comparison))
+    if forced is not None:
+        tags["gate.forced"] = forced
+    for key, value in tags.items():
+        client.set_model_version_tag(name, str(version), key, value)
+    client.set_registered_model_alias(name, alias, str(version))
+
+
+def connect(layout: Layout) -> MlflowClient:
+    """A client of the project's store."""
+    return MlflowClient(tracking_uri=tracking_uri(layout.root))
+
+
+def latest_run(layout: Layout) -> str:
+    """The run that trained the model in models/recognizer.
+
+    Raises:
+        UserError: when there is no record of it.
+    """
+    path = layout.read(f"{places.RUNS}/train.json")
+    try:
+        run_id = json.loads(path.read_text())["run_id"]
+    except (OSError, ValueError, KeyError):
+        raise UserError(f"{path}: names no run; dvc repro writes it") from None
+    if not run_id:
+        raise UserError(f"{path}: the run was not recorded, the store was down; name one: promote.py RUN_ID")
+    return str(run_id)
+
+
+mlflow.models.set_model(VideoModel())

@@ -1,0 +1,141 @@
+"""Records on their way to a store that may be down: a folder of numbered JSON files, delivered in order.
+
+A record stays on disk until it is delivered, so neither an outage nor the end of the process loses it.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A record on disk. `files` is where what belongs to it lies."""
+
+    path: Path
+    record: Record
+
+    @property
+    def files(self) -> Path:
+        return self.path.with_suffix("")
+
+
+class Spool:
+    """The records of one run.
+
+    opening.json says how the run is found or made; 000001.json, 000002.json ... are records, each with a folder of the
+    same name where files belong to it. Only one process delivers at a time (`locked`).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._number = 0
+
+    @classmethod
+    def create(cls, folder: Path, opening: Record) -> "Spool":
+        """A new spool of this process."""
+        folder.mkdir(parents=True)
+        process = psutil.Process()
+        owner = {"pid": process.pid, "started": process.create_time()}
+        spool = cls(folder)
+        spool.write_opening(opening | {"owner": owner})
+        return spool
+
+    @property
+    def opening(self) -> Record:
+        """How its run is found or made."""
+        return dict(json.loads((self.folder / "opening.json").read_text()))
+
+    def write_opening(self, opening: Record) -> None:
+        """Replaces the opening, for example with the id the store gave."""
+        _write(self.folder / "opening.json", opening)
+
+    def append(self, record: Record, *sources: Path) -> None:
+        """Adds a record, with the files or folders that belong to it as they are now."""
+        self._number += 1
+        path = self.folder / f"{self._number:06d}.json"
+        for source in sources:
+            target = path.with_suffix("") / source.name
+            target.parent.mkdir(exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, copy_function=_link_or_copy)
+            else:
+                _link_or_copy(str(source), str(target))
+        _write(path, record)
+
+    def waiting(self) -> Iterator[Waiting]:
+        """The records not yet removed, in order; those that come while it is read too."""
+        while paths := sorted(self.folder.glob("[0-9]*.json")):
+            yield Waiting(paths[0], json.loads(paths[0].read_text()))
+
+    def __len__(self) -> int:
+        return len(list(self.folder.glob("[0-9]*.json")))
+
+    def remove(self, waiting: Waiting) -> None:
+        """Takes a delivered record out."""
+        waiting.path.unlink()
+        shutil.rmtree(waiting.files, ignore_errors=True)
+
+    def delete(self) -> None:
+        """Removes the whole spool."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def is_orphan(self) -> bool:
+        """Whether the process that filled it is gone."""
+        owner = self.opening["owner"]
+        return not is_alive(owner["pid"], owner["started"])
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Whether this process may deliver it; false while another one does, or when it is gone."""
+        try:
+            handle = (self.folder / "lock").open("w")
+        except FileNotFoundError:
+            yield False
+            return
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield (self.folder / "opening.json").exists()
+
+
+def orphans(parent: Path) -> list[Spool]:
+    """Spools below `parent` whose process is gone, the oldest first."""
+    found = [Spool(path.parent) for path in parent.glob("*/opening.json")]
+    waiting = [(spool.opening["created"], spool.folder.name, spool) for spool in found if spool.is_orphan()]
+    return [spool for _, _, spool in sorted(waiting, key=lambda entry: entry[:2])]
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether the process that had this number and start time still runs on this machine."""
+    try:
+        return abs(psutil.Process(pid).create_time() - started) < 2
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _write(path: Path, content: Record) -> None:
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(content))
+    os.replace(partial, path)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """A hard link where the file system has them: what is recorded is replaced by new files, never written into."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,337 @@
+"""Prediction: the same probabilities from the command line, from MLflow's model and from its server; and the gate."""
+
+import base64
+import csv
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from darkaction import config
+from darkaction.config import ROOT
+from darkaction.enhancement.zero_dce import ZeroDCE, save_weights
+from darkaction.errors import UserError
+from darkaction.layout import Layout
+from darkaction.models.build import build_recognizer
+from darkaction.prediction import Predictor
+from darkaction.tracking import find_weights
+from darkaction.training import weights
+from darkaction.video import probe, read_video, write_video
+
+CLASSES = ["down", "up"]
+TINY = ["model.widths=[8, 8, 8, 8]", "sampling.num_frames=8", "enhance.height=16", "enhance.width=16"]
+
+
+def make_model(folder: Path, *, seed: int = 0, folds: int = 1) -> Path:
+    """A model with random weights, laid out as models/recognizer."""
+    params = config.load(overrides=[*TINY, "sampling.max_rate=2.0"])
+    for fold in range(folds):
+        torch.manual_seed(seed + fold)
+        recognizer = build_recognizer(params.model, params.bert, num_frames=8, num_classes=len(CLASSES)).eval()
+        card = weights.Card(
+            model=params.model,
+            bert=params.bert,
+            sampling=params.sampling,
+            enhance=params.enhance,
+            classes=CLASSES,
+            min_frames=20,
+            max_frames=30,
+        )
+        (folder / f"fold_{fold}").mkdir(parents=True)
+        weights.save(folder / f"fold_{fold}" / weights.WEIGHTS, recognizer, card)
+    torch.manual_seed(0)
+    save_weights(ZeroDCE(curve_scale=1.0), folder / weights.ENHANCER)
+    return folder
+
+
+def make_video(path: Path, *, frames: int = 40, height: int = 48, width: int = 64, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    first_HWC = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
+    write_video(path, (np.roll(first_HWC, k, axis=0) for k in range(frames)), fps=30, codec="mp4v")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three videos, one of them long enough for the draws to see different windows, and a bad one."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number, frames in enumerate((5, 40, 90)):
+        make_video(folder / "deep" / f"{number}.mp4", frames=frames, seed=number)
+    (folder / "deep" / "bad.mp4").write_text("no video")
+    return folder
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "src" / "predict.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_probabilities_are_those_of_each_draw(model: Path, videos: Path) -> None:
+    predictor = Predictor.load(model)
+    prediction = predictor.predict(videos / "deep" / "2.mp4")
+    assert prediction.frames == 90
+    assert prediction.probabilities_DK.shape == (5, 2)
+    assert np.allclose(prediction.probabilities_DK.sum(1), 1)
+    assert prediction.spread_K.max() > 0  # the windows differ
+    assert prediction.top(9) == sorted(prediction.top(2), key=lambda entry: -entry[1])
+    again = predictor.predict(videos / "deep" / "2.mp4")
+    assert np.array_equal(again.probabilities_DK, prediction.probabilities_DK)
+
+
+def test_only_the_frames_that_draws_need_are_enhanced(model: Path, videos: Path) -> None:
+    predictor = Predictor.load(model)
+    seen: list[int] = []
+    enhancer = predictor.enhancer
+
+    def counting(frames_NHWC: np.ndarray) -> np.ndarray:
+        seen.append(len(frames_NHWC))
+        return enhancer(frames_NHWC)
+
+    predictor.enhancer = counting
+    predictor.predict(videos / "deep" / "2.mp4")
+    assert 8 <= sum(seen) <= 5 * 8 < 90
+
+
+def test_the_networks_of_two_folds_are_averaged(tmp_path: Path, videos: Path) -> None:
+    both = Predictor.load(make_model(tmp_path / "both", folds=2)).predict(videos / "deep" / "1.mp4")
+    models = [Predictor.load(make_model(tmp_path / str(seed), seed=seed)) for seed in (0, 1)]
+    single = [predictor.predict(videos / "deep" / "1.mp4") for predictor in models]
+    mean_DK = (single[0].probabilities_DK + single[1].probabilities_DK) / 2
+    assert np.allclose(both.probabilities_DK, mean_DK, atol=1e-12)
+
+
+def test_one_video_on_the_terminal(model: Path, videos: Path) -> None:
+    done = run(videos / "deep" / "1.mp4", "--model", model)
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert first == f"{videos / 'deep' / '1.mp4'} (40 frames, 5 draws)"
+    assert sorted(line.split()[0] for line in rest) == CLASSES
+    done = run(videos / "deep" / "1.mp4", "--model", model, "--json")
+    [row] = json.loads(done.stdout)
+    assert row["label"] == rest[0].split()[0]
+    assert sum(row["probabilities"].values()) == pytest.approx(1)
+
+
+def test_a_folder_is_a_table_and_bad_videos_are_rows_of_it(model: Path, videos: Path, tmp_path: Path) -> None:
+    done = run(videos, "--model", model)
+    assert done.returncode == 1
+    assert "error: 1 of 4 videos could not be used; the column error says why" in done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [Path(row["video"]).name for row in rows] == ["0.mp4", "1.mp4", "2.mp4", "bad.mp4"]
+    assert [row["frames"] for row in rows] == ["5", "40", "90", ""]
+    assert rows[3]["error"].startswith("not a video")
+    assert float(rows[0]["p_down"]) + float(rows[0]["p_up"]) == pytest.approx(1, abs=1e-5)
+    done = run(videos / "deep" / "[01].mp4", "--model", model, "--csv", tmp_path / "out.csv")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+def test_a_saved_video_shows_raw_and_enhanced(model: Path, videos: Path, tmp_path: Path) -> None:
+    done = run(videos / "deep" / "1.mp4", "--model", model, "--save", tmp_path / "seen.mp4")
+    assert done.returncode == 0, done.stderr
+    info = probe(tmp_path / "seen.mp4")
+    assert (info.frames, info.width, info.height) == (40, 128, 48)
+    frame_HWC = read_video(tmp_path / "seen.mp4")[0]
+    assert frame_HWC[:14, :40].max() > 200  # the text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{videos}/absent.mp4"], "absent.mp4: no such file, and no video in it (.mp4, "),
+        (["{videos}/deep/bad.mp4"], "bad.mp4: not a video"),
+        (["{videos}/deep/1.mp4", "--model", "{videos}"], "no fold_0/weights.safetensors there; dvc repro trains"),
+        (["{videos}", "--save", "x.mp4"], "--save writes one video; 4 were given"),
+        (["{videos}/deep/1.mp4", "--model", "models:/nothing@champion"], "models:/nothing@champion: no model there"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    model: Path, videos: Path, tmp_path: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    arguments = [argument.format(videos=videos) for argument in arguments]
+    if "--model" not in arguments:
+        arguments += ["--model", str(model)]
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.long
+def test_ten_minutes_of_1080p_stay_below_one_and_a_half_gigabytes(model: Path, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "long.mp4", frames=18_000, height=1080, width=1920)
+    program = (
+        "import resource, sys; sys.argv[1:] = [sys.argv[1], '--model', sys.argv[2]]; sys.path.insert(0, 'src')\n"
+        "import predict; predict.main()\n"
+        "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", program, str(video), str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    peak = int(done.stdout.split()[-1]) * (1 if sys.platform == "darwin" else 1024)
+    assert peak < 1.5e9, f"{peak / 1e9:.2f} GB"
+
+
+# MLflow's model, its server, and the registry
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """A store of its own with two runs that were evaluated on the same 40 clips."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+        patch.chdir(root)
+        yield Layout(root=root)
+
+
+def predictions(*, wrong: int) -> pd.DataFrame:
+    """40 clips in 8 scenes, of which `wrong`, spread over the scenes, are misnamed."""
+    labels = [CLASSES[k % 2] for k in range(40)]
+    predicted = [CLASSES[(k + (7 * k % 40 < wrong)) % 2] for k in range(40)]
+    table = {"clip_id": [f"x/{k}" for k in range(40)], "scene": [k // 5 for k in range(40)]}
+    return pd.DataFrame(table | {"label": labels, "predicted": predicted})
+
+
+def record_run(store: Layout, model: Path, *, wrong: int, digest: str = "d1", tested: bool = True) -> str:
+    from darkaction import serving
+
+    client = serving.connect(store)
+    found = client.get_experiment_by_name("test")
+    place = str(store.root / "artifacts")
+    experiment = found.experiment_id if found else client.create_experiment("test", artifact_location=place)
+    tags = {"data.demo.digest": digest, "split.strategy": "scene"}
+    run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+    client.log_artifacts(run_id, str(model), "recognizer")
+    if tested:
+        path = store.root / "predictions.csv"
+        predictions(wrong=wrong).to_csv(path, index=False)
+        client.log_artifact(run_id, str(path))
+        client.log_metric(run_id, "test.accuracy", 1 - wrong / 40)
+    client.set_terminated(run_id)
+    return run_id
+
+
+def promote(store: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "src" / "promote.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=store.root)
+
+
+def test_only_a_model_that_is_not_worse_becomes_champion(store: Layout, model: Path) -> None:
+    from darkaction import serving
+
+    good, bad = record_run(store, model, wrong=2), record_run(store, model, wrong=25)
+    done = promote(store, good)
+    assert done.returncode == 0, done.stderr
+    assert "there is no champion yet" in done.stdout
+    assert "models:/darkaction@champion is now version 1" in done.stdout
+
+    done = promote(store, bad)
+    assert done.returncode == 1
+    assert "it is worse than the champion: -57.5% [" in done.stdout
+    assert f"'champion' stays with run {good}; --force REASON" in done.stderr
+
+    for message, run_id in {
+        "was not evaluated": record_run(store, model, wrong=0, tested=False),
+        "not in sqlite": "0123456789abcdef",
+    }.items():
+        done = promote(store, run_id)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    done = promote(store, record_run(store, model, wrong=0, digest="d2"))
+    assert "it was evaluated on other data than the champion: data.demo.digest differ" in done.stdout
+    assert done.returncode == 1
+
+    done = promote(store, bad, "--force", "the old one fails on rain")
+    assert done.returncode == 0, done.stderr
+    version = serving.connect(store).get_model_version_by_alias("darkaction", "champion")
+    assert (str(version.version), version.run_id) == ("2", bad)
+    assert version.tags["gate.forced"] == "the old one fails on rain"
+    assert version.tags["gate.passed"] == "false"
+    assert json.loads(version.tags["gate.comparison"])["n"] == 40
+    assert promote(store, good).returncode == 0  # and back
+
+
+def test_three_ways_give_the_same_probabilities(store: Layout, model: Path, videos: Path) -> None:
+    video = videos / "deep" / "2.mp4"
+    run_id = record_run(store, model, wrong=0, digest="three ways")
+    done = promote(store, run_id, "--alias", "same", "--force", "for the test")
+    assert done.returncode == 0, done.stderr
+    expected = probabilities_of_command(video, model)
+    original = (model / "fold_0" / weights.WEIGHTS).read_bytes()
+    for source in (f"runs:/{run_id}", f"runs:/{run_id}/fold_0", "models:/darkaction@same"):  # as train.init_from too
+        assert find_weights(source, store).read_bytes() == original
+    with pytest.raises(UserError, match="the model has no fold_1"):
+        find_weights(f"runs:/{run_id}/fold_1", store)
+    assert probabilities_of_command(video, f"runs:/{run_id}") == expected
+    assert probabilities_of_command(video, "models:/darkaction@same") == expected
+    encoded = "base64:" + base64.b64encode(video.read_bytes()).decode()
+    with ServingProcess(store) as url:
+        rows = ask(url, [str(video), encoded])
+        assert [json.loads(row["probabilities"]) for row in rows] == [expected, expected]
+        assert {row["label"] for row in rows} == {max(expected, key=lambda name: expected[name])}
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            ask(url, ["base64:???"])
+        assert "not base64" in caught.value.read().decode()
+
+
+def probabilities_of_command(video: Path, model: object) -> dict[str, float]:
+    done = run(video, "--model", model, "--json")
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout)[0]["probabilities"])
+
+
+class ServingProcess:
+    """`mlflow models serve` on a free port."""
+
+    def __init__(self, store: Layout) -> None:
+        with socket.socket() as probe_socket:
+            probe_socket.bind(("127.0.0.1", 0))
+            port = probe_socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/darkaction@same"]
+        command += ["--env-manager", "local", "--port", str(port), "--workers", "1"]
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self.process = subprocess.Popen(command, env=environment, cwd=store.root, start_new_session=True)
+
+    def __enter__(self) -> str:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{self.url}/ping", timeout=5)
+                return self.url
+            except OSError:
+                assert self.process.poll() is None, "the server ended"
+                time.sleep(1)
+        raise AssertionError("the server does not answer")
+
+    def __exit__(self, *_: object) -> None:
+        os.killpg(self.process.pid, 15)
+        self.process.wait(30)
+
+
+def ask(url: str, videos: list[str]) -> list[dict[str, Any]]:
+    body = json.dumps({"dataframe_split": {"columns": ["video"], "data": [[video] for video in videos]}}).encode()
+    request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return list(json.load(answer)["predictions"])

@@ -1,0 +1,97 @@
+"""Real servers on loopback for tests: MLflow's, and PostgreSQL's, which does not run as root."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from conftest import require_program
+
+DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class MlflowServer:
+    """`mlflow server` that can be stopped, as hard as a power cut, and started again."""
+
+    def __init__(self, folder: Path, store: str) -> None:
+        self.folder, self.store, self.port = folder, store, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.store, "--workers", "1"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=5)
+            except OSError:
+                time.sleep(0.3)
+            else:
+                return
+        raise AssertionError("the server does not answer")
+
+    def kill(self) -> None:
+        """Ends it and all its processes at once."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+class Postgres:
+    """A PostgreSQL of its own in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.uri = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self._data = folder / "data"
+
+    def start(self) -> None:
+        """Makes the database when there is none, and starts it."""
+        if os.getuid() == 0:
+            shutil.chown(self.folder, "postgres")
+            for parent in self.folder.parents:
+                if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
+                    parent.chmod(parent.stat().st_mode | 0o011)
+        if not self._data.exists():
+            self._run("initdb", "-D", str(self._data), "-U", "postgres", "--auth", "trust", "--no-sync")
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stops it without waiting for its clients."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", "immediate", "stop")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [postgres_program(program), *arguments]
+        if os.getuid() == 0:
+            command = [require_program("setpriv"), "--reuid=postgres", "--regid=postgres", "--init-groups", *command]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def postgres_program(name: str) -> str:
+    """A program of PostgreSQL's server: on the PATH, or where Debian keeps it."""
+    found = sorted(DEBIAN_POSTGRES.glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
+    return str(found[-1]) if found else require_program(name)
