@@ -5,6 +5,7 @@ weights of train.init_from, fresh weights.
 """
 
 import dataclasses
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -46,7 +47,9 @@ def main() -> None:
             for fold in range(params.split.folds):
                 (folder / f"fold_{fold}").mkdir()
                 train_fold(params, places, clips, fold, init, arguments.max_steps, folder / f"fold_{fold}", run)
+            (folder / "README.md").write_text(model_card(params, clips))
         run.log_artifact(target, layout.MODEL_ARTIFACT)
+        run.set_tags(checksums(target))
 
 
 def train_fold(
@@ -109,6 +112,33 @@ def train_fold(
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False, float_format="%.6g")
     if history:
         plots.learning_curves(folder / "history.csv", folder / "learning_curves.png")
+
+
+def model_card(params: Params, clips: pd.DataFrame) -> str:
+    """What a person who finds the weights should know, as Markdown."""
+    target = params.datasets[0]
+    training = clips[clips["fold_0"] == "train"]
+    counts = ", ".join(f"{label} {count}" for label, count in training["label"].value_counts().sort_index().items())
+    drawn = target in ("demo", "demo_lit")
+    limits = "drawn figures: it says nothing about real people" if drawn else "clips of the named dataset only"
+    size = f"{params.enhance.height}x{params.enhance.width}"
+    return f"""# Actions in the dark: {", ".join(params.data.classes)}
+
+R(2+1)D with the head `{params.model.head}`, trained on {", ".join(params.datasets)}. Made for research.
+
+- Training clips (fold 0): {len(training)} ({counts}); seed {params.seed}
+- Input: {params.sampling.num_frames} frames of {size} by {params.sampling.strategy} sampling
+- Enhancement: {enhancement_of_target(params).method}
+- Known limits: {limits}; nobody has looked at how it treats different people
+- Use: `python src/predict.py VIDEO --model FOLDER`, where FOLDER is the one this file is in
+- All settings are in the weights' own metadata; code, data and figures are in the MLflow run
+"""
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each fold's weights, as tags: the same code, data, settings and machine give the same again."""
+    paths = sorted(folder.glob(f"fold_*/{weights.WEIGHTS}"))
+    return {f"sha256.{path.parent.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def copy_enhancer(params: Params, places: Layout, folder: Path) -> None:

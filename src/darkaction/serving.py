@@ -208,6 +208,48 @@ def set_alias(client: MlflowClient, name: str, version: int, alias: str, verdict
     client.set_registered_model_alias(name, alias, str(version))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What the store knows of the run that made a model."""
+
+    run_id: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float]
+    version_tags: dict[str, str]
+    """Why the gate let the registered version pass; empty for a run."""
+
+
+def find_origin(client: MlflowClient, model: str) -> Origin:
+    """The run behind `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `runs:/RUN_ID`.
+
+    Raises:
+        UserError: when there is none.
+    """
+    kind, _, name = model.partition(":/")
+    try:
+        if kind == "runs":
+            run_id, version_tags = name, {}
+        elif kind == "models" and "@" in name:
+            version = client.get_model_version_by_alias(*name.split("@", 1))
+            run_id, version_tags = str(version.run_id), version.tags
+        elif kind == "models" and "/" in name:
+            version = client.get_model_version(*name.split("/", 1))
+            run_id, version_tags = str(version.run_id), version.tags
+        else:
+            raise UserError(f"{model}: expected models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID")
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise UserError(f"{model}: not in {client.tracking_uri}: {str(error).splitlines()[0]}") from None
+    return Origin(
+        run_id=run_id,
+        tags=dict(run.data.tags),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        version_tags=dict(version_tags),
+    )
+
+
 def connect(layout: Layout) -> MlflowClient:
     """A client of the project's store."""
     return MlflowClient(tracking_uri=tracking_uri(layout.root))

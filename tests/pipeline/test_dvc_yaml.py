@@ -29,6 +29,7 @@ NO_PARAMETER = {
     "prepare": {"datasets": "the command names the target; otherwise only checked"},
     "train_enhancer": {"datasets": "the dependencies name the target"},
     "leakage": {},
+    "report": {},
     "enhance": {
         "datasets": "only checked: the stage's name has the dataset",
         "enhance.apply": "the stage watches the entry of its own dataset",
@@ -171,6 +172,7 @@ outs = {
     "train_enhancer": ["models/enhancer/weights", "models/runs/train_enhancer.json"],
     "enhance": [f"data/clips/{dataset}/clips.csv"], "train": ["models/recognizer/weights", "models/runs/train.json"],
     "evaluate": ["reports/metrics.json", "reports/predictions.csv", "reports/plots/confusion.csv"],
+    "report": ["reports/report.html"],
     "leakage": ["reports/leakage.json", "reports/leakage/near_duplicates.csv"],
 }
 with open("ran.txt", "a") as log:
@@ -227,8 +229,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 def test_what_runs_again(project: Project) -> None:
     """One story, as each step is a `dvc repro`; every line says what the change before it may cost."""
-    everything = ["enhance@demo", "evaluate", "leakage", "prepare@demo", "synthesize@demo", "train", "train_enhancer"]
-    from_train = ["evaluate", "train"]
+    everything = [
+        "enhance@demo",
+        "evaluate",
+        "leakage",
+        "prepare@demo",
+        "report",
+        "synthesize@demo",
+        "train",
+        "train_enhancer",
+    ]
+    from_train = ["evaluate", "report", "train"]
     record = project.folder / "models/runs/train.json"
 
     assert project.repro(datasets=["demo"], synthesize__domains=["demo"]) == everything
@@ -241,8 +252,8 @@ def test_what_runs_again(project: Project) -> None:
     assert record.read_text() != first
     # Taking it back restores the first model and the record of its run; only the reports, which DVC does not cache, are
     # made again.
-    assert project.repro(focal__gamma=gamma) == ["evaluate"]
-    assert project.repro(prepare__near_duplicate=0.2) == ["leakage"]
+    assert project.repro(focal__gamma=gamma) == ["evaluate", "report"]
+    assert project.repro(prepare__near_duplicate=0.2) == ["leakage", "report"]
     assert record.read_text() == first
     assert project.repro(sampling__delta_max=delta_max + 1, augmentation__flip=0.125) == from_train
 
@@ -255,7 +266,7 @@ def test_what_runs_again(project: Project) -> None:
     assert ran == sorted({*everything, "prepare@demo_lit", "enhance@demo_lit"} - {"synthesize@demo"})
     # Real clips alone: nothing is drawn, and no stage of the demo is left.
     ran = project.repro(datasets=["arid"], synthesize__domains=[])
-    assert ran == ["enhance@arid", "evaluate", "leakage", "prepare@arid", "train", "train_enhancer"]
+    assert ran == ["enhance@arid", "evaluate", "leakage", "prepare@arid", "report", "train", "train_enhancer"]
     with Repo() as repo:
         assert not any("demo" in stage.addressing for stage in repo.index.stages)
 

@@ -271,6 +271,20 @@ def test_only_a_model_that_is_not_worse_becomes_champion(store: Layout, model: P
     assert version.tags["gate.passed"] == "false"
     assert json.loads(version.tags["gate.comparison"])["n"] == 40
     assert promote(store, good).returncode == 0  # and back
+    done = describe("models:/darkaction@champion")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"run {good}\n")
+    for line in ("data.demo.digest             d1", "test.accuracy                0.95", "gate.passed"):
+        assert line in done.stdout
+    for model_uri in ("models:/darkaction@nobody", "models:/darkaction/99", "runs:/0123", "darkaction"):
+        done = describe(model_uri)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"error: {model_uri}: " in done.stderr
+
+
+def describe(model_uri: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "src" / "describe_model.py"), model_uri]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_three_ways_give_the_same_probabilities(store: Layout, model: Path, videos: Path) -> None:

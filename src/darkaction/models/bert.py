@@ -9,6 +9,8 @@ B batch, T tokens, S = T + 1 with CLS, D width, A attention heads, E = D / A.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -48,16 +50,24 @@ class Attention(nn.Module):
     def forward(self, x_BSD: Tensor, keep_BS: Tensor | None) -> Tensor:
         """(B, S, D) and flags (B, S), False for keys that no query may see -> (B, S, D)."""
         batch, length, width = x_BSD.shape
-        query_BASE, key_BASE, value_BASE = (
-            linear(x_BSD).view(batch, length, self.heads, width // self.heads).transpose(1, 2)
-            for linear in self.linear_layers
-        )
-        scores_BASS = query_BASE @ key_BASE.transpose(-2, -1) / math.sqrt(width // self.heads)
-        if keep_BS is not None:
-            scores_BASS = scores_BASS.masked_fill(~keep_BS[:, None, None, :], HIDDEN)
-        mixed_BASE = self.dropout(scores_BASS.softmax(-1)) @ value_BASE
+        value_BASE = self._heads(self.linear_layers[2](x_BSD))
+        mixed_BASE = self.dropout(self.weights(x_BSD, keep_BS)) @ value_BASE
         result: Tensor = self.output_linear(mixed_BASE.transpose(1, 2).reshape(batch, length, width))
         return result
+
+    def weights(self, x_BSD: Tensor, keep_BS: Tensor | None) -> Tensor:
+        """How much each query (third axis) takes of each key (last axis): as `forward` -> (B, A, S, S), last axis
+        summing to 1."""
+        query_BASE, key_BASE = (self._heads(linear(x_BSD)) for linear in self.linear_layers[:2])
+        scores_BASS = query_BASE @ key_BASE.transpose(-2, -1) / math.sqrt(query_BASE.shape[-1])
+        if keep_BS is not None:
+            scores_BASS = scores_BASS.masked_fill(~keep_BS[:, None, None, :], HIDDEN)
+        return scores_BASS.softmax(-1)
+
+    def _heads(self, x_BSD: Tensor) -> Tensor:
+        """(B, S, D) -> (B, A, S, E)."""
+        batch, length, width = x_BSD.shape
+        return x_BSD.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -174,3 +184,22 @@ class Bert(nn.Module):
             for linear in (query, value, block.attention.output_linear, block.feed_forward.w_2):
                 nn.init.zeros_(linear.bias)
             nn.init.zeros_(block.feed_forward.w_2.weight)
+
+
+@contextmanager
+def cls_attention(bert: Bert) -> Iterator[list[Tensor]]:
+    """Catches what the CLS query of the last block gives to each key, (B, A, S), for every pass through `bert` inside.
+    Outside, and in training, nothing is computed for it."""
+    caught: list[Tensor] = []
+
+    def catch(attention: nn.Module, inputs: tuple[Tensor, Tensor | None]) -> None:
+        assert isinstance(attention, Attention)
+        caught.append(attention.weights(*inputs)[:, :, 0])
+
+    last = bert.transformer_blocks[-1]
+    assert isinstance(last, Block)
+    handle = last.attention.register_forward_pre_hook(catch)
+    try:
+        yield caught
+    finally:
+        handle.remove()

@@ -1,0 +1,43 @@
+"""What the heads of BERT look at. A attention heads, S = T' + 1 keys: CLS, then the T' tokens in time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from darkaction.models.bert import Bert, cls_attention
+from darkaction.models.recognizer import BertHead, Recognizer
+from darkaction.sampling import Sampler
+from darkaction.training.loader import Clip, TestClips, test_loader
+
+
+def transformer(recognizer: Recognizer) -> Bert | None:
+    """The network's BERT; None for a head without attention."""
+    return recognizer.head.bert if isinstance(recognizer.head, BertHead) else None
+
+
+def attention_by_class(
+    recognizer: Recognizer, clips: Sequence[Clip], *, sampler: Sampler, classes: Sequence[str], batch_size: int
+) -> dict[str, NDArray[np.float64]]:
+    """Mean over the clips of a class of what the CLS query of the last block gives to each key: {class: weights_AS}.
+
+    Args:
+        recognizer: a network with a BERT head.
+        clips: of any class; a class without a clip is left out.
+        sampler: which frames it is shown; one that takes each clip whole, without blank frames, makes the place of a
+            token a time in the action.
+        classes: by class number.
+        batch_size: clips at once.
+    """
+    bert = transformer(recognizer)
+    assert bert is not None, "no attention in this head"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recognizer = recognizer.to(device).to(memory_format=torch.channels_last_3d).eval()
+    shown = TestClips(list(clips), sampler=sampler, seed=0, draw=0, num_draws=1)
+    with torch.inference_mode(), cls_attention(bert) as batches:
+        for clip_BCTHW, _ in test_loader(shown, batch_size=batch_size, workers=0):
+            recognizer(clip_BCTHW.to(device))
+    weights_NAS = torch.cat(batches).double().cpu().numpy()
+    label_N = np.array([clip.label for clip in clips])
+    return {name: weights_NAS[label_N == k].mean(0) for k, name in enumerate(classes) if (label_N == k).any()}
