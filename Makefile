@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install repro smoke test test-long seeds paper-check ui lint format lock lock-check clean
+.PHONY: help install repro smoke test test-long outage seeds paper-check ui lint format lock lock-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ test: $(INSTALLED)  ## every test but the long ones
 
 test-long: $(INSTALLED)  ## the long tests
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -m long --timeout 3600
+
+outage: $(INSTALLED)  ## trainings through ten minutes without MLflow's server (half an hour)
+	python -m pytest tests/pipeline/test_tracking_outage.py -m long --timeout 3600 -v
 
 seeds: $(INSTALLED)  ## train and evaluate three seeds; mean and interval
 	python src/seeds.py

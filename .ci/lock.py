@@ -59,6 +59,26 @@ def holds(marker: str, place: tuple[str, str, str]) -> bool:
     return not marker or Marker(marker).evaluate(environment(*place))
 
 
+def requires(name: str) -> list[str]:
+    """What an installed package needs. One for another platform, which cannot be asked here, needs nothing."""
+    try:
+        return importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def installed_version(name: str) -> str:
+    """The version that is installed here, or, of a package for another platform, the one in the lock."""
+    try:
+        return importlib.metadata.version(name).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        pins = [Requirement(line) for line in read_requirements(ROOT / "requirements.lock")]
+        for pin in pins:
+            if pin.name == name:
+                return str(pin.specifier).removeprefix("==")
+        sys.exit(f"{name}: not installed, and not in requirements.lock: pip install {name}, then make lock again")
+
+
 def closure(direct: list[str], values: dict[str, str]) -> set[str]:
     """Names of all packages that `direct` needs in one environment, by the metadata of what is installed here."""
     found: set[tuple[str, str]] = set()
@@ -72,7 +92,7 @@ def closure(direct: list[str], values: dict[str, str]) -> set[str]:
         if (name, extra) in found:
             continue
         found.add((name, extra))
-        for text in importlib.metadata.requires(name) or []:
+        for text in requires(name):
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate({**values, "extra": extra}):
                 needed = canonicalize_name(requirement.name)
@@ -97,7 +117,7 @@ def write() -> None:
         marker = next((text for text in MARKERS if used == {place for place in places if holds(text, place)}), None)
         if marker is None:
             sys.exit(f"{name} is needed on {sorted(used)} alone: teach .ci/lock.py a marker for that")
-        version = importlib.metadata.version(name).partition("+")[0]
+        version = installed_version(name)
         lines.append(f"{name}=={version}" + (f" ; {marker}" if marker else ""))
     (ROOT / "requirements.lock").write_text(HEADER + "\n".join(lines) + "\n")
     print(f"requirements.lock: {len(lines)} packages")

@@ -50,8 +50,8 @@ class Attention(nn.Module):
     def forward(self, x_BSD: Tensor, keep_BS: Tensor | None) -> Tensor:
         """(B, S, D) and flags (B, S), False for keys that no query may see -> (B, S, D)."""
         batch, length, width = x_BSD.shape
-        value_BASE = self._heads(self.linear_layers[2](x_BSD))
-        mixed_BASE = self.dropout(self.weights(x_BSD, keep_BS)) @ value_BASE
+        query_BASE, key_BASE, value_BASE = (self._heads(linear(x_BSD)) for linear in self.linear_layers)
+        mixed_BASE = self.dropout(self._softmax(query_BASE, key_BASE, keep_BS)) @ value_BASE
         result: Tensor = self.output_linear(mixed_BASE.transpose(1, 2).reshape(batch, length, width))
         return result
 
@@ -59,6 +59,10 @@ class Attention(nn.Module):
         """How much each query (third axis) takes of each key (last axis): as `forward` -> (B, A, S, S), last axis
         summing to 1."""
         query_BASE, key_BASE = (self._heads(linear(x_BSD)) for linear in self.linear_layers[:2])
+        return self._softmax(query_BASE, key_BASE, keep_BS)
+
+    def _softmax(self, query_BASE: Tensor, key_BASE: Tensor, keep_BS: Tensor | None) -> Tensor:
+        """The weights of queries for keys, (B, A, S, S)."""
         scores_BASS = query_BASE @ key_BASE.transpose(-2, -1) / math.sqrt(query_BASE.shape[-1])
         if keep_BS is not None:
             scores_BASS = scores_BASS.masked_fill(~keep_BS[:, None, None, :], HIDDEN)
