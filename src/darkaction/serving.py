@@ -8,12 +8,15 @@ import base64
 import binascii
 import dataclasses
 import json
+import logging
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -27,6 +30,7 @@ from darkaction.evaluation.statistics import Comparison, compare
 from darkaction.layout import Layout
 from darkaction.prediction import Predictor
 from darkaction.tracking import fetch_model, tracking_uri
+from darkaction.video import write_video
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -37,8 +41,6 @@ SIGNATURE = ModelSignature(
     outputs=Schema([ColSpec(kind, name) for name, kind in OUTPUTS.items()]),
 )
 """A row a video: its path on the server, or `base64:` and its bytes -> label, its probability, {class: probability}."""
-
-INPUT_EXAMPLE = pd.DataFrame({"video": ["/path/to/Walk_3_12.mp4"]})
 
 BASE64 = "base64:"
 
@@ -70,6 +72,14 @@ class VideoModel(PythonModel):
             file.write(content)
             file.flush()
             return describe(self.predictor, Path(file.name))
+
+
+def input_example() -> pd.DataFrame:
+    """A row that any model can answer: a second of darkness. MLflow tries the model on it before it registers it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dark.mp4"
+        write_video(path, (np.zeros((48, 64, 3), np.uint8) for _ in range(30)), fps=30.0, codec="mp4v")
+        return pd.DataFrame({"video": [BASE64 + base64.b64encode(path.read_bytes()).decode()]})
 
 
 def describe(predictor: Predictor, video: Path) -> dict[str, Any]:
@@ -189,7 +199,7 @@ def register(client: MlflowClient, run_id: str, name: str, layout: Layout, requi
             artifacts={places.MODEL_ARTIFACT: str(folder)},
             code_paths=[str(PACKAGE)],
             signature=SIGNATURE,
-            input_example=INPUT_EXAMPLE,
+            input_example=input_example(),
             pip_requirements=requirements,
             registered_model_name=name,
         )
@@ -251,7 +261,9 @@ def find_origin(client: MlflowClient, model: str) -> Origin:
 
 
 def connect(layout: Layout) -> MlflowClient:
-    """A client of the project's store."""
+    """A client of the project's store, which leaves standard output and error to the command."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=tracking_uri(layout.root))
 
 

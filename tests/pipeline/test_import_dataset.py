@@ -419,6 +419,15 @@ def test_the_missing_part_of_hmdb51_is_said_without_lists(tmp_path: Path) -> Non
     assert sum(plan.per_class().values()) == 4
 
 
+def test_the_full_set_of_hmdb51_is_known_as_such(tmp_path: Path) -> None:
+    full = {"run": 232, "sit": 142, "stand": 154, "turn": 240, "walk": 548, "wave": 104}
+    names = [f"{label}/F{k}_{label}_f_nm_np1_fr_goo_{k}.avi" for label, count in full.items() for k in range(count)]
+    write(tmp_path / "unpacked", dict.fromkeys(names, ""))
+    plan = import_dataset("hmdb51", [tmp_path / "unpacked"], tmp_path / "hmdb51", dry_run=True).plan
+    assert (len(plan.clips), plan.per_class()) == (1420, full)
+    assert plan.notes == ["the paper's six classes are complete"]
+
+
 def test_an_archive_within_an_archive_must_not_grow(tmp_path: Path) -> None:
     inner = tmp_path / "wave.zip"
     with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
