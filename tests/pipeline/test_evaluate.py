@@ -101,7 +101,7 @@ def test_two_runs_give_the_same_complete_results(
     first = {path.relative_to(reports): path.read_bytes() for path in reports.rglob("*") if path.is_file()}
     evaluate.main()
     assert {path.relative_to(reports): path.read_bytes() for path in reports.rglob("*") if path.is_file()} == first
-    names = {"confusion", "per_class", "draws", "luma", "learning_curves_0"}
+    names = {"confusion", "per_class", "draws", "luma", "reliability", "learning_curves_0"}
     pictures = {Path("plots") / f"{name}.png" for name in (*names, "samples")}
     tables = {Path("plots") / f"{name}.csv" for name in names}
     assert set(first) == pictures | tables | {Path("metrics.json"), Path("predictions.csv")}

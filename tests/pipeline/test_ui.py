@@ -89,4 +89,7 @@ def test_two_runs_are_shown_and_compared(page: str, tmp_path: Path) -> None:
     for name in (*METRICS, "focal.gamma"):
         assert name in text, f"the compare page does not show {name}"
     assert "Comparing 2 Runs" in text
-    assert "GenAI" not in dom(f"{page}/#/experiments/{number}/runs", tmp_path / "profile")
+
+    listed = dom(f"{page}/#/experiments/{number}/runs", tmp_path / "profile")
+    assert "Training runs" in listed
+    assert "matching runs" in listed
