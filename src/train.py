@@ -17,11 +17,11 @@ from darkaction import cli, layout, tracking
 from darkaction.augmentation import Augmenter
 from darkaction.config import Enhance, Params
 from darkaction.errors import UserError
-from darkaction.evaluation import plots
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
 from darkaction.models.build import build_recognizer
 from darkaction.models.recognizer import Recognizer
+from darkaction.provenance import code_digest
 from darkaction.tracking import Run
 from darkaction.training import data, weights
 from darkaction.training.fit import Batches, Row, fingerprint_of, fit, uses_bf16
@@ -62,33 +62,15 @@ def train_fold(
     folder: Path,
     run: Run,
 ) -> None:
-    """Trains on the training clips of `fold` and writes weights.safetensors, history.csv and learning_curves.png."""
+    """Trains on the training clips of `fold` and writes weights.safetensors and history.csv."""
     pl.seed_everything(params.seed, verbose=False)
     cv2.setNumThreads(1)
     rows = data.select(clips, fold=fold, part="train")
     training = data.open_clips(rows, places, params.data.classes, params.enhance)
     validation_rows = data.select(clips, fold=fold, part="val")
     validation = data.open_clips(validation_rows, places, params.data.classes, params.enhance)
-    recognizer = build_recognizer(
-        params.model,
-        params.bert,
-        num_frames=params.sampling.num_frames,
-        num_classes=len(params.data.classes),
-    )
-    if init is not None:
-        transfer = weights.start_from(recognizer, init, classes=params.data.classes)
-        print(
-            f"{params.train.init_from}: took {', '.join(transfer.taken)}; fresh: {', '.join(transfer.fresh) or 'none'}"
-        )
-    card = weights.Card(
-        model=params.model,
-        bert=params.bert,
-        sampling=params.sampling,
-        enhance=enhancement_of_target(params),
-        classes=params.data.classes,
-        min_frames=int(rows["frames"].min()),
-        max_frames=int(rows["frames"].max()),
-    )
+    recognizer = make_recognizer(params, init)
+    card = make_card(params, rows)
     prefix = "" if params.split.folds == 1 else f"fold_{fold}."
 
     def on_epoch(epoch: int, row: Row) -> None:
@@ -110,8 +92,34 @@ def train_fold(
     )
     weights.save(folder / weights.WEIGHTS, recognizer, card)
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False, float_format="%.6g")
-    if history:
-        plots.learning_curves(folder / "history.csv", folder / "learning_curves.png")
+
+
+def make_recognizer(params: Params, init: Path | None) -> Recognizer:
+    """The network that training begins with: fresh, or with what it can take of the weights in `init`."""
+    recognizer = build_recognizer(
+        params.model,
+        params.bert,
+        num_frames=params.sampling.num_frames,
+        num_classes=len(params.data.classes),
+    )
+    if init is not None:
+        transfer = weights.start_from(recognizer, init, classes=params.data.classes)
+        fresh = ", ".join(transfer.fresh) or "none"
+        print(f"{params.train.init_from}: took {', '.join(transfer.taken)}; fresh: {fresh}")
+    return recognizer
+
+
+def make_card(params: Params, training: pd.DataFrame) -> weights.Card:
+    """What the weights will say about themselves."""
+    return weights.Card(
+        model=params.model,
+        bert=params.bert,
+        sampling=params.sampling,
+        enhance=enhancement_of_target(params),
+        classes=params.data.classes,
+        min_frames=int(training["frames"].min()),
+        max_frames=int(training["frames"].max()),
+    )
 
 
 def model_card(params: Params, clips: pd.DataFrame) -> str:
@@ -200,11 +208,13 @@ def module(params: Params, recognizer: Recognizer, training: list[Clip]) -> Reco
 
 
 def fingerprint(params: Params, training: pd.DataFrame, validation: pd.DataFrame, init: Path | None) -> str:
-    """Whatever decides the result of a training."""
+    """Whatever decides the result of a training: a stopped one goes on only where all of it is the same."""
     settings = dataclasses.asdict(params)  # type: ignore[call-overload]
     parts = ("seed", "data", "enhance", "sampling", "augmentation", "model", "bert", "focal", "optimizer", "train")
     clips = [table[["clip_id", "sha256"]].values.tolist() for table in (training, validation)]
-    return fingerprint_of({part: settings[part] for part in parts}, settings["zero_dce"], clips, str(init))
+    return fingerprint_of(
+        {part: settings[part] for part in parts}, settings["zero_dce"], clips, str(init), code_digest()
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ ENHANCER = "models/enhancer"
 """weights.safetensors (zero_dce only), metrics.json, contact_sheet.png."""
 
 RECOGNIZER = "models/recognizer"
-"""fold_<k>/weights.safetensors, history.csv, learning_curves.png; enhancer.safetensors: all that prediction needs."""
+"""fold_<k>/weights.safetensors and history.csv; enhancer.safetensors; README.md. All that prediction needs."""
 
 MODEL_ARTIFACT = "recognizer"
 """Name under which RECOGNIZER stands among the artifacts of its MLflow run."""

@@ -77,6 +77,15 @@ def _data_tags(datasets: list[str], layout: Layout) -> dict[str, str]:
     return tags
 
 
+def code_digest() -> str:
+    """Identifies the package's code by the content of its files."""
+    package = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def uncommitted(root: Path) -> str:
     """The changes of SOURCES since the last commit, as `git diff` prints them; empty where there are none."""
     answer = _git(root, "rev-parse", "--show-toplevel", "HEAD")

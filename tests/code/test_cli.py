@@ -46,3 +46,20 @@ def test_a_stopped_command_leaves_nothing_half_made(tmp_path: Path, sent: signal
     assert process.returncode == code
     assert errors == "stopped\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    program = "from darkaction import cli\ncli.run(lambda: [print('line', k, flush=True) for k in range(100_000)])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(SRC), "PATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "line 0\n"
+    process.stdout.close()
+    assert process.wait(30) == 141
+    assert process.stderr is not None
+    assert process.stderr.read() == ""

@@ -276,7 +276,7 @@ def leakage(
         left.bar(labels, means, color=colours, width=0.55, yerr=[below, above], capsize=4, ecolor=INK)
         left.axhline(chance, color=ORANGE, label="guessing")
         left.legend(loc="upper left")
-        left.set_title("Action named from the averaged frame alone")
+        left.set_title("Named by the averaged frame alone")
         left.set_ylim(0, 1.2)
         left.set_yticks(np.linspace(0, 1, 6))
         left.yaxis.set_major_formatter(PercentFormatter(1))
