@@ -17,6 +17,9 @@ import psutil
 
 Record = dict[str, Any]
 
+GROUP = 100
+"""Most records of metrics that are delivered at once; MLflow takes 1000 numbers in a call."""
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -73,10 +76,17 @@ class Spool:
                 _link_or_copy(str(source), str(target))
         _write(path, record)
 
-    def waiting(self) -> Iterator[Waiting]:
-        """The records not yet removed, in order; those that come while it is read too."""
+    def waiting(self) -> Iterator[list[Waiting]]:
+        """The records not yet removed, in order, those that come while it is read too: neighbours of the kind `metrics`
+        as groups, which a store takes at once, others alone."""
         while paths := sorted(self.folder.glob("[0-9]*.json")):
-            yield Waiting(paths[0], json.loads(paths[0].read_text()))
+            group: list[Waiting] = []
+            for path in paths[:GROUP]:
+                record = Waiting(path, json.loads(path.read_text()))
+                if group and not (group[0].record["kind"] == record.record["kind"] == "metrics"):
+                    break
+                group.append(record)
+            yield group
 
     def __len__(self) -> int:
         return len(list(self.folder.glob("[0-9]*.json")))

@@ -25,7 +25,8 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ MAX_TAG_LENGTH = 5000
 """MLflow's limits (mlflow.utils.validation); the tag limit of older servers is 5000."""
 
 PARAMS_PER_BATCH = 100
+METRICS_PER_BATCH = 1000
 
 RETRY_AFTER = 10.0
 """Seconds between two tries of a store that is down."""
@@ -378,25 +380,38 @@ def _deliver_orphan(client: "MlflowClient", uri: str, spool: Spool) -> None:
 def _deliver_records(client: "MlflowClient", run_id: str, spool: Spool) -> str:
     """Delivers all records of a spool that wait; the kind of the last one. A record that the store rejects as wrong is
     dropped with a warning, since it would be rejected for ever."""
+    kind = ""
+    for group in spool.waiting():
+        kind = str(group[-1].record["kind"])
+        if len(group) == 1 or not _accepted(partial(_deliver_metrics, client, run_id, group)):
+            for waiting in group:
+                _accepted(partial(_deliver_record, client, run_id, waiting), warn=True)
+        for waiting in group:
+            spool.remove(waiting)
+    return kind
+
+
+def _accepted(deliver: Callable[[], None], *, warn: bool = False) -> bool:
+    """Whether the store took what `deliver` sends; false when it refused it as wrong. Anything else is raised."""
     from mlflow.exceptions import MlflowException
 
-    kind = ""
-    for waiting in spool.waiting():
-        kind = str(waiting.record["kind"])
-        try:
-            _deliver_record(client, run_id, waiting)
-        except (MlflowException, FileNotFoundError) as error:
-            if isinstance(error, MlflowException) and error.error_code not in REFUSALS:
-                raise
+    try:
+        deliver()
+    except (MlflowException, FileNotFoundError) as error:
+        if isinstance(error, MlflowException) and error.error_code not in REFUSALS:
+            raise
+        if warn:
             _warn(f"a record was refused and is left out ({_first_line(error)})")
-        spool.remove(waiting)
-    return kind
+        return False
+    return True
 
 
 def _deliver_record(client: "MlflowClient", run_id: str, waiting: Waiting) -> None:
     """One record. Every kind may be delivered again with the same result."""
     record = waiting.record
-    if record["kind"] in ("metrics", "params", "tags"):
+    if record["kind"] == "metrics":
+        _deliver_metrics(client, run_id, [waiting])
+    elif record["kind"] in ("params", "tags"):
         _deliver_values(client, run_id, record)
     elif record["kind"] == "text":
         client.log_text(run_id, record["text"], record["name"])
@@ -412,13 +427,22 @@ def _deliver_record(client: "MlflowClient", run_id: str, waiting: Waiting) -> No
         raise ValueError(f"{waiting.path}: a record of unknown kind '{record['kind']}'")
 
 
-def _deliver_values(client: "MlflowClient", run_id: str, record: Record) -> None:
-    from mlflow.entities import Metric, Param, RunTag
+def _deliver_metrics(client: "MlflowClient", run_id: str, group: list[Waiting]) -> None:
+    from mlflow.entities import Metric
 
-    if record["kind"] == "metrics":
-        time_, step = record["time"], record["step"]
-        client.log_batch(run_id, metrics=[Metric(key, value, time_, step) for key, value in record["metrics"].items()])
-    elif record["kind"] == "tags":
+    numbers = [
+        Metric(key, value, waiting.record["time"], waiting.record["step"])
+        for waiting in group
+        for key, value in waiting.record["metrics"].items()
+    ]
+    for first in range(0, len(numbers), METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=numbers[first : first + METRICS_PER_BATCH])
+
+
+def _deliver_values(client: "MlflowClient", run_id: str, record: Record) -> None:
+    from mlflow.entities import Param, RunTag
+
+    if record["kind"] == "tags":
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in record["tags"].items()])
     else:
         params = [Param(key, value) for key, value in record["params"].items()]
