@@ -7,7 +7,6 @@ model predicts its own test clips, and all are pooled. The figures also join the
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,47 +18,24 @@ from darkaction import cli, layout, tracking
 from darkaction.clips import ClipStore
 from darkaction.config import Params
 from darkaction.errors import UserError
-from darkaction.evaluation import metrics, plots, statistics
-from darkaction.evaluation.predict import predict
+from darkaction.evaluation import metrics, plots
+from darkaction.evaluation.score import (
+    Predictions,
+    class_table,
+    predict_part,
+    reliability_table,
+    rounded,
+    scores,
+    table,
+)
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
-from darkaction.training import data, weights
-from darkaction.training.fit import uses_bf16
+from darkaction.training import data
 from darkaction.video import iter_frames
 
 LUMA_GROUPS = 4
-RELIABILITY_BINS = 10
 RIGHT_SAMPLES, WRONG_SAMPLES = 3, 3
 """Clips in plots/samples.png."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """Clips of all folds, one row each, with what the network says: probabilities_DNK in the order of the rows."""
-
-    clips: pd.DataFrame
-    probabilities_DNK: NDArray[np.float64]
-    classes: list[str]
-
-    @property
-    def label_N(self) -> NDArray[np.int64]:
-        return np.array([self.classes.index(label) for label in self.clips["label"]])
-
-    @property
-    def scene_N(self) -> NDArray[np.str_]:
-        return self.clips["scene"].to_numpy(dtype=str)
-
-    @property
-    def averaged_NK(self) -> NDArray[np.floating]:
-        return metrics.average_draws(self.probabilities_DNK)
-
-    @property
-    def predicted_N(self) -> NDArray[np.int64]:
-        return np.asarray(self.averaged_NK.argmax(-1))
-
-    @property
-    def correct_N(self) -> NDArray[np.bool_]:
-        return np.asarray(self.predicted_N == self.label_N)
 
 
 def main() -> None:
@@ -72,7 +48,8 @@ def main() -> None:
     assert shuffled is not None
     validation = predict_part(params, places, clips, "val")
     report: dict[str, Any] = {
-        "test": scores(test, params) | {"shuffled_accuracy": round(float(shuffled.correct_N.mean()), 6)},
+        "test": scores(test, params),
+        "shuffled": scores(shuffled, params),
         "per_class": per_class_scores(test, params),
         "split": {"strategy": params.split.strategy, "folds": params.split.folds},
     }
@@ -81,121 +58,17 @@ def main() -> None:
     reports = places.write(f"{layout.REPORTS}/metrics.json").parent
     with new_folder(reports / "plots") as folder:
         draw(test, params, places, folder)
-    write_whole(reports / "predictions.csv", table(test).to_csv(index=False, float_format="%.6f"))
+    answers = table(test, shuffled=shuffled)
+    write_whole(reports / "predictions.csv", answers.to_csv(index=False, float_format="%.6f"))
     write_whole(reports / "metrics.json", json.dumps(report, indent=2) + "\n")
     record(params, places, report, reports)
-    print(summary(report["test"], params))
-
-
-def predict_part(
-    params: Params, places: Layout, clips: pd.DataFrame, part: str, *, shuffle_frames: bool = False
-) -> Predictions | None:
-    """Predictions for the clips marked `part` (test or val) of every fold; None where there are none. With
-    `shuffle_frames` the frames of each clip are shown in random order: what is lost then is what time was worth."""
-    rows, probabilities = [], []
-    for fold in range(params.split.folds):
-        own = data.select(clips, fold=fold, part=part)
-        if own.empty:
-            continue
-        path = places.read(layout.RECOGNIZER) / f"fold_{fold}" / "weights.safetensors"
-        recognizer, card = weights.load(path)
-        check_card(card, params, path)
-        sampler = weights.make_sampler(params.sampling, min_frames=card.min_frames, max_frames=card.max_frames)
-        rows.append(own.assign(fold=fold))
-        probabilities.append(
-            predict(
-                recognizer,
-                data.open_clips(own, places, params.data.classes, params.enhance),
-                sampler=sampler,
-                seed=params.seed,
-                num_draws=params.sampling.test_draws,
-                batch_size=params.evaluate.batch_size,
-                workers=params.train.workers,
-                bf16=uses_bf16(params.train.precision),
-                shuffle_frames=shuffle_frames,
-            )
-        )
-    if not rows:
-        return None
-    return Predictions(
-        clips=pd.concat(rows, ignore_index=True),
-        probabilities_DNK=np.concatenate(probabilities, axis=1),
-        classes=params.data.classes,
-    )
-
-
-def check_card(card: weights.Card, params: Params, path: Path) -> None:
-    """Refuses weights of a network other than the settings describe.
-
-    Raises:
-        UserError: naming the file, the setting and both values.
-    """
-    pairs = {
-        "data.classes": (card.classes, params.data.classes),
-        "sampling.num_frames": (card.sampling.num_frames, params.sampling.num_frames),
-    }
-    for name in ("backbone", "head", "input", "layers", "widths", "temporal_strides"):
-        pairs[f"model.{name}"] = (getattr(card.model, name), getattr(params.model, name))
-    for key, (has, wanted) in pairs.items():
-        if has != wanted:
-            raise UserError(f"{path}: was trained with {key} = {has}, and {key} is {wanted}; run python src/train.py")
-
-
-def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
-    """Accuracy of the averaged draws with its interval, and what stands beside it."""
-    interval = statistics.accuracy_interval(
-        predictions.correct_N,
-        predictions.scene_N,
-        resamples=params.evaluate.resamples,
-        confidence=params.evaluate.confidence,
-        seed=params.seed,
-    )
-    return rounded(
-        {
-            "accuracy": interval.mean,
-            "low": interval.low,
-            "high": interval.high,
-            "n": interval.n,
-            "scenes": interval.scenes,
-            "macro_f1": metrics.macro_f1(predictions.predicted_N, predictions.label_N),
-            "calibration_error": metrics.calibration_error(reliability_table(predictions)),
-            "draw_accuracy": metrics.draw_accuracy(predictions.probabilities_DNK, predictions.label_N),
-        }
-    )
-
-
-def reliability_table(predictions: Predictions) -> pd.DataFrame:
-    """metrics.reliability of the averaged draws."""
-    return metrics.reliability(predictions.averaged_NK, predictions.label_N, bins=RELIABILITY_BINS)
-
-
-def class_table(predictions: Predictions, params: Params) -> pd.DataFrame:
-    """metrics.per_class with the settings of `evaluate`."""
-    return metrics.per_class(
-        predictions.predicted_N,
-        predictions.label_N,
-        predictions.scene_N,
-        predictions.classes,
-        resamples=params.evaluate.resamples,
-        confidence=params.evaluate.confidence,
-        seed=params.seed,
-    )
+    print(summary(report, params))
 
 
 def per_class_scores(predictions: Predictions, params: Params) -> dict[str, dict[str, float | int]]:
     """{class: {accuracy, low, high, n, ...}}."""
     records = class_table(predictions, params).set_index("class").to_dict("index")
     return {str(name): rounded(record) for name, record in records.items()}
-
-
-def table(predictions: Predictions) -> pd.DataFrame:
-    """predictions.csv: the clips, what was predicted and the mean probability of each class."""
-    columns = ["clip_id", "dataset", "label", "scene", "take", "fold", "frames", "luma"]
-    predicted = [predictions.classes[number] for number in predictions.predicted_N]
-    result = predictions.clips[columns].assign(predicted=predicted)
-    for number, name in enumerate(predictions.classes):
-        result[f"p_{name}"] = predictions.averaged_NK[:, number]
-    return result.sort_values("clip_id", ignore_index=True)
 
 
 def draw(predictions: Predictions, params: Params, places: Layout, folder: Path) -> None:
@@ -278,7 +151,7 @@ def make_sample(places: Layout, row: Mapping[Any, Any], probabilities_K: NDArray
 
 def record(params: Params, places: Layout, report: dict[str, Any], reports: Path) -> None:
     """Adds figures and files to the run that trained the model."""
-    parts = [name for name in ("test", "validation") if name in report]
+    parts = [name for name in ("test", "shuffled", "validation") if name in report]
     figures = {f"{part}.{name}": float(value) for part in parts for name, value in report[part].items()}
     with tracking.attach_run(stage="train", params=params, layout=places) as run:
         run.log_metrics(figures)
@@ -290,19 +163,15 @@ def record(params: Params, places: Layout, report: dict[str, Any], reports: Path
             run.log_artifact(lock)
 
 
-def summary(test: Mapping[str, float | int], params: Params) -> str:
+def summary(report: Mapping[str, Any], params: Params) -> str:
     """The result in one line."""
+    test, shuffled = report["test"], report["shuffled"]
     return (
         f"test accuracy {test['accuracy']:.1%} [{test['low']:.1%}, {test['high']:.1%}] "
         f"({params.evaluate.confidence:.0%} interval over scenes; {test['n']} clips of {test['scenes']} scenes, "
-        f"{params.split.strategy} split), macro-F1 {test['macro_f1']:.3f}, single draws {test['draw_accuracy']:.1%}, "
-        f"frames shuffled {test['shuffled_accuracy']:.1%}"
+        f"{params.split.strategy} split), macro-F1 {test['macro_f1']:.3f}; "
+        f"frames shuffled {shuffled['accuracy']:.1%} [{shuffled['low']:.1%}, {shuffled['high']:.1%}]"
     )
-
-
-def rounded(values: Mapping[Any, Any]) -> dict[str, float | int]:
-    """Numbers with six digits behind the point, enough for any n here and the same on every platform."""
-    return {str(key): round(value, 6) if isinstance(value, float) else int(value) for key, value in values.items()}
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -112,9 +112,9 @@ def headline(params: Params, metrics: dict[str, Any]) -> dict[str, Any]:
     )
     shuffled = page.Accuracy(
         name="frames shuffled",
-        value=test["shuffled_accuracy"],
-        low=None,
-        high=None,
+        value=metrics["shuffled"]["accuracy"],
+        low=metrics["shuffled"]["low"],
+        high=metrics["shuffled"]["high"],
         note="the same clips and network, each clip's frames in random order",
         kind="check",
     )

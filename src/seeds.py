@@ -12,13 +12,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from darkaction import cli, config
 from darkaction.config import ROOT, Params
 from darkaction.errors import UserError
-from darkaction.evaluation.statistics import Interval, accuracy_interval, seeds_interval
+from darkaction.evaluation.statistics import Interval, seeds_interval
 
 RUNS = ROOT / "runs" / "seeds"
 ONE_FRAME = ("sampling.num_frames=1", "model.temporal_strides=[1, 1, 1, 1]")
@@ -52,21 +53,29 @@ def run(name: str, *overrides: str) -> Path:
     return out
 
 
-def summarize(params: Params, trained: list[Path], one_frame: Path) -> dict[str, dict[str, float | int] | list[float]]:
+def summarize(params: Params, trained: list[Path], one_frame: Path) -> dict[str, Any]:
     """Accuracy over all seeds with its interval, with shuffled frames, and of the one-frame network."""
-    settings = {"resamples": params.evaluate.resamples, "confidence": params.evaluate.confidence, "seed": params.seed}
     tables = [pd.read_csv(out / "reports" / "predictions.csv", dtype={"scene": str}) for out in trained]
-    correct = [(table["label"] == table["predicted"]).to_numpy() for table in tables]
-    interval = seeds_interval(correct, [table["scene"].to_numpy() for table in tables], **settings)
-    table = pd.read_csv(one_frame / "reports" / "predictions.csv", dtype={"scene": str})
-    single = accuracy_interval((table["label"] == table["predicted"]).to_numpy(), table["scene"].to_numpy(), **settings)
-    metrics = [json.loads((out / "reports" / "metrics.json").read_text())["test"] for out in trained]
+    single = pd.read_csv(one_frame / "reports" / "predictions.csv", dtype={"scene": str})
     return {
-        "test": {**rounded(interval), "seeds": len(trained)},
-        "each": [round(float(values.mean()), 6) for values in correct],
-        "frames_shuffled": [values["shuffled_accuracy"] for values in metrics],
-        "one_frame": rounded(single),
+        "test": {**interval_over(params, tables, "predicted"), "seeds": len(trained)},
+        "each": [round(float((table["label"] == table["predicted"]).mean()), 6) for table in tables],
+        "shuffled": interval_over(params, tables, "predicted_shuffled"),
+        "one_frame": interval_over(params, [single], "predicted"),
     }
+
+
+def interval_over(params: Params, tables: list[pd.DataFrame], column: str) -> dict[str, float | int]:
+    """Accuracy of what stands in `column`, over all tables, with its interval."""
+    return rounded(
+        seeds_interval(
+            [(table["label"] == table[column]).to_numpy() for table in tables],
+            [table["scene"].to_numpy() for table in tables],
+            resamples=params.evaluate.resamples,
+            confidence=params.evaluate.confidence,
+            seed=params.seed,
+        )
+    )
 
 
 def rounded(interval: Interval) -> dict[str, float | int]:
@@ -80,18 +89,18 @@ def rounded(interval: Interval) -> dict[str, float | int]:
     }
 
 
-def print_table(report: dict[str, dict[str, float | int] | list[float]]) -> None:
+def print_table(report: dict[str, Any]) -> None:
     """The table of the README."""
-    test, single, shuffled = report["test"], report["one_frame"], report["frames_shuffled"]
-    assert isinstance(test, dict) and isinstance(single, dict) and isinstance(shuffled, list)
     each = ", ".join(f"{value:.1%}" for value in report["each"])
+    names = {
+        "test": f"R-BERT, delta sampling, Zero-DCE, {len(report['each'])} seeds ({each})",
+        "shuffled": "the same, frames in random order",
+        "one_frame": "one frame instead of a sequence",
+    }
     print("\n| network | test accuracy | 95 % interval |\n|---|---|---|")
-    print(f"| R-BERT, delta sampling, Zero-DCE, {test['seeds']} seeds ({each}) | {test['accuracy']:.1%} "
-          f"| {test['low']:.1%} to {test['high']:.1%} |")  # fmt: skip
-    print(f"| the same, frames in random order | {sum(shuffled) / len(shuffled):.1%} | |")
-    print(
-        f"| one frame instead of a sequence | {single['accuracy']:.1%} | {single['low']:.1%} to {single['high']:.1%} |"
-    )
+    for key, name in names.items():
+        row = report[key]
+        print(f"| {name} | {row['accuracy']:.1%} | {row['low']:.1%} to {row['high']:.1%} |")
 
 
 if __name__ == "__main__":

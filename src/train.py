@@ -4,30 +4,21 @@ Start of training, in this order: the state of a stopped training of the same se
 weights of train.init_from, fresh weights.
 """
 
-import dataclasses
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import pandas as pd
-import pytorch_lightning as pl
 
 from darkaction import cli, layout, tracking
-from darkaction.augmentation import Augmenter
-from darkaction.config import Enhance, Params
+from darkaction.config import Params
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
-from darkaction.models.build import build_recognizer
-from darkaction.models.recognizer import Recognizer
-from darkaction.provenance import code_digest
 from darkaction.tracking import Run
-from darkaction.training import data, weights
-from darkaction.training.fit import Batches, Row, fingerprint_of, fit, uses_bf16
-from darkaction.training.focal import FocalLoss, class_weights
-from darkaction.training.loader import Clip, TestClips, TrainingClips, test_loader, training_loader
-from darkaction.training.module import RecognizerModule
+from darkaction.training import data, recipe, weights
+from darkaction.training.fit import Row, uses_bf16
 
 
 def main() -> None:
@@ -46,80 +37,30 @@ def main() -> None:
             copy_enhancer(params, places, folder)
             for fold in range(params.split.folds):
                 (folder / f"fold_{fold}").mkdir()
-                train_fold(params, places, clips, fold, init, arguments.max_steps, folder / f"fold_{fold}", run)
+                prefix = "" if params.split.folds == 1 else f"fold_{fold}."
+                recipe.train_fold(
+                    params,
+                    places,
+                    clips,
+                    fold,
+                    folder / f"fold_{fold}",
+                    checkpoints=places.write(f"{layout.CHECKPOINTS}/recognizer/fold_{fold}"),
+                    init=init,
+                    max_steps=arguments.max_steps,
+                    on_epoch=epoch_recorder(run, prefix),
+                )
             (folder / "README.md").write_text(model_card(params, clips))
         run.log_artifact(target, layout.MODEL_ARTIFACT)
         run.set_tags(checksums(target))
 
 
-def train_fold(
-    params: Params,
-    places: Layout,
-    clips: pd.DataFrame,
-    fold: int,
-    init: Path | None,
-    max_steps: int | None,
-    folder: Path,
-    run: Run,
-) -> None:
-    """Trains on the training clips of `fold` and writes weights.safetensors and history.csv."""
-    pl.seed_everything(params.seed, verbose=False)
-    cv2.setNumThreads(1)
-    rows = data.select(clips, fold=fold, part="train")
-    training = data.open_clips(rows, places, params.data.classes, params.enhance)
-    validation_rows = data.select(clips, fold=fold, part="val")
-    validation = data.open_clips(validation_rows, places, params.data.classes, params.enhance)
-    recognizer = make_recognizer(params, init)
-    card = make_card(params, rows)
-    prefix = "" if params.split.folds == 1 else f"fold_{fold}."
+def epoch_recorder(run: Run, prefix: str) -> Callable[[int, Row], None]:
+    """What records the figures of each epoch."""
 
-    def on_epoch(epoch: int, row: Row) -> None:
+    def record(epoch: int, row: Row) -> None:
         run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
 
-    print(f"fold {fold}: {len(training)} training clips, {len(validation)} validation clips")
-    history = fit(
-        module(params, recognizer, training),
-        *loaders(params, card, training, validation),
-        epochs=params.train.epochs,
-        max_steps=max_steps,
-        precision=params.train.precision,
-        devices=params.train.devices,
-        grad_clip=params.optimizer.grad_clip,
-        keep=params.train.keep,
-        checkpoints=places.write(f"{layout.CHECKPOINTS}/recognizer/fold_{fold}"),
-        fingerprint=fingerprint(params, rows, validation_rows, init),
-        on_epoch=on_epoch,
-    )
-    weights.save(folder / weights.WEIGHTS, recognizer, card)
-    pd.DataFrame(history).to_csv(folder / "history.csv", index=False, float_format="%.6g")
-
-
-def make_recognizer(params: Params, init: Path | None) -> Recognizer:
-    """The network that training begins with: fresh, or with what it can take of the weights in `init`."""
-    recognizer = build_recognizer(
-        params.model,
-        params.bert,
-        num_frames=params.sampling.num_frames,
-        num_classes=len(params.data.classes),
-    )
-    if init is not None:
-        transfer = weights.start_from(recognizer, init, classes=params.data.classes)
-        fresh = ", ".join(transfer.fresh) or "none"
-        print(f"{params.train.init_from}: took {', '.join(transfer.taken)}; fresh: {fresh}")
-    return recognizer
-
-
-def make_card(params: Params, training: pd.DataFrame) -> weights.Card:
-    """What the weights will say about themselves."""
-    return weights.Card(
-        model=params.model,
-        bert=params.bert,
-        sampling=params.sampling,
-        enhance=enhancement_of_target(params),
-        classes=params.data.classes,
-        min_frames=int(training["frames"].min()),
-        max_frames=int(training["frames"].max()),
-    )
+    return record
 
 
 def model_card(params: Params, clips: pd.DataFrame) -> str:
@@ -136,7 +77,7 @@ R(2+1)D with the head `{params.model.head}`, trained on {", ".join(params.datase
 
 - Training clips (fold 0): {len(training)} ({counts}); seed {params.seed}
 - Input: {params.sampling.num_frames} frames of {size} by {params.sampling.strategy} sampling
-- Enhancement: {enhancement_of_target(params).method}
+- Enhancement: {recipe.enhancement_of_target(params).method}
 - Known limits: {limits}; nobody has looked at how it treats different people
 - Use: `python src/predict.py VIDEO --model FOLDER`, where FOLDER is the one this file is in
 - All settings are in the weights' own metadata; code, data and figures are in the MLflow run
@@ -155,66 +96,13 @@ def copy_enhancer(params: Params, places: Layout, folder: Path) -> None:
     Raises:
         UserError: when the enhancement was not trained.
     """
-    if enhancement_of_target(params).method != "zero_dce":
+    if recipe.enhancement_of_target(params).method != "zero_dce":
         return
     source = places.read(layout.ENHANCER) / "weights.safetensors"
     try:
         shutil.copyfile(source, folder / weights.ENHANCER)
     except FileNotFoundError:
         raise UserError(f"{source}: no such file; python src/train_enhancer.py writes it") from None
-
-
-def enhancement_of_target(params: Params) -> Enhance:
-    """How clips of the target are enhanced, which is how clips to predict are."""
-    enhanced = params.enhance.apply[params.datasets[0]]
-    return params.enhance if enhanced else dataclasses.replace(params.enhance, method="none")
-
-
-def loaders(
-    params: Params, card: weights.Card, training: list[Clip], validation: list[Clip]
-) -> tuple[Batches, Batches | None]:
-    """Batches of training clips and, where there are validation clips, of one test-like draw of each."""
-    training_clips = TrainingClips(
-        training,
-        sampler=card.sampler(),
-        augmenter=Augmenter(
-            flip=params.augmentation.flip,
-            rotation=params.augmentation.rotation,
-            translation=params.augmentation.translation,
-        ),
-        seed=params.seed,
-        epochs=params.train.epochs,
-        delta_ramp=params.sampling.delta_ramp,
-    )
-    batches = training_loader(training_clips, batch_size=params.train.batch_size, workers=params.train.workers)
-    if not validation:
-        return batches, None
-    validation_clips = TestClips(validation, sampler=card.sampler(), seed=params.seed, draw=0, num_draws=1)
-    return batches, test_loader(validation_clips, batch_size=params.evaluate.batch_size, workers=params.train.workers)
-
-
-def module(params: Params, recognizer: Recognizer, training: list[Clip]) -> RecognizerModule:
-    """The recognizer with its loss and optimiser."""
-    labels = [clip.label for clip in training]
-    alpha_K = class_weights(params.focal.alpha, labels=labels, num_classes=len(params.data.classes))
-    return RecognizerModule(
-        recognizer,
-        FocalLoss(gamma=params.focal.gamma, alpha_K=alpha_K),
-        max_lr=params.optimizer.max_lr,
-        weight_decay=params.optimizer.weight_decay,
-        warmup=params.optimizer.warmup,
-        seed=params.seed,
-    )
-
-
-def fingerprint(params: Params, training: pd.DataFrame, validation: pd.DataFrame, init: Path | None) -> str:
-    """Whatever decides the result of a training: a stopped one goes on only where all of it is the same."""
-    settings = dataclasses.asdict(params)  # type: ignore[call-overload]
-    parts = ("seed", "data", "enhance", "sampling", "augmentation", "model", "bert", "focal", "optimizer", "train")
-    clips = [table[["clip_id", "sha256"]].values.tolist() for table in (training, validation)]
-    return fingerprint_of(
-        {part: settings[part] for part in parts}, settings["zero_dce"], clips, str(init), code_digest()
-    )
 
 
 if __name__ == "__main__":

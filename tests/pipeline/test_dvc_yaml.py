@@ -39,6 +39,10 @@ NO_PARAMETER = {
 }
 
 
+ASSEMBLERS = {SRC / "darkaction/training/recipe.py", SRC / "darkaction/evaluation/score.py"}
+"""The modules of the package that, like the scripts, make parts from `params`."""
+
+
 # What a stage imports
 
 
@@ -111,11 +115,24 @@ def test_imports_are_followed(tmp_path: Path) -> None:
 
 
 def used_settings(script: Path) -> set[str]:
-    """Dotted names under `params` that a script reads, down to a setting or to a section used as a whole."""
-    tree = ast.parse(script.read_text())
+    """Dotted names under `params` that a script and the assemblers it imports read, down to a setting or to a section
+    used as a whole."""
+    files = [script, *sorted(ASSEMBLERS & imported(script))]
+    return set().union(*map(settings_in, files))
+
+
+def settings_in(file: Path) -> set[str]:
+    """Dotted names under `params` in one file."""
+    tree = ast.parse(file.read_text())
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     chains = (dotted(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and id(node) not in inner)
     return {known_prefix(chain.split(".")[1:]) for chain in chains if chain.startswith("params.")}
+
+
+def test_no_other_module_of_the_package_reads_params() -> None:
+    record = {SRC / "darkaction" / name for name in ("config.py", "provenance.py", "tracking.py", "objective.py")}
+    others = set((SRC / "darkaction").rglob("*.py")) - ASSEMBLERS - record
+    assert not [file.name for file in others if settings_in(file)]
 
 
 def dotted(node: ast.expr) -> str:

@@ -1,0 +1,149 @@
+"""From settings to a trained recognizer: the network, its batches, loss and optimiser as params.yaml describes them."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pandas as pd
+import pytorch_lightning as pl
+
+from darkaction.augmentation import Augmenter
+from darkaction.config import Enhance, Params
+from darkaction.layout import Layout
+from darkaction.models.build import build_recognizer
+from darkaction.models.recognizer import Recognizer
+from darkaction.provenance import code_digest
+from darkaction.training import data, weights
+from darkaction.training.fit import Batches, Row, fingerprint_of, fit
+from darkaction.training.focal import FocalLoss, class_weights
+from darkaction.training.loader import Clip, TestClips, TrainingClips, test_loader, training_loader
+from darkaction.training.module import RecognizerModule
+
+
+def train_fold(
+    params: Params,
+    places: Layout,
+    clips: pd.DataFrame,
+    fold: int,
+    folder: Path,
+    *,
+    checkpoints: Path,
+    init: Path | None,
+    max_steps: int | None,
+    on_epoch: Callable[[int, Row], None],
+) -> None:
+    """Trains on the training clips of `fold` and writes weights.safetensors and history.csv to `folder`.
+
+    Args:
+        clips: the index, of all parts.
+        checkpoints: folder for the state to go on from after a stop.
+        init: weights to begin with; None: fresh ones.
+        max_steps: stop after so many optimisation steps; None: train to the end.
+        on_epoch: called with the epoch and its metrics. What it raises ends the training.
+    """
+    pl.seed_everything(params.seed, verbose=False)
+    cv2.setNumThreads(1)
+    rows = data.select(clips, fold=fold, part="train")
+    training = data.open_clips(rows, places, params.data.classes, params.enhance)
+    validation_rows = data.select(clips, fold=fold, part="val")
+    validation = data.open_clips(validation_rows, places, params.data.classes, params.enhance)
+    recognizer = make_recognizer(params, init)
+    card = make_card(params, rows)
+    print(f"fold {fold}: {len(training)} training clips, {len(validation)} validation clips")
+    history = fit(
+        module(params, recognizer, training),
+        *loaders(params, card, training, validation),
+        epochs=params.train.epochs,
+        max_steps=max_steps,
+        precision=params.train.precision,
+        devices=params.train.devices,
+        grad_clip=params.optimizer.grad_clip,
+        keep=params.train.keep,
+        checkpoints=checkpoints,
+        fingerprint=fingerprint(params, rows, validation_rows, init),
+        on_epoch=on_epoch,
+    )
+    weights.save(folder / weights.WEIGHTS, recognizer, card)
+    pd.DataFrame(history).to_csv(folder / "history.csv", index=False, float_format="%.6g")
+
+
+def make_recognizer(params: Params, init: Path | None) -> Recognizer:
+    """The network that training begins with: fresh, or with what it can take of the weights in `init`."""
+    recognizer = build_recognizer(
+        params.model,
+        params.bert,
+        num_frames=params.sampling.num_frames,
+        num_classes=len(params.data.classes),
+    )
+    if init is not None:
+        transfer = weights.start_from(recognizer, init, classes=params.data.classes)
+        fresh = ", ".join(transfer.fresh) or "none"
+        print(f"{params.train.init_from}: took {', '.join(transfer.taken)}; fresh: {fresh}")
+    return recognizer
+
+
+def make_card(params: Params, training: pd.DataFrame) -> weights.Card:
+    """What the weights will say about themselves."""
+    return weights.Card(
+        model=params.model,
+        bert=params.bert,
+        sampling=params.sampling,
+        enhance=enhancement_of_target(params),
+        classes=params.data.classes,
+        min_frames=int(training["frames"].min()),
+        max_frames=int(training["frames"].max()),
+    )
+
+
+def enhancement_of_target(params: Params) -> Enhance:
+    """How clips of the target are enhanced, which is how clips to predict are."""
+    enhanced = params.enhance.apply[params.datasets[0]]
+    return params.enhance if enhanced else dataclasses.replace(params.enhance, method="none")
+
+
+def loaders(
+    params: Params, card: weights.Card, training: list[Clip], validation: list[Clip]
+) -> tuple[Batches, Batches | None]:
+    """Batches of training clips and, where there are validation clips, of one test-like draw of each."""
+    training_clips = TrainingClips(
+        training,
+        sampler=card.sampler(),
+        augmenter=Augmenter(
+            flip=params.augmentation.flip,
+            rotation=params.augmentation.rotation,
+            translation=params.augmentation.translation,
+        ),
+        seed=params.seed,
+        epochs=params.train.epochs,
+        delta_ramp=params.sampling.delta_ramp,
+    )
+    batches = training_loader(training_clips, batch_size=params.train.batch_size, workers=params.train.workers)
+    if not validation:
+        return batches, None
+    validation_clips = TestClips(validation, sampler=card.sampler(), seed=params.seed, draw=0, num_draws=1)
+    return batches, test_loader(validation_clips, batch_size=params.evaluate.batch_size, workers=params.train.workers)
+
+
+def module(params: Params, recognizer: Recognizer, training: list[Clip]) -> RecognizerModule:
+    """The recognizer with its loss and optimiser."""
+    labels = [clip.label for clip in training]
+    alpha_K = class_weights(params.focal.alpha, labels=labels, num_classes=len(params.data.classes))
+    return RecognizerModule(
+        recognizer,
+        FocalLoss(gamma=params.focal.gamma, alpha_K=alpha_K),
+        max_lr=params.optimizer.max_lr,
+        weight_decay=params.optimizer.weight_decay,
+        warmup=params.optimizer.warmup,
+        seed=params.seed,
+    )
+
+
+def fingerprint(params: Params, training: pd.DataFrame, validation: pd.DataFrame, init: Path | None) -> str:
+    """Whatever decides the result of a training: a stopped one goes on only where all of it is the same."""
+    settings = dataclasses.asdict(params)
+    parts = ("seed", "data", "enhance", "sampling", "augmentation", "model", "bert", "focal", "optimizer", "train")
+    clips = [table[["clip_id", "sha256"]].values.tolist() for table in (training, validation)]
+    return fingerprint_of(
+        {part: settings[part] for part in parts}, settings["zero_dce"], clips, str(init), code_digest()
+    )
