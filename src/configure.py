@@ -55,6 +55,9 @@ def edit(text: str, *, changes: Mapping[tuple[str, ...], Any], origin: str) -> s
     touched = set()
     for path, value in sorted(changes.items(), key=lambda change: spans[change[0]][0].index, reverse=True):
         start, end = spans[path]
+        if isinstance(value, list) and text[start.index] == "-":
+            text = text[: start.index] + block(value, indent=start.column) + text[end.index :].lstrip(" ")
+            continue
         if start.line != end.line:
             raise UserError(f"{origin}: write the value of {'.'.join(path)} on one line, as in a: [1, 2]")
         space = " " if text[start.index - 1] == ":" else ""  # `key:` with nothing behind it is null
@@ -68,6 +71,11 @@ def render(value: Any) -> str:
     """A value as one line of YAML: 0.5, [1, 2], null."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
     return text.removesuffix("...\n").strip()
+
+
+def block(values: list[Any], *, indent: int) -> str:
+    """A list as lines that begin with a dash, the first without its indentation."""
+    return f"\n{' ' * indent}".join(f"- {render(value)}" for value in values) + "\n"
 
 
 def align(line: str) -> str:

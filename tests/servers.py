@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -60,24 +61,27 @@ class MlflowServer:
 
 
 class Postgres:
-    """A PostgreSQL of its own in a folder."""
+    """A PostgreSQL of its own. Its folder lies outside of pytest's, which other users cannot enter: PostgreSQL does not
+    run as root."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self) -> None:
+        self.folder, self.port = Path(tempfile.mkdtemp(prefix="postgres-")), free_port()
         self.uri = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        self._data = folder / "data"
+        self._data = self.folder / "data"
 
     def start(self) -> None:
         """Makes the database when there is none, and starts it."""
         if os.getuid() == 0:
             shutil.chown(self.folder, "postgres")
-            for parent in self.folder.parents:
-                if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o011)
         if not self._data.exists():
             self._run("initdb", "-D", str(self._data), "-U", "postgres", "--auth", "trust", "--no-sync")
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
         self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+
+    def delete(self) -> None:
+        """Stops it and removes all it wrote."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def stop(self) -> None:
         """Stops it without waiting for its clients."""

@@ -7,6 +7,7 @@ known one.
 
 import dataclasses
 import difflib
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -179,6 +180,63 @@ class Registry:
     level: Annotated[float, Field(gt=0, lt=1)]
 
 
+Bound = float | Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$")]
+"""A number, or the key of a setting whose value is the bound."""
+
+When = dict[str, Annotated[list[Any], Field(min_length=1)]]
+"""{key: values}: the setting is searched only where each of these settings has one of these values."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FloatRange:
+    type: Literal["float"]
+    key: str
+    low: Bound
+    high: Bound
+    log: bool = False
+    when: When = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class IntRange:
+    type: Literal["int"]
+    key: str
+    low: Bound
+    high: Bound
+    log: bool = False
+    when: When = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Choice:
+    type: Literal["choice"]
+    key: str
+    choices: Annotated[list[Any], Field(min_length=2)]
+    when: When = dataclasses.field(default_factory=dict)
+
+
+Dimension = Annotated[FloatRange | IntRange | Choice, Field(discriminator="type")]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Tune:
+    trials: Positive
+    sampler: Literal["tpe", "random", "gp", "qmc"]
+    pruner: Literal["hyperband", "median", "wilcoxon", "none"]
+    min_epochs: Positive
+    seeds: Positive
+    space: Annotated[list[Dimension], Field(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if self.pruner == "wilcoxon" and self.seeds < 3:
+            raise ValueError(f"pruner wilcoxon compares trials seed by seed: seeds is {self.seeds}, give 3 or more")
+        if self.pruner in ("hyperband", "median") and self.seeds > 1:
+            raise ValueError(
+                f"pruner {self.pruner} prunes by epochs, which goes with seeds 1; with seeds {self.seeds}: "
+                "wilcoxon or none"
+            )
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Params:
     """All settings. `params.focal.gamma` is `focal.gamma` of params.yaml."""
@@ -200,6 +258,7 @@ class Params:
     train: Train
     evaluate: Evaluate
     registry: Registry
+    tune: Tune
 
     def __post_init__(self) -> None:
         """Checks that need more than one section."""
@@ -271,12 +330,16 @@ def parse_override(text: str) -> dict[str, Any]:
     if not separator or not key.strip():
         raise UserError(f"--set {text}: expected key=value, for example --set focal.gamma=3")
     try:
-        nested: Any = yaml.safe_load(value)
+        return nested(key.strip(), yaml.safe_load(value))
     except yaml.YAMLError:
         raise UserError(f"--set {text}: the value is not valid YAML") from None
-    for part in reversed(key.strip().split(".")):
-        nested = {part: nested}
-    return dict(nested)
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """`focal.gamma`, 3 -> {"focal": {"gamma": 3}}."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any], *, origin: str, prefix: str = "") -> dict[str, Any]:
@@ -301,6 +364,16 @@ def build(values: Mapping[str, Any], *, origin: str) -> Params:
         return TypeAdapter(Params).validate_json(json.dumps(_floats(dict(values)), default=str))
     except ValidationError as error:
         raise UserError("\n".join(f"{origin}: {line}" for line in _explain(error))) from None
+
+
+def as_nested(params: Params) -> dict[str, Any]:
+    """The settings as params.yaml has them, to lay others over."""
+    return dataclasses.asdict(params)
+
+
+def digest(content: Any) -> str:
+    """Identifies settings, or other JSON values, by their content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def flatten(params: Params) -> dict[str, Any]:
@@ -334,9 +407,14 @@ def _floats(value: Any) -> Any:
     return value
 
 
+def nearest(key: str, known: Iterable[str]) -> str:
+    """The known key that looks most like `key`; empty where none is known."""
+    return next(iter(difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)), "")
+
+
 def _unknown(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return f"unknown key '{key}'" + (f"; did you mean '{close[0]}'?" if close else "")
+    close = nearest(key, known)
+    return f"unknown key '{key}'" + (f"; did you mean '{close}'?" if close else "")
 
 
 def _explain(error: ValidationError) -> list[str]:
@@ -357,6 +435,9 @@ def _explain_key(key: str, details: list[Any]) -> str:
         return f"missing key '{key}'"
     if kind == "value_error":
         return f"{key + ': ' if key else ''}{details[0]['ctx']['error']}"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tag = details[0]["input"]["type"] if kind == "union_tag_invalid" else None
+        return f"{key}: type is {json.dumps(tag)}: should be one of {details[0]['ctx'].get('expected_tags', _KINDS)}"
     wanted = dict.fromkeys(_wanted(detail["msg"]) for detail in details)
     return f"{key} is {json.dumps(details[0]['input'])}: should {', or '.join(wanted)}"
 
@@ -368,6 +449,8 @@ def _wanted(message: str) -> str:
         text = text.replace(theirs, ours)
     return text
 
+
+_KINDS = ("float", "int", "choice")
 
 _WORDS = {
     "a valid array": "a list",
@@ -387,6 +470,9 @@ def _key_parts(location: tuple[int | str, ...]) -> list[str]:
         if isinstance(part, int):
             parts.append(str(part))
             continue
+        if parts and parts[-1].isdigit() and part in _KINDS:  # which kind of dimension the entry of a list is
+            section = None
+            continue
         known = {f.name: f.type for f in dataclasses.fields(section)} if dataclasses.is_dataclass(section) else {}
         if part not in known and (part.endswith("]") or part.startswith(("constrained-", "function-"))):
             break
@@ -396,8 +482,11 @@ def _key_parts(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _section_keys(parts: list[str]) -> list[str]:
-    """Dotted names of the fields of the section that `parts` leads to."""
+    """Dotted names of the fields of the section that `parts` leads to; for an entry of a list, of all its kinds."""
     section: Any = Params
     for part in parts:
+        if part.isdigit():
+            names = dict.fromkeys(f.name for kind in (FloatRange, IntRange, Choice) for f in dataclasses.fields(kind))
+            return [".".join([*parts, name]) for name in names]
         section = {f.name: f.type for f in dataclasses.fields(section)}[part]
     return [".".join([*parts, f.name]) for f in dataclasses.fields(section)]

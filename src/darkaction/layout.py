@@ -72,3 +72,6 @@ REPORTS = "reports"
 
 REPORT = "reports/report.html"
 """The page that shows them."""
+
+TUNE = "reports/tune"
+"""best.json, trials.csv and plots of the last search."""

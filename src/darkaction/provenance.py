@@ -27,7 +27,7 @@ def origin_tags(*, stage: str, params: Params, layout: Layout) -> dict[str, str]
     tags = {
         "stage": stage,
         "split.strategy": params.split.strategy,
-        "command": scrub(shlex.join(["python", *sys.argv])),
+        "command": command_line(),
         "mlflow.source.name": os.path.relpath(script, layout.root) if script.exists() else script.name,
         "mlflow.source.type": "PROJECT" if os.environ.get("MLFLOW_RUN_ID") else "LOCAL",
         "version.python": platform.python_version(),
@@ -40,6 +40,11 @@ def origin_tags(*, stage: str, params: Params, layout: Layout) -> dict[str, str]
     if "torch" in sys.modules:
         tags["version.torch"] = str(sys.modules["torch"].__version__)
     return tags
+
+
+def command_line() -> str:
+    """What a person typed to start this process, without passwords."""
+    return scrub(shlex.join(["python", *sys.argv]))
 
 
 def _git_tags(root: Path) -> dict[str, str]:

@@ -43,8 +43,13 @@ from darkaction.spool import Record, Spool, Waiting, orphans
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENTS = {"train_enhancer": "darkaction-enhancer", "train": "darkaction-recognizer"}
-"""The experiment of each stage that makes a model."""
+EXPERIMENTS = {
+    "train_enhancer": "darkaction-enhancer",
+    "train": "darkaction-recognizer",
+    "tune": "darkaction-search",
+    "trial": "darkaction-search",
+}
+"""The experiment of each stage that makes a model, of searches and of their trials."""
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Lets the pages open with runs and charts; without it MLflow 3 opens those for language models."""
@@ -153,23 +158,51 @@ def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = Fals
     if not _is_first_process():
         yield Run(None)
         return
-    settings = _texts(params)
-    opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": settings, **_environment()}
+    opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
     if resume:
         opening["earlier"] = _read_run(layout.read(f"{places.CHECKPOINTS}/runs/{stage}.json"))
-    delivery = _Delivery(layout, opening)
-    run = Run(delivery)
-    run.set_tags(origin_tags(stage=stage, params=params, layout=layout))
-    run.log_params(settings)  # the same again where an earlier run goes on, which the store allows
-    run.log_datasets(dataset_sources(params.datasets, layout))
-    run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
-    if changes := uncommitted(layout.root):
-        run.log_text(changes, "uncommitted.diff")
+    delivery, run = _begin(opening, params, layout)
     _write_run_files(delivery, stage, layout)
     with _true_status(run, delivery), _system_metrics(run):
         yield run
     _write_run_files(delivery, stage, layout)  # again: the store may have been down at the beginning
     layout.write(f"{places.CHECKPOINTS}/runs/{stage}.json").unlink()
+
+
+@contextlib.contextmanager
+def search_run(*, params: Params, layout: Layout, study: str, token: str) -> Iterator[Run]:
+    """The run of a search, the parent of its trials. Every launcher of the study has the same `token` and so the same
+    run, which runs as long as one of them does."""
+    # A later launcher may raise the budget, and MLflow does not let a parameter change.
+    settings = {key: text for key, text in _texts(params).items() if key != "tune.trials"}
+    opening = {"how": "join", "stage": "tune", "token": token, "params": settings, **_environment()}
+    delivery, run = _begin(opening | {"run_name": study}, params, layout)
+    with _true_status(run, delivery), _system_metrics(run):
+        yield run
+
+
+@contextlib.contextmanager
+def trial_run(*, params: Params, layout: Layout, name: str, search: str, command: str) -> Iterator[Run]:
+    """A run of one trial, a child of the run of the search that has the token `search`; it ends as `start_run`'s.
+    `command` is what a person typed, of which this process is a worker."""
+    opening = {"how": "start", "stage": "trial", "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
+    delivery, run = _begin(opening | {"run_name": name, "search": search}, params, layout)
+    run.set_tags({"command": command, "mlflow.source.name": "src/tune.py"})
+    with _true_status(run, delivery), _system_metrics(run):
+        yield run
+
+
+def _begin(opening: Record, params: Params, layout: Layout) -> tuple["_Delivery", Run]:
+    """Opens a run and records where it comes from."""
+    delivery = _Delivery(layout, opening)
+    run = Run(delivery)
+    run.set_tags(origin_tags(stage=opening["stage"], params=params, layout=layout))
+    run.log_params(opening["params"])  # the same again where an earlier run goes on, which the store allows
+    run.log_datasets(dataset_sources(params.datasets, layout))
+    run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
+    if changes := uncommitted(layout.root):
+        run.log_text(changes, "uncommitted.diff")
+    return delivery, run
 
 
 @contextlib.contextmanager
@@ -283,6 +316,12 @@ def deliver_waiting(layout: Layout) -> tuple[int, int]:
     return waiting, others
 
 
+def end_orphans(layout: Layout) -> None:
+    """Ends the runs of processes that are gone, where the store can be reached; otherwise the next run does it."""
+    with contextlib.suppress(UserError):
+        deliver_waiting(layout)
+
+
 # Delivery
 
 
@@ -296,7 +335,7 @@ class _Delivery:
         self.run_id: str | None = None
         self._parent = layout.root / places.SPOOL
         stored = {"store": _portable(self.uri, layout.root), "created": time.time()}
-        self._spool = Spool.create(self._parent / self.token, opening | stored)
+        self._spool = Spool.create(self._parent / uuid.uuid4().hex, opening | stored)
         self._news = threading.Condition()
         self._closing = False
         self._tried = threading.Event()
@@ -477,7 +516,12 @@ def _open(client: "MlflowClient", uri: str, spool: Spool) -> str:
 
 
 def _started(client: "MlflowClient", uri: str, opening: Record) -> str:
-    """Id of a new run, or of an earlier one, running again, where it is an unfinished run of the same settings."""
+    """Id of a new run, or of an earlier one, running again, where it is an unfinished run of the same settings, or the
+    one of a search that others may have begun."""
+    if opening["how"] == "join":
+        run_id = _create(client, uri, opening, {})
+        client.update_run(run_id, status="RUNNING")
+        return run_id
     earlier = opening.get("earlier")
     found = None if earlier is None else _find(client, uri, opening, earlier)
     if found is not None and _can_go_on(client, found, opening["params"]):
@@ -536,8 +580,15 @@ def _can_go_on(client: "MlflowClient", run_id: str, settings: Mapping[str, str])
 
 
 def _home(client: "MlflowClient", uri: str, opening: Record) -> tuple[str, str | None]:
-    """Experiment for new runs of a stage, and the run they are children of: under `mlflow run` the project's run."""
+    """Experiment for new runs of a stage, and the run they are children of: that of the search for a trial, and under
+    `mlflow run` the project's run."""
     parent = opening["parent"]
+    if "search" in opening:
+        experiment_id, _ = _home(client, uri, {"stage": opening["stage"], "parent": parent})
+        found = client.search_runs([experiment_id], f"tags.`{TOKEN}` = '{opening['search']}'", max_results=1)
+        if not found:
+            raise LookupError("the run of the search is not there yet")
+        return experiment_id, str(found[0].info.run_id)
     if parent and _has_run(client, parent):
         return str(client.get_run(parent).info.experiment_id), parent
     return _experiment_id(client, uri, EXPERIMENTS[opening["stage"]]), None

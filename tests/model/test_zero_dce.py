@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 import golden
+from darkaction.enhancement import zero_dce
 from darkaction.enhancement.zero_dce import (
     ZeroDCE,
     apply_curves,
@@ -104,6 +105,15 @@ def test_uint8_path_equals_forward_rounded_to_levels(scale: float, count: int) -
     assert enhanced.dtype == np.uint8
     assert np.abs(enhanced - expected).max() <= 0.5 + 1e-3
     assert np.abs(enhanced.astype(int) - frames).mean() > 1  # it does something
+
+
+def test_strips_of_a_large_image_give_the_curves_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ZeroDCE(curve_scale=1.0).eval().requires_grad_(False)
+    image_BCHW = torch.rand(2, 3, 90, 70, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = network.small_curve_maps(image_BCHW)
+        monkeypatch.setattr(zero_dce, "STRIP", 70 * 13)
+        assert torch.equal(network.small_curve_maps(image_BCHW), whole)
 
 
 def test_scale_one_is_the_estimation_at_full_size() -> None:

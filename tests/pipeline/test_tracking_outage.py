@@ -68,7 +68,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp(f"server-{request.param}")
     database = None
     if request.param == "postgresql":
-        database = Postgres(tmp_path_factory.mktemp("postgres"))
+        database = Postgres()
         database.start()
     mlflow_server = MlflowServer(folder, database.uri if database else f"sqlite:///{folder}/mlflow.db")
     try:
@@ -77,7 +77,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     finally:
         mlflow_server.kill()
         if database is not None:
-            database.stop()
+            database.delete()
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ Enhancer = Callable[[Frames], Frames]
 """frames_NHWC uint8 -> frames_NHWC uint8 of the same shape."""
 
 CHUNK = 32
-"""Frames of a clip that are in memory at once."""
+CHUNK_BYTES = 32 * 1024**2
+"""Most frames of a clip that are in memory at once, and fewer where they are so large that they take more bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +88,10 @@ def enhance_clip(frames: Iterable[Frames], enhancer: Enhancer, *, height: int, w
         frames_NHWC: uint8 chunks of at most CHUNK frames.
     """
     remaining = iter(frames)
-    while chunk := list(islice(remaining, CHUNK)):
-        yield np.stack([resize(frame, height, width) for frame in enhancer(np.stack(chunk))])
+    for first in remaining:
+        size = max(1, min(CHUNK, CHUNK_BYTES // first.nbytes))
+        chunk = np.stack([first, *islice(remaining, size - 1)])
+        yield np.stack([resize(frame, height, width) for frame in enhancer(chunk)])
 
 
 def enhance_dataset(clips: Sequence[Clip], store: Path, settings: Settings, *, workers: int) -> None:

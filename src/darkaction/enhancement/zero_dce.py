@@ -23,6 +23,12 @@ WIDTH = 32
 BATCH = 8
 """Frames whose curves are estimated at once in `enhance_frames`."""
 
+STRIP = 2**18
+"""Pixels of an image above which its curves are estimated strip by strip: the layers of a large one take gigabytes."""
+
+REACH = 7
+"""Pixels to each side that a curve depends on: seven convolutions of 3x3."""
+
 
 class ZeroDCE(nn.Module):
     """Seven 3x3 convolutions with symmetric skips, 79,416 parameters. Keys are those of the published weights.
@@ -58,6 +64,19 @@ class ZeroDCE(nn.Module):
         """(B, 3, H, W) in [0, 1] -> curve maps (B, 24, h, w) with h, w = `curve_scale` times H, W."""
         small = [max(1, round(pixels * self.curve_scale)) for pixels in image_BCHW.shape[-2:]]
         image = image_BCHW if self.curve_scale == 1 else F.interpolate(image_BCHW, size=small, mode="area")
+        if image.shape[-2] * image.shape[-1] <= STRIP or torch.is_grad_enabled():
+            return self._maps(image)
+        height = image.shape[-2]
+        rows = max(1, STRIP // image.shape[-1])
+        strips = []
+        for top in range(0, height, rows):
+            first = max(0, top - REACH)
+            maps_BMHW = self._maps(image[..., first : top + rows + REACH, :])
+            strips.append(maps_BMHW[..., top - first : top - first + rows, :])
+        return torch.cat(strips, dim=-2)
+
+    def _maps(self, image: Tensor) -> Tensor:
+        """(B, 3, h, w) -> curve maps (B, 24, h, w)."""
         # Skips join the earlier layer first.
         x1 = F.relu(self.e_conv1(image))
         x2 = F.relu(self.e_conv2(x1))

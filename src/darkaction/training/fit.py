@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import shutil
 import sys
 import time
@@ -17,6 +18,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from darkaction.errors import UserError
 from darkaction.training.module import RecognizerModule
 
 Batches = DataLoader[tuple[Tensor, int]]
@@ -31,6 +33,10 @@ EXPECTED_WARNINGS = (
     ".*LeafSpec.*",  # Lightning's own use of torch
 )
 """Remarks of Lightning that tell the user nothing."""
+
+
+class DivergedError(UserError):
+    """The loss is no number any more."""
 
 
 class History(Callback):
@@ -54,6 +60,11 @@ class History(Callback):
         row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         row["seconds"] = self._seconds
         row["clips_per_second"] = self._num_clips / max(self._seconds, 1e-9)
+        if not math.isfinite(row["train_loss"]):
+            raise DivergedError(
+                f"the training diverged: loss {row['train_loss']} in epoch {trainer.current_epoch + 1}; "
+                "lower optimizer.max_lr or set optimizer.grad_clip"
+            )
         self.rows.append({"epoch": float(trainer.current_epoch), **row})
         self._on_epoch(trainer.current_epoch, row)
 

@@ -1,0 +1,136 @@
+"""What searching costs and gains: workers, overhead a trial, pruning. Prints one table a question.
+
+    python benchmarks/search_speed.py workers     two workers against one, and the trainings alone (6 minutes)
+    python benchmarks/search_speed.py pruning     pruned against unpruned searches, three seeds (20 minutes)
+
+Needs the clips of `dvc repro`. Trainings are real, small and single-threaded; studies and runs go to a temporary
+folder.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ("sampling.num_frames=8", "model.widths=[8, 16, 16, 32]", "bert.heads=4", "train.precision=fp32")
+SPACE = "tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"
+SEEDS = 3
+
+
+class Searches:
+    """Searches on a storage and an MLflow store of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, name: str, *overrides: str, trials: int, workers: int) -> pd.DataFrame:
+        """Runs a search; the table of its trials."""
+        command = [sys.executable, "src/tune.py", "--study", name, "--storage", str(self.folder / "studies.log")]
+        command += ["--out", str(self.folder / name), "--trials", str(trials), "--workers", str(workers)]
+        command += [part for text in (*SMALL, *overrides) for part in ("--set", text)]
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(done.stderr[-3000:])
+        return pd.read_csv(self.folder / name / "trials.csv", parse_dates=["started", "ended"])
+
+
+def direct(epochs: int, trainings: int) -> float:
+    """Seconds of one training with its validation, without Optuna, Ray and MLflow: the mean after the first."""
+    program = f"""
+import sys, time, tempfile; sys.path.insert(0, "src")
+from pathlib import Path
+import torch; torch.set_num_threads(1)
+from darkaction import config
+from darkaction.evaluation.score import predict_part
+from darkaction.layout import Layout
+from darkaction.training import data, recipe
+params = config.load(overrides={[*SMALL, f"train.epochs={epochs}"]!r})
+clips = data.usable_clips(Layout(), params.datasets)
+for number in range({trainings}):
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name); (folder / "fold_0").mkdir()
+        recipe.train_fold(params, Layout(), clips, 0, folder / "fold_0", checkpoints=folder / "c", init=None,
+                          max_steps=None, on_epoch=lambda epoch, row: None)
+        predict_part(params, Layout(), clips, "val", recognizer=folder)
+    print("seconds", time.monotonic() - started)
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return float(np.mean([float(text) for text in re.findall(r"seconds ([\d.]+)", done.stdout)][1:]))
+
+
+def workers(searches: Searches) -> None:
+    """Throughput of two workers against one, and what a trial costs beside its training."""
+    epochs, trials = 12, 8
+    alone = direct(epochs, 3)
+    per_trial = {}
+    for count in (1, 2):
+        table = searches.run(
+            f"workers{count}", f"train.epochs={epochs}", "tune.pruner=none", SPACE, trials=trials, workers=count
+        )
+        ended = table["ended"].sort_values()
+        # the first trial of each worker loads torch and the clips: counted from its end
+        per_trial[count] = (ended.iloc[-1] - ended.iloc[count - 1]).total_seconds() / (trials - count)
+    print("| | seconds a trial | trials per time, one worker = 1 |\n|---|---|---|")
+    print(f"| the training alone | {alone:.1f} | |")
+    for count, seconds in per_trial.items():
+        print(f"| {count} worker{'s' * (count > 1)} | {seconds:.1f} | {per_trial[1] / seconds:.2f} |")
+    print(f"\noverhead of Optuna, Ray and MLflow with one worker: {per_trial[1] - alone:.1f} s a trial")
+
+
+def pruning(searches: Searches) -> None:
+    """Epochs and best score of the same search with and without pruning."""
+    epochs, trials = 18, 16
+    rows = []
+    for seed in range(SEEDS):
+        for pruner in ("none", "hyperband"):
+            name = f"{pruner}{seed}"
+            settings = (f"train.epochs={epochs}", f"tune.pruner={pruner}", "tune.min_epochs=2", f"seed={seed}")
+            started = time.monotonic()
+            table = searches.run(name, *settings, trials=trials, workers=2)
+            best = json.loads((searches.folder / name / "best.json").read_text())["best"]
+            rows.append(
+                {
+                    "seed": seed,
+                    "pruner": pruner,
+                    "epochs": int(table["steps"].sum()),
+                    "pruned": int((table["state"] == "pruned").sum()),
+                    "best": best["validation_accuracy"],
+                    "seconds": time.monotonic() - started,
+                }
+            )
+            print(rows[-1], file=sys.stderr)
+    table = pd.DataFrame(rows).pivot(index="seed", columns="pruner")
+    print("| seed | best, unpruned | best, pruned | epochs, pruned / unpruned |\n|---|---|---|---|")
+    for seed, row in table.iterrows():
+        share = row["epochs", "hyperband"] / row["epochs", "none"]
+        print(f"| {seed} | {row['best', 'none']:.1%} | {row['best', 'hyperband']:.1%} | {share:.2f} |")
+    gained = table["best", "hyperband"] - table["best", "none"]
+    share = table["epochs", "hyperband"].sum() / table["epochs", "none"].sum()
+    print(f"\nmean difference of the best {gained.mean():+.1%} (seeds: {', '.join(f'{g:+.1%}' for g in gained)}); "
+          f"epochs {share:.2f}")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["workers", "pruning"])
+    question = {"workers": workers, "pruning": pruning}[parser.parse_args().what]
+    with tempfile.TemporaryDirectory() as folder:
+        question(Searches(Path(folder)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""One trial of the search: trains with drawn values as src/train.py does, scores on validation clips, and records it.
+
+Runs in a worker process. Test clips are never read.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from darkaction import layout, search, tracking
+from darkaction.config import Params
+from darkaction.errors import UserError
+from darkaction.evaluation.score import predict_part
+from darkaction.layout import Layout
+from darkaction.search import Claim, Search
+from darkaction.tracking import Run
+from darkaction.training import data, recipe
+from darkaction.training.fit import Row
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
+class PrunedError(Exception):
+    """The pruner says that this trial is not worth going on with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a worker needs to run a trial."""
+
+    claim: Claim
+    study: str
+    storage: str
+    token: str
+    params: Params  # of the study
+    data: str
+    places: Layout
+    threads: int
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a trial ended: complete, pruned, failed (and why) or interrupted."""
+
+    state: str
+    score: float | None = None
+    reason: str | None = None
+
+
+def run_trial(job: Job) -> Outcome:
+    """Runs one trial, and records its end in the study and in MLflow."""
+    torch.set_num_threads(job.threads)
+    study = search.join(job.storage, job.study, job.params, data=job.data)
+    params = search.with_values(job.params, job.claim.values)
+    name = f"trial {job.claim.number}"
+    try:
+        with tracking.trial_run(
+            params=params, layout=job.places, name=name, search=job.token, command=job.command
+        ) as run:
+            run.set_tags({"optuna.study": job.study, "optuna.trial": str(job.claim.number)})
+            study.note(job.claim.trial_id, mlflow_run=run.run_id)
+            outcome = _train_and_end(job, params, study, run)
+            run.set_tags({"trial.state": outcome.state})
+            return outcome
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+        return Outcome(state="interrupted")
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong in a trial is its result, not the search's end
+        reason = search.reason_of(error)
+        study.fail(job.claim.trial_id, reason)
+        return Outcome(state="failed", reason=reason)
+
+
+def _train_and_end(job: Job, params: Params, study: Search, run: Run) -> Outcome:
+    """The training, and what the study learns of its end."""
+    try:
+        note = partial(study.note, job.claim.trial_id)
+        right = with_smaller_batch(lambda used: _train(job, used, study, run), params, note)
+    except PrunedError:
+        study.prune(job.claim.trial_id)
+        return Outcome(state="pruned")
+    except Exception:
+        run.set_tags({"trial.state": "failed"})
+        raise
+    score = float(np.mean(right))
+    run.log_metrics({"validation.accuracy": score})
+    study.complete(job.claim.trial_id, score, right)
+    return Outcome(state="complete", score=score)
+
+
+def with_smaller_batch(train: Callable[[Params], list[bool]], params: Params, note: Callable[..., None]) -> list[bool]:
+    """Calls `train`, and once more with half the batch size, which it notes, where memory did not suffice."""
+    try:
+        return train(params)
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; on a CPU it is a plain one
+        if not is_out_of_memory(error) or params.train.batch_size < 4:
+            raise
+    torch.cuda.empty_cache()
+    half = params.train.batch_size // 2
+    note(batch_size_used=half)
+    return train(replace(params, train=replace(params.train, batch_size=half)))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch says so, of a GPU or of the machine."""
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error).lower() for text in OUT_OF_MEMORY)
+
+
+def _train(job: Job, params: Params, study: Search, run: Run) -> list[bool]:
+    """Trains each seed of the trial; whether each validation clip is named rightly, in the order of clip ids, seed
+    after seed."""
+    clips = data.usable_clips(job.places, params.datasets)
+    clips = clips[clips["fold_0"] != "test"].reset_index(drop=True)
+    init = None if params.train.init_from is None else tracking.find_weights(params.train.init_from, job.places)
+    right: list[bool] = []
+    for number in range(params.tune.seeds):
+        own = replace(params, seed=params.seed + number)
+        scratch = Path(tempfile.mkdtemp(prefix="darkaction-trial-"))
+        try:
+            (scratch / "fold_0").mkdir()
+            recipe.train_fold(
+                own,
+                job.places,
+                clips,
+                0,
+                scratch / "fold_0",
+                checkpoints=scratch / "checkpoints",
+                init=init,
+                max_steps=None,
+                on_epoch=_reporter(job, own, study, run, f"seed_{number}." if params.tune.seeds > 1 else ""),
+            )
+            predictions = predict_part(own, job.places, clips, "val", recognizer=scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if predictions is None:
+            raise UserError(f"{layout.index(params.datasets[0])}: no clip is marked val; run prepare again")
+        order = predictions.clips["clip_id"].argsort().to_numpy()
+        right += [bool(value) for value in predictions.correct_N[order]]
+        if params.tune.seeds > 1 and study.report(job.claim.trial_id, number, float(np.mean(predictions.correct_N))):
+            raise PrunedError
+    return right
+
+
+def _reporter(job: Job, params: Params, study: Search, run: Run, prefix: str) -> Callable[[int, Row], None]:
+    """What records each epoch and, with one seed a trial, asks the pruner."""
+
+    def on_epoch(epoch: int, row: Row) -> None:
+        run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
+        if params.tune.seeds == 1 and study.report(job.claim.trial_id, epoch, row["val_accuracy"]):
+            raise PrunedError
+
+    return on_epoch

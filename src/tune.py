@@ -1,0 +1,361 @@
+"""Searches the settings of tune.space: trains on training clips, scores on validation clips, never on test clips.
+
+    python src/tune.py                                  the budget of tune.trials, a worker per GPU or core
+    python src/tune.py --resume                         goes on after a stop, or joins a search that runs
+    python src/tune.py --resume --apply                 writes the best values into params.yaml; then: dvc repro
+    python src/tune.py --profile smoke --trials 8       settings laid over params.yaml, with clips of their own
+
+The first trial has the values of params.yaml. Needs the clips of `dvc repro`. Results: reports/tune, MLflow's
+experiment darkaction-search, and the storage: a journal file that the processes of one machine (or of a shared file
+system) can write, postgresql://USER@HOST/NAME, or Optuna's proxy grpc://HOST:PORT. Ctrl-C stops; finished trials stay.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from configure import configure
+from darkaction import cli, config, layout, search, tracking, workers
+from darkaction.config import ROOT, Params
+from darkaction.errors import UserError
+from darkaction.evaluation.statistics import Comparison, compare
+from darkaction.folders import new_folder
+from darkaction.layout import Layout
+from darkaction.objective import Job, Outcome, run_trial
+from darkaction.provenance import command_line, index_digest
+from darkaction.search import Claim, Scored, Search
+from darkaction.tracking import Run
+from darkaction.training import data
+from darkaction.workers import Done, Pool
+
+STORAGE = "runs/tune/studies.log"
+STUDY = "search"
+CLIPS = "runs/tune/clips"
+"""Where clips are made for settings that differ from params.yaml in more than the training."""
+
+BEAT = 10.0
+"""Seconds between two signs of life of a launcher, and two looks for others that are gone."""
+
+POLL = 1.0
+STOPPING = 20.0
+"""Seconds that trials get to end after Ctrl-C."""
+
+ALL_FAIL = 3
+"""So many failed trials before any that did not are no bad luck."""
+
+CLIP_SECTIONS = ("datasets", "data", "synthesize", "prepare", "split", "zero_dce", "enhance")
+"""Another `seed` alone trains differently on the same clips, as in src/seeds.py."""
+
+
+@dataclass(kw_only=True)
+class Limits:
+    """When to stop: the total of trials, the moment after which no new one begins."""
+
+    trials: int
+    deadline: float | None
+
+
+def main() -> None:
+    arguments = parse()
+    params = config.load(profile=arguments.profile, overrides=arguments.overrides)
+    if arguments.apply and (arguments.profile or arguments.overrides):
+        raise UserError(
+            "--apply writes into params.yaml, so it goes with params.yaml as it stands: no --profile, --set"
+        )
+    params = replace(params, train=replace(params.train, devices=1))  # a trial has one device
+    check(params)
+    places = prepared(params, arguments)
+    digest = data_digest(params, places)
+    make = search.join if arguments.resume else search.create
+    study = make(arguments.storage, arguments.study, params, data=digest)
+    limits = Limits(
+        trials=arguments.trials or params.tune.trials,
+        deadline=None if arguments.timeout is None else time.monotonic() + arguments.timeout,
+    )
+    with tracking.search_run(params=params, layout=places, study=study.name, token=study.token) as run:
+        with workers.start(address=arguments.ray_address, workers=arguments.workers) as pool:
+            print(f"study '{study.name}': {limits.trials} trials, {pool.size} workers with {pool.threads} threads")
+            job = Job(
+                claim=Claim(number=-1, trial_id=-1, values={}),
+                study=study.name,
+                storage=arguments.storage,
+                token=study.token,
+                params=params,
+                data=digest,
+                places=places,
+                threads=pool.threads,
+                command=command_line(),
+            )
+            Launcher(study, pool, job, limits).run()
+        report(study, params, places, limits, run, arguments.out)
+    if arguments.apply:
+        apply(study, params, places, force=arguments.force)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--trials", type=positive, metavar="N", help="the budget in all (default: tune.trials)")
+    parser.add_argument("--timeout", type=positive, metavar="S", help="begin no trial after so many seconds")
+    parser.add_argument("--workers", type=worker_count, metavar="auto|N", help="default auto: one per GPU or core")
+    parser.add_argument("--study", default=STUDY, metavar="NAME", help=f"default {STUDY}")
+    parser.add_argument("--storage", default=STORAGE, metavar="URL", help=f"default {STORAGE}")
+    parser.add_argument("--ray-address", metavar="ADDR", help="a Ray cluster (HOST:6379, or auto); default: here")
+    parser.add_argument("--resume", action="store_true", help="go on with an existing study, running or not")
+    parser.add_argument("--apply", action="store_true", help="write the best values into params.yaml at the end")
+    parser.add_argument("--force", action="store_true", help="with --apply: also when the gain is within noise")
+    parser.add_argument("--out", type=Path, default=ROOT / layout.TUNE, metavar="DIR", help=f"default {layout.TUNE}")
+    parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml for this search")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least 1")
+    return int(text)
+
+
+def worker_count(text: str) -> int | None:
+    return None if text == "auto" else positive(text)
+
+
+def check(params: Params) -> None:
+    """Refuses settings that cannot be searched.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    if params.split.folds != 1:
+        raise UserError("split.folds is 2: each half is tested, so no clip is left to search on; set split.folds to 1")
+    if params.split.validation == "none":
+        raise UserError("split.validation is none, and a search needs validation clips: scene or take")
+    search.check_space(params)
+
+
+# Clips
+
+
+def prepared(params: Params, arguments: argparse.Namespace) -> Layout:
+    """Where the clips lie: those of the pipeline, or, where the settings ask for others, those made here for them.
+
+    Raises:
+        UserError: when the pipeline's are missing, or a stage fails.
+    """
+    own = config.as_nested(config.load())
+    wanted = config.as_nested(params)
+    if all(own[section] == wanted[section] for section in CLIP_SECTIONS):
+        places = Layout()
+    else:
+        key = config.digest({section: wanted[section] for section in CLIP_SECTIONS})[:12]
+        places = Layout(out=ROOT / CLIPS / key)
+        make_clips(params, places, arguments)
+    for dataset in params.datasets:
+        if not places.read(layout.clips(dataset)).exists():
+            raise UserError(f"{places.read(layout.clips(dataset))}: no such folder; dvc repro makes the clips")
+    return places
+
+
+def make_clips(params: Params, places: Layout, arguments: argparse.Namespace) -> None:
+    """Runs the stages from synthesize to enhance with the search's settings, unless an earlier search did."""
+    assert places.out is not None
+    done = places.out / "done"
+    if done.exists():
+        return
+    overrides = [part for text in arguments.overrides for part in ("--set", text)]
+    profile = ["--profile", arguments.profile] if arguments.profile else []
+    stages = [["synthesize.py", domain] for domain in params.synthesize.domains if domain in params.datasets]
+    stages += [["prepare.py", dataset] for dataset in params.datasets]
+    stages += [["train_enhancer.py"], *(["enhance.py", dataset] for dataset in params.datasets)]
+    print(f"making clips for these settings in {places.out}")
+    for script, *names in stages:
+        command = [sys.executable, str(ROOT / "src" / script), *names, *profile, *overrides, "--out", str(places.out)]
+        ended = subprocess.run(command, cwd=ROOT, check=False)
+        if ended.returncode != 0:
+            raise UserError(f"{script} {' '.join(names)} failed with exit code {ended.returncode}")
+    done.touch()
+
+
+def data_digest(params: Params, places: Layout) -> str:
+    """Identifies the clips and their split."""
+    indexes = [index_digest(places.read(layout.index(name)) / "index.csv") for name in params.datasets]
+    return config.digest(indexes)[:16]
+
+
+# The search
+
+
+class Launcher:
+    """Keeps the workers busy until the budget is used up."""
+
+    def __init__(self, study: Search, pool: Pool, job: Job, limits: Limits) -> None:
+        self.study, self.pool, self.job, self.limits = study, pool, job, limits
+        self.claims: dict[int, tuple[Claim, float]] = {}
+        self.next_beat = 0.0
+
+    def run(self) -> None:
+        """Runs trials; Ctrl-C and SIGTERM stop them in order and go on to the caller.
+
+        Raises:
+            UserError: when every trial fails.
+        """
+        try:
+            while True:
+                self.look_after_others()
+                self.start_trials()
+                for done in self.pool.wait(POLL):
+                    self.finish(done)
+                left = self.study.progress(self.limits.trials)
+                if not self.pool.busy and (self.is_late() or not left["waiting"] + left["running"]):
+                    return
+                if not self.pool.busy:  # others run what is left; one of them may die
+                    time.sleep(POLL)
+                self.stop_when_all_fail()
+        finally:
+            self.stop()
+
+    def is_late(self) -> bool:
+        return self.limits.deadline is not None and time.monotonic() > self.limits.deadline
+
+    def look_after_others(self) -> None:
+        """Shows that this launcher lives, and gives up the trials of those that do not."""
+        if time.monotonic() < self.next_beat:
+            return
+        self.next_beat = time.monotonic() + BEAT
+        self.study.beat()
+        if gone := self.study.reconcile():
+            print(f"trials {', '.join(map(str, gone))}: their launcher is gone; they are tried again")
+
+    def start_trials(self) -> None:
+        """Claims trials for the workers that are free."""
+        if self.is_late():
+            return
+        self.study.fill(self.limits.trials)
+        while self.pool.busy < self.pool.size and (claim := self.study.claim(self.limits.trials)):
+            self.claims[claim.number] = claim, time.monotonic()
+            self.pool.submit(claim.number, run_trial, replace(self.job, claim=claim))
+
+    def finish(self, done: Done) -> None:
+        """Books the end of a trial, and says so."""
+        claim, started = self.claims.pop(done.key)
+        if done.lost is not None:
+            self.study.lose(claim.trial_id, search.DIED, f"its worker died ({done.lost})")
+            tracking.end_orphans(self.job.places)
+            outcome = Outcome(state="lost", reason=f"its worker died ({done.lost})")
+        else:
+            outcome = done.result
+        progress = self.study.progress(self.limits.trials)
+        ended = progress["complete"] + progress["pruned"] + progress["failed"]
+        text = f"{outcome.score:.1%}" if outcome.score is not None else (outcome.reason or "")
+        values = "  ".join(f"{key.rpartition('.')[2]}={json.dumps(value)}" for key, value in claim.values.items())
+        seconds = time.monotonic() - started
+        print(
+            f"[{ended}/{self.limits.trials}] trial {claim.number}: {outcome.state} {text} in {seconds:.0f} s  {values}",
+            flush=True,
+        )
+
+    def stop_when_all_fail(self) -> None:
+        table = self.study.table()
+        failed = table[(table["state"] == "fail") & table["reason"].notna() & ~table["number"].isin(self.study.lost())]
+        if len(failed) >= ALL_FAIL and not table["state"].isin(["complete", "pruned"]).any():
+            raise UserError(f"the first {len(failed)} trials all failed; the last: {failed['reason'].iloc[-1]}")
+
+    def stop(self) -> None:
+        """Interrupts what still runs; its slots stay open for --resume."""
+        if not self.claims:
+            return
+        self.pool.cancel(STOPPING)
+        for claim, _ in self.claims.values():
+            self.study.lose(claim.trial_id, search.INTERRUPTED, "the search was stopped")
+        self.claims.clear()
+
+
+# Results
+
+
+def report(study: Search, params: Params, places: Layout, limits: Limits, run: Run, target: Path) -> None:
+    """Writes best.json, trials.csv and plots to the folder `target`; they also join the run of the search."""
+    counts = study.progress(limits.trials)
+    scored, first = study.scored(), study.first()
+    if not scored:
+        print("no trial was trained to the end")
+        return
+    best = scored[0]
+    content: dict[str, Any] = {
+        "study": study.name,
+        "trials": {state: counts[state] for state in ("complete", "pruned", "failed", "running", "waiting")},
+        "epochs": int(study.table()["steps"].sum()) if params.tune.seeds == 1 else None,
+        "best": {"trial": best.number, "validation_accuracy": round(best.score, 6), "values": best.values},
+        "importances": {key: round(value, 4) for key, value in study.importances().items()},
+    }
+    if first is not None:
+        content["params.yaml"] = {"validation_accuracy": round(first.score, 6), "values": first.values}
+        content["gain"] = vars(gain(study, params, places, best, first))
+    with new_folder(target) as folder:
+        (folder / "best.json").write_text(json.dumps(content, indent=2) + "\n")
+        study.table().to_csv(folder / "trials.csv", index=False, float_format="%.6g")
+        study.draw(folder)
+    run.log_artifact(target, "tune")
+    run.log_metrics({"best.validation_accuracy": best.score} | {f"trials.{k}": v for k, v in counts.items()})
+    run.set_tags({"optuna.study": study.name, "best.trial": str(best.number)})
+    ended = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    print(f"{ended}; best: trial {best.number}, validation accuracy {best.score:.1%}  ({target})")
+    for key, value in best.values.items():
+        print(f"  {key}: {json.dumps(value)}")
+
+
+def gain(study: Search, params: Params, places: Layout, best: Scored, first: Scored) -> Comparison:
+    """How much better than params.yaml the best trial is, on the same validation clips.
+
+    The best of many is partly luck, so the interval holds for all trials at once: its error is divided by their number
+    (Bonferroni).
+    """
+    clips = data.select(data.usable_clips(places, params.datasets), fold=0, part="val").sort_values("clip_id")
+    scenes = [*clips["scene"].astype(str)] * params.tune.seeds
+    others = max(1, len(study.scored()) - 1)
+    return compare(
+        best.right,
+        first.right,
+        scenes,
+        resamples=params.evaluate.resamples * others,
+        confidence=1 - (1 - params.evaluate.confidence) / others,
+        seed=params.seed,
+    )
+
+
+def apply(study: Search, params: Params, places: Layout, *, force: bool) -> None:
+    """Writes the best values into params.yaml, if they are better beyond noise.
+
+    Raises:
+        UserError: when they are not, or there is nothing to compare with.
+    """
+    scored, first = study.scored(), study.first()
+    if first is None:
+        raise UserError(
+            "the trial with the values of params.yaml did not end well, so there is nothing to compare with"
+        )
+    best = scored[0]
+    if best.number == first.number:
+        print("no trial was better than params.yaml: nothing to apply")
+        return
+    found = gain(study, params, places, best, first)
+    evidence = (
+        f"validation accuracy {best.score:.1%} with the best values, {first.score:.1%} with those of params.yaml: "
+        f"gain {found.difference:+.1%} [{found.low:+.1%}, {found.high:+.1%}] ({found.n} predictions in {found.scenes} "
+        f"scenes; interval for the best of {len(scored)} trials)"
+    )
+    if found.low <= 0 and not force:
+        raise UserError(f"{evidence}: within noise, so params.yaml stays as it is (--force writes it nevertheless)")
+    print(evidence)
+    overrides = [f"{key}={json.dumps(value)}" for key, value in best.values.items()]
+    print(configure(ROOT / "params.yaml", profile=None, overrides=overrides, write=True), end="")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,326 @@
+"""search.py: the space, the budget and its slots, trials given up, samplers and pruners, importances."""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from darkaction import config, search
+from darkaction.config import Params
+from darkaction.errors import UserError
+from darkaction.search import Search
+
+GAMMA = "{key: focal.gamma, type: float, low: 0.0, high: 5.0}"
+DELTA = "{key: sampling.delta_min, type: float, low: 0.0, high: 4.0}"
+DEPENDENT = "{key: sampling.delta_max, type: float, low: sampling.delta_min, high: 16.0}"
+
+
+def params_with(*entries: str, **tune: Any) -> Params:
+    overrides = [f"tune.{key}={value}" for key, value in tune.items()]
+    if entries:
+        overrides.append(f"tune.space=[{', '.join(entries)}]")
+    return config.load(overrides=overrides)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    return str(tmp_path / "studies.log")
+
+
+def run_all(study: Search, budget: int, score: Any = None) -> list[dict[str, Any]]:
+    """Runs a budget without training; the values of each trial."""
+    drawn = []
+    study.fill(budget)
+    while claim := study.claim(budget):
+        drawn.append(claim.values)
+        value = 0.5 if score is None else score(claim.values)
+        study.complete(claim.trial_id, value, [True, False])
+    return drawn
+
+
+# The space
+
+
+def test_committed_spaces_are_valid() -> None:
+    for profile in (None, *config.profile_names()):
+        search.check_space(config.load(profile=profile))
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (["{key: focal.gama, type: float, low: 0, high: 1}"], "focal.gama is no setting; did you mean 'focal.gamma'?"),
+        (["{key: enhance.gamma, type: float, low: 1, high: 3}"], "enhance.gamma cannot be searched"),
+        (["{key: sampling.test_draws, type: int, low: 1, high: 9}"], "is not searched: more draws always help"),
+        ([GAMMA, GAMMA], "focal.gamma stands there twice"),
+        ([DEPENDENT, DELTA], "sampling.delta_max needs sampling.delta_min, which must stand before it"),
+        (["{key: focal.gamma, type: float, low: model.head, high: 5}"], "the bound 'model.head' is no setting with a"),
+        (["{key: focal.gamma, type: float, low: 5, high: 3}"], "low is 5.0 and high 3.0; expected low <= high"),
+        (["{key: focal.gamma, type: float, low: 0, high: 3, log: true}"], "expected 0 < low <= high"),
+        (["{key: train.epochs, type: float, low: 1, high: 90}"], "train.epochs is"),
+        (["{key: bert.heads, type: choice, choices: [8, 7]}"], "not valid (bert.heads = 7)"),
+        (["{key: model.head, type: choice, choices: [bert, lstm]}"], "not valid (model.head"),
+        (["{key: sampling.delta_min, type: float, low: 0, high: 9}"], "delta_max is 6.0, below delta_min"),
+        (["{key: focal.gamma, type: float, low: 3, high: 5}"], "focal.gamma: [3.0, 5.0] leaves out 2.0"),
+        (["{key: focal.alpha, type: choice, choices: [balanced, 1.0]}"], '["balanced", 1.0] leaves out null'),
+        (["{key: focal.gamma, type: float, low: 0, high: 5, when: {model.hed: [bert]}}"], "when names 'model.hed'"),
+    ],
+)
+def test_bad_space_is_named(entries: Sequence[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        search.check_space(params_with(*entries))
+    assert message in str(caught.value)
+
+
+def test_conditions_and_bounds_hold_in_every_trial(storage: str) -> None:
+    params = params_with(
+        DELTA,
+        DEPENDENT,
+        "{key: model.head, type: choice, choices: [bert, average]}",
+        "{key: bert.layers, type: int, low: 1, high: 3, when: {model.head: [bert]}}",
+        "{key: model.widths, type: choice, choices: [[16, 32, 64, 128], [8, 16, 32, 64]]}",
+    )
+    search.check_space(params)
+    study = search.create(storage, "s", params, data="d")
+    drawn = run_all(study, 30, lambda values: values["sampling.delta_max"] / 20)
+    assert drawn[0] == search.baseline(params)
+    assert all(values["sampling.delta_min"] <= values["sampling.delta_max"] <= 16 for values in drawn)
+    assert all(("bert.layers" in values) == (values["model.head"] == "bert") for values in drawn)
+    assert {tuple(values["model.widths"]) for values in drawn} == {(16, 32, 64, 128), (8, 16, 32, 64)}
+    for values in drawn:
+        search.with_values(params, values)
+    # the setting whose range depends on another has its share, here nearly all of it
+    importances = study.importances()
+    assert max(importances, key=lambda key: importances[key]) == "sampling.delta_max"
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "qmc"])
+def test_samplers_draw_and_repeat_with_the_seed(tmp_path: Path, sampler: str) -> None:
+    params = params_with(GAMMA, DELTA, sampler=sampler)
+    series = [
+        run_all(search.create(str(tmp_path / name), "s", params, data="d"), 14, lambda values: values["focal.gamma"])
+        for name in ("a", "b")
+    ]
+    assert series[0] == series[1]
+    assert len({values["focal.gamma"] for values in series[0]}) > 10  # gp comes back to what is best
+
+
+@pytest.mark.parametrize(("pruner", "stops"), [("hyperband", True), ("median", True), ("none", False)])
+def test_pruners_stop_what_is_worse(storage: str, pruner: str, stops: bool) -> None:
+    params = params_with(GAMMA, pruner=pruner, min_epochs=1)
+    study = search.create(storage, "s", params, data="d")
+    study.fill(12)
+    steps = []
+    for number in range(12):
+        claim = study.claim(12)
+        assert claim is not None
+        for epoch in range(params.train.epochs):
+            if study.report(claim.trial_id, epoch, 0.9 - 0.05 * number):
+                study.prune(claim.trial_id)
+                break
+        else:
+            study.complete(claim.trial_id, 0.9 - 0.05 * number, [True])
+        steps.append(epoch + 1)
+    assert (sum(steps) < 12 * params.train.epochs) == stops
+    assert study.progress(12)["pruned"] == sum(count < params.train.epochs for count in steps)
+
+
+def test_wilcoxon_prunes_by_seeds(storage: str) -> None:
+    params = params_with(GAMMA, pruner="wilcoxon", seeds=8)
+    study = search.create(storage, "s", params, data="d")
+    study.fill(2)
+    best, worse = study.claim(2), study.claim(2)
+    assert best is not None and worse is not None
+    for seed in range(8):
+        assert not study.report(best.trial_id, seed, 0.9)
+    study.complete(best.trial_id, 0.9, [True] * 8)
+    assert any(study.report(worse.trial_id, seed, 0.1 + 0.01 * seed) for seed in range(8))
+
+
+def test_pruner_and_seeds_must_fit() -> None:
+    with pytest.raises(UserError, match="pruner hyperband prunes by epochs, which goes with seeds 1"):
+        params_with(seeds=3)
+    with pytest.raises(UserError, match="pruner wilcoxon compares trials seed by seed"):
+        params_with(pruner="wilcoxon")
+
+
+# Studies
+
+
+def test_names_settings_and_data_are_checked(storage: str) -> None:
+    params = params_with(GAMMA)
+    search.create(storage, "s", params, data="d")
+    with pytest.raises(UserError, match=r"there is a study 's' in .*: --resume to go on with it"):
+        search.create(storage, "s", params, data="d")
+    with pytest.raises(UserError, match=r"there is no study 't' in .*; there are: s"):
+        search.join(storage, "t", params, data="d")
+    with pytest.raises(UserError, match=r"made with tune.space = .*, and tune.space is"):
+        search.join(storage, "s", params_with(DELTA), data="d")
+    with pytest.raises(UserError, match="made with data = d, and data is e"):
+        search.join(storage, "s", params, data="e")
+    other_budget = replace(params, tune=replace(params.tune, trials=99))
+    assert search.join(storage, "s", other_budget, data="d").token == search.join(storage, "s", params, data="d").token
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:///x.db", "SQLite does not bear several writers"),
+        ("postgresql://u:secret@127.0.0.1:1/x", "--storage postgresql://127.0.0.1:1/x: cannot be opened"),
+        ("nosuchdb://x", "cannot be opened"),
+        ("/proc/nothing/studies.log", "cannot be opened"),
+    ],
+)
+def test_bad_storage_is_named(url: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        search.connect(url)
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_damaged_journal_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "studies.log"
+    path.write_text("no journal\nat all\n")
+    with pytest.raises(UserError, match="cannot be opened"):
+        search.connect(str(path))
+
+
+# The budget
+
+
+def test_two_launchers_never_run_the_same_trial(storage: str) -> None:
+    params = params_with(GAMMA)
+    first = search.create(storage, "s", params, data="d")
+    second = search.join(storage, "s", params, data="d")
+    first.fill(5)
+    second.fill(5)
+    claims = [launcher.claim(5) for launcher in (first, second, first, second, first, second)]
+    assert claims[5] is None
+    assert sorted(claim.number for claim in claims if claim) == list(range(5))
+    assert first.progress(5) == second.progress(5) == {"running": 5}
+
+
+def test_slot_filled_twice_is_run_once(storage: str) -> None:
+    params = params_with(GAMMA)
+    study = search.create(storage, "s", params, data="d")
+    study.fill(2)
+    study._study.enqueue_trial({}, user_attrs={"slot": 1})  # as by a launcher that looked at the same time
+    assert len(run_all(study, 2)) == 2
+    assert study.progress(2) == {"complete": 2}
+    assert [trial.state.name for trial in study._study.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+
+
+def test_a_lost_trial_is_repeated_once_with_its_values(storage: str) -> None:
+    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study.fill(2)
+    study.claim(2)
+    drawn = []
+    for _ in range(search.TRIES):
+        claim = study.claim(2)
+        assert claim is not None
+        drawn.append(claim.values)
+        study.lose(claim.trial_id, search.DIED, "its worker died")
+        study.fill(2)
+    assert study.claim(2) is None
+    assert drawn[0] == drawn[1]
+    assert study.progress(2) == {"running": 1, "failed": 1}
+    assert study.table()["retry_of"].dropna().tolist() == [1]
+
+
+def test_a_stopped_trial_is_repeated_as_often_as_it_is_stopped(storage: str) -> None:
+    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    for _ in range(4):
+        study.fill(1)
+        claim = study.claim(1)
+        assert claim is not None and claim.values == search.baseline(params_with(GAMMA))
+        study.lose(claim.trial_id, search.INTERRUPTED, "the search was stopped")
+    assert study.progress(1) == {"waiting": 1}
+
+
+def test_a_failed_trial_is_not_repeated(storage: str) -> None:
+    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study.fill(1)
+    claim = study.claim(1)
+    assert claim is not None
+    study.fail(claim.trial_id, "the training diverged")
+    study.fill(1)
+    assert study.claim(1) is None
+    assert study.table()["reason"].tolist() == ["the training diverged"]
+
+
+def test_an_end_that_comes_too_late_changes_nothing(storage: str) -> None:
+    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study.fill(1)
+    claim = study.claim(1)
+    assert claim is not None
+    study.lose(claim.trial_id, search.DIED, "its launcher is gone")
+    study.complete(claim.trial_id, 0.9, [True])
+    study.lose(claim.trial_id, search.DIED, "again")
+    assert [trial.state for trial in study._study.trials] == [TrialState.FAIL]
+    assert study.table()["reason"].tolist() == ["its launcher is gone"]
+
+
+def launched_by(study: Search, **owner: Any) -> int:
+    """A running trial of another launcher; its number."""
+    study.fill(1)
+    claim = study.claim(1)
+    assert claim is not None
+    study.note(claim.trial_id, launcher={"id": "other", "pid": 1, "started": 0.0, **owner})
+    return claim.number
+
+
+def test_launcher_of_this_machine_is_gone_when_its_process_is(storage: str) -> None:
+    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    number = launched_by(study, host=socket.gethostname(), pid=os.getpid(), started=0.0)
+    assert study.reconcile() == [number]
+    study.fill(1)
+    assert study.progress(1) == {"waiting": 1}
+
+
+def test_launcher_of_another_machine_is_gone_when_it_is_silent(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(search.time, "monotonic", lambda: clock[0])
+    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    number = launched_by(study, host="elsewhere")
+    for beat in range(5):  # it lives: its count changes
+        study._study.set_user_attr("launcher.other", beat)
+        assert study.reconcile() == []
+        clock[0] += search.LAUNCHER_GONE - 1
+    assert study.reconcile() == []
+    clock[0] += 2
+    assert study.reconcile() == [number]
+
+
+def test_scores_and_first_trial(storage: str) -> None:
+    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    run_all(study, 6, lambda values: values["focal.gamma"] / 5)
+    scored = study.scored()
+    assert [entry.score for entry in scored] == sorted((entry.score for entry in scored), reverse=True)
+    first = study.first()
+    assert first is not None and first.values == {"focal.gamma": 2.0}
+    assert scored[0].right == [True, False]
+
+
+def test_plots_are_drawn(storage: str, tmp_path: Path) -> None:
+    study = search.create(storage, "s", params_with(GAMMA, DELTA, DEPENDENT), data="d")
+    study.fill(8)
+    while claim := study.claim(8):
+        study.report(claim.trial_id, 0, 0.1)
+        study.complete(claim.trial_id, claim.values["focal.gamma"], [True])
+    study.draw(tmp_path)
+    names = {"history", "parallel_coordinate", "slice", "importances", "learning_curves"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == names
+
+
+def test_only_search_imports_optuna_and_only_workers_ray() -> None:
+    sources = config.ROOT / "src"
+    for package, home in (("optuna", "search.py"), ("ray", "workers.py")):
+        users = {path.name for path in sources.rglob("*.py") if f"import {package}" in path.read_text()}
+        assert users == {home}, package
+    assert optuna.__version__

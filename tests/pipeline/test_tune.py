@@ -1,0 +1,454 @@
+"""src/tune.py as a person runs it: whole searches, stops and deaths, two launchers, storages, errors."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import psutil
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+import tune as tune_program
+from darkaction import config, objective, search
+from darkaction.errors import UserError
+from darkaction.layout import Layout
+from servers import Postgres, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+PLOTS = ("history.png", "parallel_coordinate.png", "slice.png", "learning_curves.png")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project, whose clips for the smoke profile are made by the first search."""
+    folder = tmp_path_factory.mktemp("project")
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in names:
+        if name.startswith(("src/", "profiles/", "params.yaml", "dvc.yaml")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+    yield folder
+    for process in ray_processes(folder):
+        process.kill()
+
+
+class Tune:
+    """Runs of tune.py in a project, all on one storage and one MLflow store."""
+
+    def __init__(self, project: Path, folder: Path) -> None:
+        self.project, self.storage, self.store = project, str(folder / "studies.log"), f"sqlite:///{folder}/mlflow.db"
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "src/tune.py", "--profile", "smoke", "--storage", self.storage, *arguments]
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": self.store}
+        for name in ("MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME", "OMP_NUM_THREADS"):
+            environment.pop(name, None)
+        return subprocess.Popen(
+            command,
+            cwd=self.project,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Runs to the end and returns what was printed."""
+        process = self.start(*arguments)
+        out, errors = process.communicate(timeout=600)
+        assert process.returncode == code, out + errors[-4000:]
+        return out if code == 0 else errors
+
+    def trials(self, study: str = "search") -> list[optuna.trial.FrozenTrial]:
+        storage = JournalStorage(JournalFileBackend(self.storage))
+        return optuna.load_study(study_name=study, storage=storage).get_trials()
+
+    def runs(self, stage: str) -> list[Run]:
+        client = MlflowClient(self.store)
+        experiment = client.get_experiment_by_name("darkaction-search")
+        assert experiment is not None
+        return list(client.search_runs([experiment.experiment_id], f"tags.stage = '{stage}'", max_results=1000))
+
+
+@pytest.fixture
+def tune(project: Path, tmp_path: Path) -> Tune:
+    return Tune(project, tmp_path)
+
+
+def ray_processes(project: Path) -> list[psutil.Process]:
+    """Ray's workers of searches in `project`."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        try:
+            if (
+                process.info["cmdline"]
+                and process.info["cmdline"][0].startswith("ray::")
+                and in_project(process, project)
+            ):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def in_project(process: psutil.Process, project: Path) -> bool:
+    return process.environ().get("PYTHONPATH", "").startswith(str(project))
+
+
+def busy_workers(project: Path) -> list[psutil.Process]:
+    return [process for process in ray_processes(project) if "run_trial" in process.cmdline()[0]]
+
+
+def final(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+    """Those that count: not the ones given up, whose slot was filled again."""
+    return [trial for trial in trials if trial.state.is_finished() and "lost" not in trial.user_attrs]
+
+
+def test_a_search_from_the_first_trial_to_the_plots(tune: Tune) -> None:
+    printed = tune("--trials", "8", "--workers", "2")
+    trials = tune.trials()
+    assert len(trials) == 8
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    assert "[8/8]" in printed
+
+    # the first has the values of the settings, and every value drawn is within its bounds
+    smoke = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())
+    assert trials[0].params["sampling.delta_max"] == smoke["sampling"]["delta_max"]
+    assert all(t.params["sampling.delta_min"] <= t.params["sampling.delta_max"] for t in trials)
+
+    # the record: one parent, eight children, linked both ways
+    (parent,) = tune.runs("tune")
+    children = tune.runs("trial")
+    assert len(children) == 8
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    by_number = {int(run.data.tags["optuna.trial"]): run for run in children}
+    for trial in trials:
+        run = by_number[trial.number]
+        assert trial.user_attrs["mlflow_run"] == run.info.run_id
+        assert run.data.tags["trial.state"] == trial.state.name.lower()
+        assert run.data.tags["command"].startswith("python src/tune.py --profile smoke")
+        assert float(run.data.params["focal.gamma"]) == pytest.approx(trial.params["focal.gamma"], rel=1e-3)
+        if trial.state == TrialState.COMPLETE:
+            assert run.data.metrics["validation.accuracy"] == trial.value
+
+    # the results
+    folder = tune.project / "reports/tune"
+    best = json.loads((folder / "best.json").read_text())
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    assert best["best"]["validation_accuracy"] == pytest.approx(
+        max(float(trial.value or 0) for trial in complete), abs=1e-6
+    )
+    assert best["trials"]["complete"] + best["trials"]["pruned"] == 8
+    assert len(pd.read_csv(folder / "trials.csv")) == 8
+    artifacts = {Path(file.path).name for file in MlflowClient(tune.store).list_artifacts(parent.info.run_id, "tune")}
+    for name in PLOTS:
+        assert (folder / name).stat().st_size > 5000
+        assert name in artifacts
+
+    # again without --resume is an error; with it there is nothing left to do, and a larger budget is used up
+    assert "there is a study 'search'" in tune("--trials", "8", code=1)
+    tune("--trials", "8", "--resume")
+    assert len(tune.trials()) == 8
+    tune("--trials", "9", "--resume", "--workers", "1")
+    assert len(tune.trials()) == 9
+    assert len(tune.runs("tune")) == 1
+    assert "was made with focal.gamma = 2.0, and focal.gamma is 1.0" in tune(
+        "--resume", "--set", "focal.gamma=1.0", code=1
+    )
+
+
+def test_chaos(tune: Tune) -> None:
+    """Workers killed five times and the launcher once, in 20 trials: all end, none twice, none is left running."""
+    rng = random.Random(0)
+    arguments = ["--trials", "20", "--workers", "2", "--set", "train.epochs=30", "--set", "tune.pruner=none"]
+    process = tune.start(*arguments)
+    kills = 0
+    deadline = time.monotonic() + 400
+    while kills < 5:
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(rng.uniform(1.0, 4.0))
+        victims = busy_workers(tune.project)
+        if victims:
+            rng.choice(victims).kill()
+            kills += 1
+    while not busy_workers(tune.project):
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    before = final(tune.trials())
+
+    tune(*arguments, "--resume")
+    trials = tune.trials()
+    counted = final(trials)
+    lost = [trial for trial in trials if "lost" in trial.user_attrs]
+    assert all(trial.state.is_finished() for trial in trials)
+    slots = [trial.user_attrs["slot"] for trial in counted]
+    given_up = {t.user_attrs["slot"] for t in lost} - set(slots)
+    assert sorted([*slots, *given_up]) == list(range(20))
+    assert 5 <= len(lost) <= 7
+    assert {trial.number for trial in before} <= {trial.number for trial in counted}
+    assert all(trial.state == TrialState.COMPLETE for trial in counted)
+
+    runs = {
+        int(run.data.tags["optuna.trial"]): run.info.status
+        for run in tune.runs("trial")
+        if "optuna.trial" in run.data.tags
+    }
+    assert all(run.info.status != "RUNNING" for run in [*tune.runs("trial"), *tune.runs("tune")])
+    assert all(runs[trial.number] == "FINISHED" for trial in counted)
+    assert all(runs.get(trial.number, "KILLED") == "KILLED" for trial in lost)
+    (parent,) = tune.runs("tune")
+    assert parent.info.status == "FINISHED"
+
+
+def test_two_launchers_share_budget_and_results(tune: Tune) -> None:
+    arguments = ["--trials", "10", "--workers", "1", "--set", "train.epochs=20", "--set", "tune.pruner=none"]
+    first = tune.start(*arguments)
+    while not Path(tune.storage).exists() or not busy_workers(tune.project):
+        time.sleep(0.2)
+        assert first.poll() is None, first.communicate()
+    second = tune.start(*arguments, "--resume")
+    printed = [process.communicate(timeout=600) for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), printed
+    trials = tune.trials()
+    assert len(trials) == 10
+    assert all(trial.state == TrialState.COMPLETE for trial in trials)
+    assert len({trial.user_attrs["launcher"]["id"] for trial in trials}) == 2
+    assert all("10 complete" in out for out, _ in printed)
+    assert len(tune.runs("tune")) == 1
+    assert len(tune.runs("trial")) == 10
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stop_keeps_what_is_finished(tune: Tune, stop: signal.Signals) -> None:
+    arguments = ["--trials", "4", "--workers", "1", "--set", "train.epochs=20", "--set", "tune.pruner=none"]
+    process = tune.start(*arguments)
+    while not Path(tune.storage).exists() or not final(tune.trials()):
+        time.sleep(0.5)
+        assert process.poll() is None, process.communicate()
+    while not busy_workers(tune.project):
+        time.sleep(0.05)
+    process.send_signal(stop)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + stop, out + errors
+    assert errors.strip().splitlines()[-1] == "stopped"
+    trials = tune.trials()
+    assert all(trial.state != TrialState.RUNNING for trial in trials)
+    assert {trial.user_attrs.get("lost", "interrupted") for trial in trials} == {"interrupted"}
+    assert {run.info.status for run in tune.runs("trial")} <= {"FINISHED", "KILLED"}
+    assert [run.info.status for run in tune.runs("tune")] == ["KILLED"]
+    done = len(final(trials))
+    tune(*arguments, "--resume")
+    assert len(final(tune.trials())) == 4 > done
+    assert not ray_processes(tune.project)
+
+
+def test_failed_trials_say_why_and_the_search_goes_on(tune: Tune) -> None:
+    space = "tune.space=[{key: optimizer.max_lr, type: choice, choices: [0.02, 1.0e+30]}]"
+    tune("--trials", "5", "--workers", "1", "--set", space, "--set", "optimizer.grad_clip=0", "--set", "train.epochs=3")
+    trials = tune.trials()
+    by_rate = {trial.params["optimizer.max_lr"]: trial for trial in trials}
+    assert trials[0].state == TrialState.COMPLETE
+    assert "the training diverged: loss nan" in by_rate[1e30].user_attrs["reason"]
+    assert by_rate[1e30].state == TrialState.FAIL
+    failed = [run for run in tune.runs("trial") if run.info.status == "FAILED"]
+    assert len(failed) == sum(trial.state == TrialState.FAIL for trial in trials)
+    artifacts = {file.path for file in MlflowClient(tune.store).list_artifacts(failed[0].info.run_id)}
+    assert "traceback.txt" in artifacts
+    assert failed[0].data.tags["trial.state"] == "failed"
+
+
+def test_when_everything_fails_the_search_stops(tune: Tune) -> None:
+    space = "tune.space=[{key: focal.gamma, type: float, low: 1.0, high: 3.0}]"
+    everything = ["--set", space, "--set", "optimizer.max_lr=1e30", "--set", "optimizer.grad_clip=0"]
+    errors = tune("--trials", "20", "--workers", "1", *everything, "--set", "train.epochs=3", code=1)
+    assert "trials all failed; the last: the training diverged" in errors
+    assert len([trial for trial in tune.trials() if trial.state == TrialState.FAIL]) < 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "tune.space=[{key: focal.gama, type: float, low: 0, high: 1}]"], "did you mean 'focal.gamma'"),
+        (["--set", "focal.gama=1"], "unknown key 'focal.gama'"),
+        (
+            ["--storage", "postgresql://me:secret@127.0.0.1:1/x"],
+            "--storage postgresql://127.0.0.1:1/x: cannot be opened",
+        ),
+        (["--storage", "grpc://127.0.0.1:1"], "--storage grpc://127.0.0.1:1: cannot be opened"),
+        (["--storage", "sqlite:///x.db"], "SQLite does not bear several writers"),
+        (["--ray-address", "127.0.0.1:1"], "--ray-address 127.0.0.1:1: no Ray cluster there"),
+        (["--resume", "--study", "nosuch"], "there is no study 'nosuch'"),
+        (["--apply"], "--apply writes into params.yaml"),
+        (["--set", "split.validation=none"], "a search needs validation clips"),
+    ],
+)
+def test_errors_come_before_any_trial(tune: Tune, arguments: list[str], message: str) -> None:
+    errors = tune("--trials", "2", *arguments, code=1)
+    assert message in errors
+    assert "Traceback" not in errors
+    assert "secret" not in errors
+    if Path(tune.storage).exists():
+        names = optuna.get_all_study_names(JournalStorage(JournalFileBackend(tune.storage)))
+        assert not names or not [trial for trial in tune.trials() if trial.state != TrialState.WAITING]
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    server.start()
+    yield server
+    server.delete()
+
+
+def test_postgresql_and_the_grpc_proxy_in_front_of_it(tune: Tune, postgres: Postgres) -> None:
+    """Two launchers, one of which reaches the database through Optuna's proxy, share a study."""
+    port = free_port()
+    url = postgres.uri.replace("postgresql://", "postgresql+psycopg://")
+    program = f"import optuna; optuna.storages.run_grpc_proxy_server(optuna.storages.RDBStorage({url!r}), port={port})"
+    proxy = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    try:
+        arguments = ["--trials", "6", "--workers", "1", "--set", "train.epochs=10", "--set", "tune.pruner=none"]
+        tune.storage = f"grpc://127.0.0.1:{port}"
+        first = tune.start(*arguments)
+        while not busy_workers(tune.project):
+            time.sleep(0.2)
+            assert first.poll() is None, first.communicate()
+        tune.storage = postgres.uri
+        second = tune.start(*arguments, "--resume")
+        printed = [process.communicate(timeout=600) for process in (first, second)]
+        assert (first.returncode, second.returncode) == (0, 0), printed
+        trials = optuna.load_study(study_name="search", storage=url).get_trials()
+    finally:
+        proxy.kill()
+        proxy.wait()
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
+    assert len({trial.user_attrs["launcher"]["id"] for trial in trials}) == 2
+
+
+def test_optuna_dashboard_shows_the_study(tune: Tune) -> None:
+    tune("--trials", "2", "--workers", "1")
+    port = free_port()
+    program = str(Path(sys.executable).parent / "optuna-dashboard")
+    dashboard = subprocess.Popen([program, tune.storage, "--port", str(port)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=10) as answer:
+                    studies = json.load(answer)["study_summaries"]
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+    finally:
+        dashboard.kill()
+        dashboard.wait()
+    assert [study["study_name"] for study in studies] == ["search"]
+
+
+# --apply
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Applies a study of two trials that get so many of 48 validation clips in 8 scenes right."""
+    clips = pd.DataFrame(
+        {"clip_id": [f"{k:02d}" for k in range(48)], "fold_0": "val", "scene": [k % 8 for k in range(48)]}
+    )
+    monkeypatch.setattr(tune_program.data, "usable_clips", lambda places, datasets: clips)
+    monkeypatch.setattr(tune_program, "ROOT", tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+
+    def apply(first: int, second: int, *, force: bool = False) -> None:
+        params = config.load(overrides=["tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"])
+        study = search.create(str(tmp_path / "studies.log"), "s", params, data="d")
+        study.fill(2)
+        for right in (first, second):
+            claim = study.claim(2)
+            assert claim is not None
+            study.complete(claim.trial_id, right / 48, [k < right for k in range(48)])
+        tune_program.apply(study, params, Layout(), force=force)
+
+    return apply
+
+
+def test_apply_writes_what_is_better_beyond_noise(
+    tmp_path: Path, finished: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished(16, 40)
+    printed = capsys.readouterr().out
+    assert "validation accuracy 83.3% with the best values, 33.3% with those of params.yaml: gain +50.0% [" in printed
+    assert "48 predictions in 8 scenes; interval for the best of 2 trials" in printed
+    assert "-  gamma: 2.0\n+  gamma: " in printed
+    before, after = (ROOT / "params.yaml").read_text(), (tmp_path / "params.yaml").read_text()
+    changed = [line for line in after.splitlines() if line not in before.splitlines()]
+    assert len(changed) == 1
+    assert config.load(tmp_path / "params.yaml").focal.gamma != 2.0
+
+
+def test_apply_refuses_noise_unless_forced(tmp_path: Path, finished: Callable[..., None]) -> None:
+    with pytest.raises(UserError, match=r"gain \+2\.1% \[.*within noise, so params\.yaml stays as it is"):
+        finished(30, 31)
+    assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
+    (tmp_path / "studies.log").unlink()
+    finished(30, 31, force=True)
+    assert (tmp_path / "params.yaml").read_text() != (ROOT / "params.yaml").read_text()
+
+
+def test_apply_leaves_the_best_alone(
+    tmp_path: Path, finished: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished(31, 30)
+    assert "nothing to apply" in capsys.readouterr().out
+    assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
+
+
+# Memory
+
+
+def test_batch_is_halved_once_when_memory_does_not_suffice(tmp_path: Path) -> None:
+    params = config.load()
+    study = search.create(str(tmp_path / "studies.log"), "s", params, data="d")
+    study.fill(1)
+    claim = study.claim(1)
+    assert claim is not None
+    tried = []
+
+    def train(used: config.Params, *, limit: int) -> list[bool]:
+        tried.append(used.train.batch_size)
+        if used.train.batch_size > limit:
+            torch.empty(2**50)  # torch's own error
+        return [True]
+
+    note = partial(study.note, claim.trial_id)
+    assert objective.with_smaller_batch(partial(train, limit=4), params, note) == [True]
+    assert tried == [8, 4]
+    with pytest.raises(RuntimeError, match="allocate"):
+        objective.with_smaller_batch(partial(train, limit=2), params, note)
+    assert tried == [8, 4, 8, 4]
+    with pytest.raises(RuntimeError, match="other"):
+        objective.with_smaller_batch(lambda used: raise_other(), params, note)
+
+
+def raise_other() -> list[bool]:
+    raise RuntimeError("something other")
