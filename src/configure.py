@@ -56,7 +56,7 @@ def edit(text: str, *, changes: Mapping[tuple[str, ...], Any], origin: str) -> s
     for path, value in sorted(changes.items(), key=lambda change: spans[change[0]][0].index, reverse=True):
         start, end = spans[path]
         if isinstance(value, list) and text[start.index] == "-":
-            text = text[: start.index] + block(value, indent=start.column) + text[end.index :].lstrip(" ")
+            text = text[: start.index] + block(value, indent=start.column) + text[end.index :]
             continue
         if start.line != end.line:
             raise UserError(f"{origin}: write the value of {'.'.join(path)} on one line, as in a: [1, 2]")
@@ -75,7 +75,7 @@ def render(value: Any) -> str:
 
 def block(values: list[Any], *, indent: int) -> str:
     """A list as lines that begin with a dash, the first without its indentation."""
-    return f"\n{' ' * indent}".join(f"- {render(value)}" for value in values) + "\n"
+    return f"\n{' ' * indent}".join(f"- {render(value)}" for value in values)
 
 
 def align(line: str) -> str:
@@ -117,7 +117,10 @@ def _spans(node: Any, prefix: tuple[str, ...]) -> Iterator[Any]:
         if isinstance(value, yaml.MappingNode):
             yield from _spans(value, path)
         else:
-            yield path, (value.start_mark, value.end_mark)
+            # YAML ends a list of lines at the next key, behind blank lines and comments: take the end of its last entry
+            last = value.value[-1] if isinstance(value, yaml.SequenceNode) and value.value else value
+            flow = not isinstance(value, yaml.SequenceNode) or value.flow_style
+            yield path, (value.start_mark, value.end_mark if flow else last.end_mark)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -8,6 +8,8 @@ import fcntl
 import json
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,10 @@ Record = dict[str, Any]
 
 GROUP = 100
 """Most records of metrics that are delivered at once; MLflow takes 1000 numbers in a call."""
+
+
+SILENT_FOR = 600.0
+"""Seconds; system metrics come every ten."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Spool:
         """A new spool of this process."""
         folder.mkdir(parents=True)
         process = psutil.Process()
-        owner = {"pid": process.pid, "started": process.create_time()}
+        owner = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
         spool = cls(folder)
         spool.write_opening(opening | {"owner": owner})
         return spool
@@ -101,8 +107,11 @@ class Spool:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def is_orphan(self) -> bool:
-        """Whether the process that filled it is gone."""
+        """Whether the process that filled it is gone. One of another machine, in a folder that several share, counts
+        as gone when nothing was added or delivered for long: a run that lives records its use of the processor."""
         owner = self.opening["owner"]
+        if owner["host"] != socket.gethostname():
+            return time.time() - self.folder.stat().st_mtime > SILENT_FOR
         return not is_alive(owner["pid"], owner["started"])
 
     @contextlib.contextmanager
@@ -124,9 +133,13 @@ class Spool:
 
 def orphans(parent: Path) -> list[Spool]:
     """Spools below `parent` whose process is gone, the oldest first."""
-    found = [Spool(path.parent) for path in parent.glob("*/opening.json")]
-    waiting = [(spool.opening["created"], spool.folder.name, spool) for spool in found if spool.is_orphan()]
-    return [spool for _, _, spool in sorted(waiting, key=lambda entry: entry[:2])]
+    found = []
+    for path in parent.glob("*/opening.json"):
+        spool = Spool(path.parent)
+        with contextlib.suppress(FileNotFoundError):  # its own process has delivered and deleted it meanwhile
+            if spool.is_orphan():
+                found.append((spool.opening["created"], spool.folder.name, spool))
+    return [spool for _, _, spool in sorted(found, key=lambda entry: entry[:2])]
 
 
 def is_alive(pid: int, started: float) -> bool:

@@ -131,9 +131,15 @@ def test_wrong_setting_leaves_the_file_alone(params: Path, override: str, messag
 
 
 def test_value_on_several_lines_is_refused(tmp_path: Path) -> None:
-    text = "a:\n  b:\n    - 1\n    - 2\n"
+    text = "a:\n  b: [1,\n    2]\n"
     with pytest.raises(UserError, match=r"write the value of a\.b on one line"):
         edit(text, changes={("a", "b"): [3]}, origin="params.yaml")
+
+
+def test_list_of_lines_stays_one() -> None:
+    text = "a:\n  # why\n  b:\n    - {x: 1}\n    - {x: 2, y: null}\n\nc: 1\n"
+    after = edit(text, changes={("a", "b"): [{"x": 3}, {"x": [4, 5]}, {"x": 6}], ("c",): 2}, origin="params.yaml")
+    assert after == "a:\n  # why\n  b:\n    - {x: 3}\n    - {x: [4, 5]}\n    - {x: 6}\n\nc: 2\n"
 
 
 @pytest.mark.parametrize(

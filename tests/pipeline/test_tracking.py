@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import yaml
 
 from darkaction import config, provenance, tracking
 from darkaction.layout import Layout
+from darkaction.spool import SILENT_FOR, Spool, orphans
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -449,3 +451,17 @@ def test_credentials_are_cut() -> None:
 def test_importing_tracking_does_not_import_mlflow() -> None:
     code = "import sys; import darkaction.tracking; sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", timeout=60, check=False).returncode == 0
+
+
+# Spools of other machines
+
+
+def test_spool_of_another_machine_is_left_alone_while_it_moves(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path / "a", {"created": 0.0})
+    opening = spool.opening
+    assert orphans(tmp_path) == []
+    spool.write_opening(opening | {"owner": opening["owner"] | {"host": "elsewhere", "pid": 1, "started": 0.0}})
+    assert orphans(tmp_path) == []
+    long_ago = time.time() - 2 * SILENT_FOR
+    os.utime(spool.folder, (long_ago, long_ago))
+    assert [found.folder for found in orphans(tmp_path)] == [spool.folder]

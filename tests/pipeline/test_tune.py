@@ -381,7 +381,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, 
 
     def apply(first: int, second: int, *, force: bool = False) -> None:
         params = config.load(overrides=["tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"])
-        study = search.create(str(tmp_path / "studies.log"), "s", params, data="d")
+        study = search.create(str(tmp_path / f"{first}-{second}-{force}.log"), "s", params, data="d")
         study.fill(2)
         for right in (first, second):
             claim = study.claim(2)
@@ -410,7 +410,6 @@ def test_apply_refuses_noise_unless_forced(tmp_path: Path, finished: Callable[..
     with pytest.raises(UserError, match=r"gain \+2\.1% \[.*within noise, so params\.yaml stays as it is"):
         finished(30, 31)
     assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
-    (tmp_path / "studies.log").unlink()
     finished(30, 31, force=True)
     assert (tmp_path / "params.yaml").read_text() != (ROOT / "params.yaml").read_text()
 
