@@ -69,6 +69,9 @@ def main() -> None:
         )
     params = replace(params, train=replace(params.train, devices=1))  # a trial has one device
     check(params)
+    if arguments.exists:
+        search.find(arguments.storage, arguments.study)
+        return
     places = prepared(params, arguments)
     digest = data_digest(params, places)
     make = search.join if arguments.resume else search.create
@@ -77,6 +80,10 @@ def main() -> None:
         trials=arguments.trials or params.tune.trials,
         deadline=None if arguments.timeout is None else time.monotonic() + arguments.timeout,
     )
+    study.fill(limits.trials)
+    if arguments.create:
+        print(f"made the study '{study.name}' with {limits.trials} trials to run; --resume runs them")
+        return
     with tracking.search_run(params=params, layout=places, study=study.name, token=study.token) as run:
         with workers.start(address=arguments.ray_address, workers=arguments.workers) as pool:
             print(f"study '{study.name}': {limits.trials} trials, {pool.size} workers with {pool.threads} threads")
@@ -108,6 +115,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--storage", default=STORAGE, metavar="URL", help=f"default {STORAGE}")
     parser.add_argument("--ray-address", metavar="ADDR", help="a Ray cluster (HOST:6379, or auto); default: here")
     parser.add_argument("--resume", action="store_true", help="go on with an existing study, running or not")
+    parser.add_argument("--create", action="store_true", help="make the study, for others to --resume, and run nothing")
+    parser.add_argument("--exists", action="store_true", help="exit with 0 if there is the study, with 1 if not")
     parser.add_argument("--apply", action="store_true", help="write the best values into params.yaml at the end")
     parser.add_argument("--force", action="store_true", help="with --apply: also when the gain is within noise")
     parser.add_argument("--out", type=Path, default=ROOT / layout.TUNE, metavar="DIR", help=f"default {layout.TUNE}")

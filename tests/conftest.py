@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def smoke_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{stage}: {done.stderr[-3000:]}"
     return out
+
+
+@pytest.fixture(scope="session")
+def search_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project in which searches run."""
+    from searches import copy_project, ray_processes
+
+    folder = tmp_path_factory.mktemp("project")
+    copy_project(folder)
+    yield folder
+    for process in ray_processes(folder):
+        process.kill()
 
 
 def require_program(name: str) -> str:

@@ -329,13 +329,7 @@ def join(url: str, name: str, params: Params, *, data: str) -> "Search":
     Raises:
         UserError: when there is none, or it was made with other settings, data or space.
     """
-    try:
-        study = optuna.load_study(study_name=name, storage=connect(url))
-    except KeyError:
-        names = optuna.get_all_study_names(connect(url))
-        raise UserError(
-            f"there is no study '{name}' in {without_credentials(url)}; there are: {', '.join(names) or 'none'}"
-        ) from None
+    study = find(url, name)
     own, theirs = _identity(params, data), study.user_attrs.get("settings")
     if theirs is None:
         raise UserError(f"the study '{name}' was not made by this program, or not whole: --study NAME for another one")
@@ -346,6 +340,21 @@ def join(url: str, name: str, params: Params, *, data: str) -> "Search":
                 "take that back, or --study NAME for another one"
             )
     return Search(study, params, fresh=False)
+
+
+def find(url: str, name: str) -> optuna.Study:
+    """The study of that name, whatever its settings.
+
+    Raises:
+        UserError: when there is none.
+    """
+    try:
+        return optuna.load_study(study_name=name, storage=connect(url))
+    except KeyError:
+        names = optuna.get_all_study_names(connect(url))
+        raise UserError(
+            f"there is no study '{name}' in {without_credentials(url)}; there are: {', '.join(names) or 'none'}"
+        ) from None
 
 
 def _identity(params: Params, data: str) -> dict[str, str]:

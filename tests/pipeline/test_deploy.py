@@ -1,0 +1,125 @@
+"""The recipes of deploy/, as far as one machine without a cluster can run them."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import tune as tune_program
+from searches import Tune, final
+from servers import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("--profile", "smoke", "--trials", "4", "--set", "tune.pruner=none", "--set", "train.epochs=5")
+STAND_INS = {"srun": 'exec "$@"', "ssh": 'echo "$1" >> hosts.txt; shift; exec bash -c "$1"'}
+
+
+@pytest.fixture
+def tune(search_project: Path, tmp_path: Path) -> Tune:
+    return Tune(search_project, tmp_path)
+
+
+@pytest.fixture
+def environment(tune: Tune, tmp_path: Path) -> dict[str, str]:
+    """That of a person who starts a recipe, with stand-ins for the programs this machine lacks."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, body in STAND_INS.items():
+        (programs / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (programs / name).chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SLURM_"))}
+    path = f"{programs}:{os.environ['PATH']}"
+    return environment | {"PATH": path, "STORAGE": tune.storage, "MLFLOW_TRACKING_URI": tune.store}
+
+
+def start(tune: Tune, environment: dict[str, str], *command: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command, cwd=tune.project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_slurm_array_of_two(tune: Tune, environment: dict[str, str]) -> None:
+    elements = [
+        start(
+            tune,
+            environment | {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_MIN": "0"},
+            "deploy/slurm.sh",
+            *SMALL,
+        )
+        for number in (1, 0)
+    ]
+    printed = [element.communicate(timeout=300)[0] for element in elements]
+    assert [element.returncode for element in elements] == [0, 0], printed
+    assert len(final(tune.trials("search-7"))) == 4
+
+
+def test_two_hosts_by_ssh(tune: Tune, environment: dict[str, str]) -> None:
+    launcher = start(tune, environment, "deploy/ssh.sh", "gpu1 gpu2", *SMALL, "--workers", "1")
+    printed = launcher.communicate(timeout=300)[0]
+    assert launcher.returncode == 0, printed
+    assert sorted((tune.project / "hosts.txt").read_text().split()) == ["gpu1", "gpu2"]
+    assert len(tune.runs("trial")) == 4
+    assert len(tune.runs("tune")) == 1
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """A Ray cluster of one node; its address."""
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--port", str(port)]
+    command += ["--num-cpus", "2", "--include-dashboard", "false", "--object-store-memory", "100000000"]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    node = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    assert node.stdout is not None
+    for line in node.stdout:
+        if "--block" in line:
+            break
+    yield f"127.0.0.1:{port}"
+    node.terminate()
+    node.wait(60)
+
+
+def test_ray_cluster(tune: Tune, environment: dict[str, str], cluster: str) -> None:
+    launcher = start(tune, environment, "deploy/ray.sh", cluster, *SMALL)
+    printed = launcher.communicate(timeout=300)[0]
+    assert launcher.returncode == 0, printed
+    assert "2 workers" in printed
+    assert len(final(tune.trials())) == 4
+    time.sleep(1)
+    again = start(tune, environment, "deploy/ray.sh", cluster, *SMALL, "--resume", "--trials", "5")
+    printed = again.communicate(timeout=300)[0]
+    assert again.returncode == 0, printed  # the cluster has outlived the first launcher
+    assert len(final(tune.trials())) == 5
+
+
+def containers(document: dict[str, Any]) -> list[dict[str, Any]]:
+    pod = document["spec"]["template"]["spec"]
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def test_kubernetes_commands_are_ones_that_tune_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text()))
+    assert [document["kind"] for document in documents] == ["Job", "Job"]
+    seen = []
+    for container in (container for document in documents for container in containers(document)):
+        volumes = {mount["name"] for mount in container.get("volumeMounts", [])}
+        assert volumes <= {"clips", "scratch"}
+        command = container["command"]
+        if command[0] == "bash":
+            command = shlex.split(command[2].removeprefix("until ").partition(";")[0])
+        assert command[:2] == [".venv/bin/python", "src/tune.py"]
+        monkeypatch.setattr(sys, "argv", command[1:])
+        seen.append(tune_program.parse())
+    assert [arguments.create for arguments in seen] == [True, False, False]
+    assert [arguments.exists for arguments in seen] == [False, True, False]
+    assert [arguments.resume for arguments in seen] == [False, False, True]
+    assert {arguments.study for arguments in seen} == {"kubernetes"}
