@@ -115,10 +115,14 @@ def start(*, address: str | None, workers: int | None) -> Iterator[Pool]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics leave the machine
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    import ray
-
     if address is not None:
         _check_reachable(address)
+        if (
+            Path.home() / ".ray" / "auth_token"
+        ).exists():  # `ray start` uses a token that is there; connecting does not
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray  # reads the environment
+
     common: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
