@@ -1,10 +1,10 @@
 """What searching costs and gains: workers, overhead a trial, pruning. Prints one table a question.
 
-    python benchmarks/search_speed.py workers     two workers against one, and the trainings alone (6 minutes)
+    python benchmarks/search_speed.py workers     two workers against one, and the trainings alone (5 minutes)
     python benchmarks/search_speed.py pruning     pruned against unpruned searches, three seeds (20 minutes)
 
-Needs the clips of `dvc repro`. Trainings are real, small and single-threaded; studies and runs go to a temporary
-folder.
+Trainings are real, small and single-threaded, on clips drawn for them (runs/tune/clips); studies and runs go to a
+temporary folder.
 """
 
 import argparse
@@ -21,7 +21,14 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ("sampling.num_frames=8", "model.widths=[8, 16, 16, 32]", "bert.heads=4", "train.precision=fp32")
+WORKERS = ("train.epochs=60", "tune.pruner=none", "train.precision=fp32")
+"""Over the profile smoke: 18 training clips."""
+
+PRUNING = ("synthesize.scenes=36", "synthesize.takes=1", "split.test=0.2", "split.val=0.25", "train.precision=fp32")
+PRUNING += ("sampling.test_draws=5", "model.widths=[8, 16, 16, 32]", "bert.heads=4", "train.batch_size=8")
+PRUNING += ("train.epochs=27", "tune.min_epochs=3")
+"""Over the profile smoke: 120 training and 54 validation clips of 32x32 pixels, 8 frames of each."""
+
 SPACE = "tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"
 SEEDS = 3
 
@@ -36,15 +43,24 @@ class Searches:
         """Runs a search; the table of its trials."""
         command = [sys.executable, "src/tune.py", "--study", name, "--storage", str(self.folder / "studies.log")]
         command += ["--out", str(self.folder / name), "--trials", str(trials), "--workers", str(workers)]
-        command += [part for text in (*SMALL, *overrides) for part in ("--set", text)]
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
+        command += ["--profile", "smoke", *(part for text in overrides for part in ("--set", text))]
+        environment = {
+            **os.environ,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db",
+            "OMP_NUM_THREADS": "1",
+        }
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr[-3000:])
         return pd.read_csv(self.folder / name / "trials.csv", parse_dates=["started", "ended"])
 
 
-def direct(epochs: int, trainings: int) -> float:
+def clips_of_smoke() -> Path:
+    """Where a search with the profile smoke has made its clips; the newest such place."""
+    return max((ROOT / "runs/tune/clips").glob("*/done"), key=lambda path: path.stat().st_mtime).parent
+
+
+def direct(trainings: int) -> float:
     """Seconds of one training with its validation, without Optuna, Ray and MLflow: the mean after the first."""
     program = f"""
 import sys, time, tempfile; sys.path.insert(0, "src")
@@ -54,15 +70,16 @@ from darkaction import config
 from darkaction.evaluation.score import predict_part
 from darkaction.layout import Layout
 from darkaction.training import data, recipe
-params = config.load(overrides={[*SMALL, f"train.epochs={epochs}"]!r})
-clips = data.usable_clips(Layout(), params.datasets)
+params = config.load(profile="smoke", overrides={WORKERS!r})
+places = Layout(out=Path({str(clips_of_smoke())!r}))
+clips = data.usable_clips(places, params.datasets)
 for number in range({trainings}):
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name); (folder / "fold_0").mkdir()
-        recipe.train_fold(params, Layout(), clips, 0, folder / "fold_0", checkpoints=folder / "c", init=None,
+        recipe.train_fold(params, places, clips, 0, folder / "fold_0", checkpoints=folder / "c", init=None,
                           max_steps=None, on_epoch=lambda epoch, row: None)
-        predict_part(params, Layout(), clips, "val", recognizer=folder)
+        predict_part(params, places, clips, "val", recognizer=folder)
     print("seconds", time.monotonic() - started)
 """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -74,13 +91,12 @@ for number in range({trainings}):
 
 def workers(searches: Searches) -> None:
     """Throughput of two workers against one, and what a trial costs beside its training."""
-    epochs, trials = 12, 8
-    alone = direct(epochs, 3)
+    trials = 8
+    searches.run("clips", *WORKERS, SPACE, "train.epochs=1", trials=1, workers=1)
+    alone = direct(3)
     per_trial = {}
     for count in (1, 2):
-        table = searches.run(
-            f"workers{count}", f"train.epochs={epochs}", "tune.pruner=none", SPACE, trials=trials, workers=count
-        )
+        table = searches.run(f"workers{count}", *WORKERS, SPACE, trials=trials, workers=count)
         ended = table["ended"].sort_values()
         # the first trial of each worker loads torch and the clips: counted from its end
         per_trial[count] = (ended.iloc[-1] - ended.iloc[count - 1]).total_seconds() / (trials - count)
@@ -93,12 +109,12 @@ def workers(searches: Searches) -> None:
 
 def pruning(searches: Searches) -> None:
     """Epochs and best score of the same search with and without pruning."""
-    epochs, trials = 18, 16
+    trials = 16
     rows = []
     for seed in range(SEEDS):
         for pruner in ("none", "hyperband"):
             name = f"{pruner}{seed}"
-            settings = (f"train.epochs={epochs}", f"tune.pruner={pruner}", "tune.min_epochs=2", f"seed={seed}")
+            settings = (*PRUNING, f"tune.pruner={pruner}", f"seed={seed}")
             started = time.monotonic()
             table = searches.run(name, *settings, trials=trials, workers=2)
             best = json.loads((searches.folder / name / "best.json").read_text())["best"]

@@ -69,8 +69,10 @@ def main() -> None:
         )
     params = replace(params, train=replace(params.train, devices=1))  # a trial has one device
     check(params)
-    if arguments.exists:
+    search.connect(arguments.storage)  # before anything that takes time
+    if arguments.exists or arguments.resume:
         search.find(arguments.storage, arguments.study)
+    if arguments.exists:
         return
     places = prepared(params, arguments)
     digest = data_digest(params, places)

@@ -587,7 +587,7 @@ class Search:
         with warnings.catch_warnings(), _silent(logging.getLogger("optuna")):
             warnings.simplefilter("ignore")
             if complete.trials:
-                _save(drawing.plot_optimization_history(complete, target_name=SCORE), folder / "history.png")
+                _save(drawing.plot_optimization_history(self._study, target_name=SCORE), folder / "history.png")
                 _save(
                     drawing.plot_parallel_coordinate(complete, target_name=SCORE),
                     folder / "parallel_coordinate.png",
@@ -599,7 +599,7 @@ class Search:
                     width=3.2 * len(self._params.tune.space),
                 )
             if any(trial.intermediate_values for trial in ended.trials):
-                _save(drawing.plot_intermediate_values(ended), folder / "learning_curves.png")
+                _save(drawing.plot_intermediate_values(self._study), folder / "learning_curves.png")
             if self.importances():
                 _save(drawing.plot_param_importances(complete), folder / "importances.png")
 
@@ -701,12 +701,37 @@ def _pruner(params: Params) -> optuna.pruners.BasePruner:
     return optuna.pruners.NopPruner()
 
 
-def _save(axes: Any, path: Path, width: float = 8) -> None:
-    """Writes the figure of what Optuna drew."""
-    from matplotlib import pyplot
+MOST_IN_LEGEND = 12
 
-    first = axes.flat[0] if isinstance(axes, np.ndarray) else axes
-    figure = first.get_figure()
+WORDS = {"Step": "epoch", "Intermediate Value": SCORE, "Trial": "trial", "Objective Value": SCORE}
+"""Optuna's labels in those of the project."""
+
+
+def _save(axes: Any, path: Path, width: float = 8) -> None:
+    """Writes the figure of what Optuna drew, in the looks of the other plots."""
+    from matplotlib import pyplot, ticker
+
+    figure = (axes.flat[0] if isinstance(axes, np.ndarray) else axes).get_figure()
+    figure.suptitle("")
+    for axis in figure.axes:
+        for place in ("left", "center"):
+            axis.set_title("", loc=place)
+        legend = axis.get_legend()
+        if legend is not None and (len(legend.texts) == 1 or len(legend.texts) > MOST_IN_LEGEND):
+            legend.remove()
+        axis.set_facecolor("white")
+        axis.grid(False)
+        axis.set_xlabel(WORDS.get(axis.get_xlabel(), axis.get_xlabel()))
+        axis.set_ylabel(WORDS.get(axis.get_ylabel(), axis.get_ylabel()))
+        axis.tick_params(labelsize=8)
+        for spine in axis.spines.values():
+            spine.set_visible(True)
+            spine.set_color("0.7")
+        for scale in (axis.xaxis, axis.yaxis):
+            if scale.get_scale() == "log":
+                scale.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+                scale.set_major_formatter(ticker.FormatStrFormatter("%g"))
+                scale.set_minor_formatter(ticker.NullFormatter())
     figure.set_size_inches(width, 4.5)
     figure.savefig(path, dpi=110, bbox_inches="tight")
     pyplot.close(figure)

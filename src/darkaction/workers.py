@@ -145,8 +145,7 @@ def start(*, address: str | None, workers: int | None) -> Iterator[Pool]:
             size = workers or gpus or int(resources.get("CPU", 1))
         if gpus and size > gpus:
             raise UserError(f"--workers {size}: there are {gpus} GPUs, and a worker takes one")
-        cores = psutil.cpu_count(logical=False) or 1
-        threads = max(1, cores // size) if address is None else 1
+        threads = _threads(size) if address is None else 1
         yield Pool(size, gpus=gpus, threads=threads, environment=_environment(threads))
     finally:
         ray.shutdown()
@@ -168,6 +167,12 @@ def _check_reachable(address: str) -> None:
 def _auto(cores: int) -> int:
     """Workers for a machine without GPUs."""
     return max(1, min(cores, psutil.virtual_memory().available // MEMORY_PER_WORKER))
+
+
+def _threads(workers: int) -> int:
+    """Processor threads of each worker on this machine: what OMP_NUM_THREADS says, or its share of the cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) else max(1, (psutil.cpu_count(logical=False) or 1) // workers)
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -17,12 +17,10 @@ import pytest
 import torch
 import yaml
 from mlflow import MlflowClient
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 import tune as tune_program
-from darkaction import config, objective, search
+from darkaction import cli, config, objective, search
 from darkaction.errors import UserError
 from darkaction.layout import Layout
 from searches import Tune, busy_workers, final, ray_processes
@@ -192,6 +190,19 @@ def test_failed_trials_say_why_and_the_search_goes_on(tune: Tune) -> None:
     assert failed[0].data.tags["trial.state"] == "failed"
 
 
+def test_several_seeds_a_trial(tune: Tune) -> None:
+    settings = ["tune.seeds=3", "tune.pruner=wilcoxon", "tune.sampler=random"]
+    tune("--trials", "2", "--workers", "2", *(part for text in settings for part in ("--set", text)))
+    trials = tune.trials()
+    for trial in trials:
+        assert trial.state == TrialState.COMPLETE
+        assert sorted(trial.intermediate_values) == [0, 1, 2]
+        assert trial.value == pytest.approx(sum(trial.intermediate_values.values()) / 3)
+        assert len(trial.user_attrs["right"]) == 3 * 6
+    names = {name for run in tune.runs("trial") for name in run.data.metrics}
+    assert {"seed_0.val_accuracy", "seed_1.val_accuracy", "seed_2.val_accuracy"} <= names
+
+
 def test_when_everything_fails_the_search_stops(tune: Tune) -> None:
     space = "tune.space=[{key: focal.gamma, type: float, low: 1.0, high: 3.0}]"
     everything = ["--set", space, "--set", "optimizer.max_lr=1e30", "--set", "optimizer.grad_clip=0"]
@@ -211,20 +222,35 @@ def test_when_everything_fails_the_search_stops(tune: Tune) -> None:
         ),
         (["--storage", "grpc://127.0.0.1:1"], "--storage grpc://127.0.0.1:1: cannot be opened"),
         (["--storage", "sqlite:///x.db"], "SQLite does not bear several writers"),
-        (["--ray-address", "127.0.0.1:1"], "--ray-address 127.0.0.1:1: no Ray cluster there"),
         (["--resume", "--study", "nosuch"], "there is no study 'nosuch'"),
         (["--apply"], "--apply writes into params.yaml"),
         (["--set", "split.validation=none"], "a search needs validation clips"),
     ],
 )
-def test_errors_come_before_any_trial(tune: Tune, arguments: list[str], message: str) -> None:
-    errors = tune("--trials", "2", *arguments, code=1)
+def test_errors_come_before_anything_is_made(
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    storage = tmp_path / "studies.log"
+    monkeypatch.setattr(sys, "argv", ["tune.py", "--profile", "smoke", "--storage", str(storage), *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.run(tune_program.main)
+    errors = capsys.readouterr().err
+    assert caught.value.code == 1
     assert message in errors
     assert "Traceback" not in errors
     assert "secret" not in errors
-    if Path(tune.storage).exists():
-        names = optuna.get_all_study_names(JournalStorage(JournalFileBackend(tune.storage)))
-        assert not names or not [trial for trial in tune.trials() if trial.state != TrialState.WAITING]
+    assert not storage.exists() or storage.stat().st_size == 0
+
+
+def test_missing_cluster_is_an_error_before_any_trial(tune: Tune) -> None:
+    errors = tune("--trials", "2", "--ray-address", "127.0.0.1:1", code=1)
+    assert "--ray-address 127.0.0.1:1: no Ray cluster there" in errors
+    assert "Traceback" not in errors
+    assert {trial.state for trial in tune.trials()} == {TrialState.WAITING}
 
 
 @pytest.fixture
