@@ -1,7 +1,7 @@
 """What searching costs and gains: workers, overhead a trial, pruning. Prints one table a question.
 
     python benchmarks/search_speed.py workers     two workers against one, and the trainings alone (5 minutes)
-    python benchmarks/search_speed.py pruning     pruned against unpruned searches, three seeds (20 minutes)
+    python benchmarks/search_speed.py pruning     pruned against unpruned searches, three seeds (15 minutes)
 
 Trainings are real, small and single-threaded, on clips drawn for them (runs/tune/clips); studies and runs go to a
 temporary folder.
@@ -24,10 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKERS = ("train.epochs=60", "tune.pruner=none", "train.precision=fp32")
 """Over the profile smoke: 18 training clips."""
 
-PRUNING = ("synthesize.scenes=36", "synthesize.takes=1", "split.test=0.2", "split.val=0.25", "train.precision=fp32")
+PRUNING = ("synthesize.scenes=24", "synthesize.takes=1", "split.test=0.2", "split.val=0.25", "train.precision=fp32")
 PRUNING += ("sampling.test_draws=5", "model.widths=[8, 16, 16, 32]", "bert.heads=4", "train.batch_size=8")
-PRUNING += ("train.epochs=27", "tune.min_epochs=3")
-"""Over the profile smoke: 120 training and 54 validation clips of 32x32 pixels, 8 frames of each."""
+PRUNING += ("train.epochs=24", "tune.min_epochs=2")
+"""Over the profile smoke: clips of 24 drawn scenes, 32x32 pixels, 8 frames of each."""
 
 SPACE = "tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"
 SEEDS = 3
@@ -109,7 +109,7 @@ def workers(searches: Searches) -> None:
 
 def pruning(searches: Searches) -> None:
     """Epochs and best score of the same search with and without pruning."""
-    trials = 16
+    trials = 12
     rows = []
     for seed in range(SEEDS):
         for pruner in ("none", "hyperband"):
