@@ -13,16 +13,18 @@ import logging
 import math
 import os
 import socket
+import sys
 import time
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+import grpc  # type: ignore[import-untyped]
 import numpy as np
 import optuna
 import pandas as pd
@@ -38,6 +40,7 @@ from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from darkaction import config
 from darkaction.config import Choice, FloatRange, IntRange, Params
@@ -64,6 +67,10 @@ DIGITS = 4
 
 LAUNCHER_GONE = 60.0
 """Seconds without a sign of life after which a launcher on another machine counts as gone."""
+
+PATIENCE = 600.0
+RETRY_AFTER = 5.0
+"""Seconds that a storage may be away, and between two tries of it."""
 
 CHECKED_DRAWS = 200
 
@@ -371,6 +378,38 @@ def _code() -> str:
 
 # One study
 
+Answer = TypeVar("Answer")
+Arguments = ParamSpec("Arguments")
+
+
+def patiently(method: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
+    """A storage that is away for a while (a restart, a network) holds a search up, and does not end it. What may have
+    been done before the connection broke can be done again."""
+
+    @wraps(method)
+    def patient(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return method(*arguments, **keywords)
+            except Exception as error:
+                if not is_storage_away(error) or time.monotonic() > deadline:
+                    raise
+                print(f"the storage is away, trying again ({reason_of(error)})", file=sys.stderr, flush=True)
+                time.sleep(RETRY_AFTER)
+
+    return patient
+
+
+def is_storage_away(error: BaseException) -> bool:
+    """Whether an error, or what caused it, is one of a connection."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OperationalError | InterfaceError | grpc.RpcError | ConnectionError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
 
 class Search:
     """A study, its budget and its trials. Made by `create` and `join`."""
@@ -397,6 +436,7 @@ class Search:
 
     # Budget
 
+    @patiently
     def fill(self, budget: int) -> None:
         """Enqueues what the slots of the budget lack."""
         slots = self._slots()
@@ -411,6 +451,7 @@ class Search:
                 first = {key: _category(value) for key, value in baseline(self._params).items()}
                 self._study.enqueue_trial(first if number == 0 else {}, user_attrs={"slot": number})
 
+    @patiently
     def claim(self, budget: int) -> Claim | None:
         """The next trial of the budget that nobody runs, now this launcher's; None when there is none."""
         for number, trials in sorted(self._slots().items()):
@@ -430,6 +471,7 @@ class Search:
             values = _suggest(optuna.Trial(self._study, trial._trial_id), self._params.tune.space, self._settings)
         return Claim(number=trial.number, trial_id=trial._trial_id, values=values)
 
+    @patiently
     def progress(self, budget: int) -> Counter[str]:
         """How many slots of the budget are complete, pruned, failed, running, waiting."""
         slots = self._slots()
@@ -445,10 +487,12 @@ class Search:
 
     # Signs of life
 
+    @patiently
     def beat(self) -> None:
         """Shows the others that this launcher lives."""
         self._study.set_user_attr(f"launcher.{self._launcher}", time.time())
 
+    @patiently
     def reconcile(self) -> list[int]:
         """Gives up the running trials of launchers that are gone; their numbers."""
         gone = []
@@ -481,31 +525,37 @@ class Search:
 
     # A trial's way to its end
 
+    @patiently
     def note(self, trial_id: int, **attributes: Any) -> None:
         """Adds attributes to a trial that runs."""
         for key, value in attributes.items():
             with contextlib.suppress(UpdateFinishedTrialError):
                 self._storage.set_trial_user_attr(trial_id, key, value)
 
+    @patiently
     def report(self, trial_id: int, step: int, value: float) -> bool:
         """Records an intermediate score; whether the pruner says to stop."""
         self._storage.set_trial_intermediate_value(trial_id, step, value)
         return self._study.pruner.prune(self._study, self._storage.get_trial(trial_id))
 
+    @patiently
     def complete(self, trial_id: int, score: float, right: Sequence[bool]) -> None:
         """Ends a trial with its score."""
         self.note(trial_id, right="".join(str(int(value)) for value in right))
         self._tell(trial_id, TrialState.COMPLETE, score)
 
+    @patiently
     def prune(self, trial_id: int) -> None:
         """Ends a trial that the pruner stopped."""
         self._tell(trial_id, TrialState.PRUNED, None)
 
+    @patiently
     def fail(self, trial_id: int, reason: str) -> None:
         """Ends a trial that went wrong by itself."""
         self.note(trial_id, reason=scrub(reason))
         self._tell(trial_id, TrialState.FAIL, None)
 
+    @patiently
     def lose(self, trial_id: int, why: str, reason: str) -> None:
         """Gives up a trial, if it still runs, whose process is gone (DIED) or was stopped (INTERRUPTED)."""
         trial = self._storage.get_trial(trial_id)
@@ -530,6 +580,7 @@ class Search:
 
     # Results
 
+    @patiently
     def scored(self) -> list[Scored]:
         """The trials trained to the end, the best first."""
         done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -544,15 +595,18 @@ class Search:
         ]
         return sorted(found, key=lambda trial: (-trial.score, trial.number))
 
+    @patiently
     def first(self) -> Scored | None:
         """The trial with the values of params.yaml, if it has ended well."""
         numbers = {trial.number for trial in self._slots().get(0, [])}
         return next((trial for trial in self.scored() if trial.number in numbers), None)
 
+    @patiently
     def lost(self) -> list[int]:
         """Numbers of the trials that were given up, whose slots were filled again."""
         return [trial.number for trial in self._study.get_trials(deepcopy=False) if _is_lost(trial)]
 
+    @patiently
     def table(self) -> pd.DataFrame:
         """One row a trial: number, state, score, reports, times, values, why it ended."""
         rows = []
@@ -566,6 +620,7 @@ class Search:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    @patiently
     def importances(self) -> dict[str, float]:
         """Share of each setting in the variance of the score (functional ANOVA); empty where there is too little."""
         study = self._fixed_ranges((TrialState.COMPLETE,))

@@ -34,7 +34,7 @@ PASSED_ON = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_US
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """The end of a task: what it returned, or why its process is gone."""
+    """The end of a task: what it returned, or why it did not: its process is gone, or an exception left it."""
 
     key: Any
     result: Any = None
@@ -73,7 +73,7 @@ class Pool:
         self._running[reference] = key
 
     def wait(self, seconds: float) -> list[Done]:
-        """The tasks that ended, after at most so many seconds. An exception of the task itself is raised here."""
+        """The tasks that ended, after at most so many seconds."""
         import ray
         from ray.exceptions import RayError, RayTaskError
 
@@ -88,8 +88,8 @@ class Pool:
             key = self._running.pop(reference)
             try:
                 done.append(Done(key=key, result=ray.get(reference)))
-            except RayTaskError:
-                raise
+            except RayTaskError as error:
+                done.append(Done(key=key, lost=_first_line(error.cause)))
             except RayError as error:
                 done.append(Done(key=key, lost=type(error).__name__))
         return done
@@ -129,8 +129,9 @@ def start(*, address: str | None, workers: int | None) -> Iterator[Pool]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if address is None:
-                size = workers or _auto(psutil.cpu_count(logical=False) or 1)
-                ray.init(address="local", num_cpus=size, object_store_memory=OBJECT_STORE, **common)
+                cores = psutil.cpu_count(logical=False) or 1
+                size = workers or _auto(cores)
+                ray.init(address="local", num_cpus=max(cores, size), object_store_memory=OBJECT_STORE, **common)
             else:
                 del common["include_dashboard"]
                 ray.init(address=address, **common)

@@ -286,6 +286,25 @@ def test_postgresql_and_the_grpc_proxy_in_front_of_it(tune: Tune, postgres: Post
     assert len({trial.user_attrs["launcher"]["id"] for trial in trials}) == 2
 
 
+def test_a_restart_of_the_database_holds_a_search_up(tune: Tune, postgres: Postgres) -> None:
+    arguments = ["--trials", "4", "--workers", "1", "--set", "train.epochs=30", "--set", "tune.pruner=none"]
+    tune.storage = postgres.uri
+    process = tune.start(*arguments)
+    while not busy_workers(tune.project):
+        time.sleep(0.2)
+        assert process.poll() is None, process.communicate()
+    time.sleep(2)
+    postgres.stop()
+    time.sleep(8)
+    postgres.start()
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, out + errors
+    assert "the storage is away, trying again" in errors
+    url = postgres.uri.replace("postgresql://", "postgresql+psycopg://")
+    trials = optuna.load_study(study_name="search", storage=url).get_trials()
+    assert [trial.state for trial in trials if "lost" not in trial.user_attrs] == [TrialState.COMPLETE] * 4
+
+
 def test_optuna_dashboard_shows_the_study(tune: Tune) -> None:
     tune("--trials", "2", "--workers", "1")
     port = free_port()
