@@ -4,7 +4,8 @@
 #   STORAGE=postgresql://me@db/optuna MLFLOW_TRACKING_URI=http://mlflow:5000 sbatch --array=0-7 deploy/slurm.sh --trials 64
 #
 # from the project's folder, on a file system that all nodes share. Arguments go to src/tune.py. An element that is
-# preempted or runs out of time is requeued and goes on; what it was training is tried again.
+# preempted, or whose node fails, is requeued and goes on; what it was training is tried again. One that runs out of time
+# stops in order a minute before; the others go on without it.
 #SBATCH --job-name=darkaction-search
 #SBATCH --gpus=1
 #SBATCH --cpus-per-task=8
@@ -12,7 +13,7 @@
 #SBATCH --time=24:00:00
 #SBATCH --requeue
 #SBATCH --signal=TERM@60
-#SBATCH --output=runs/tune/slurm-%A_%a.log
+#SBATCH --output=slurm-%A_%a.log
 set -euo pipefail
 : "${STORAGE:?an address every node reaches, such as postgresql://me@db/optuna}"
 cd "${SLURM_SUBMIT_DIR:-.}"
@@ -27,4 +28,4 @@ for _ in $(seq 60); do
   "${search[@]}" --exists 2>/dev/null && break
   sleep 10
 done
-exec srun "${search[@]}" --resume --workers 1
+exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${search[@]}" --resume --workers 1

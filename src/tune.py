@@ -11,10 +11,13 @@ system) can write, postgresql://USER@HOST/NAME, or Optuna's proxy grpc://HOST:PO
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +29,8 @@ from darkaction.errors import UserError
 from darkaction.evaluation.statistics import Comparison, compare
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
-from darkaction.objective import Job, Outcome, run_trial
-from darkaction.provenance import command_line, index_digest
+from darkaction.objective import Job, Outcome, data_digest, run_trial
+from darkaction.provenance import command_line, dvc_md5s
 from darkaction.search import Claim, Scored, Search
 from darkaction.tracking import Run
 from darkaction.training import data
@@ -44,6 +47,9 @@ BEAT = 10.0
 POLL = 1.0
 STOPPING = 20.0
 """Seconds that trials get to end after Ctrl-C."""
+
+MOST_RESAMPLES = 20
+"""Times evaluate.resamples, for the far percentiles that an interval for many trials asks for."""
 
 ALL_FAIL = 3
 """So many failed trials before any that did not are no bad luck."""
@@ -69,12 +75,15 @@ def main() -> None:
         )
     params = replace(params, train=replace(params.train, devices=1))  # a trial has one device
     check(params)
+    if "://" not in arguments.storage:  # workers may run in another folder
+        arguments.storage = str(Path(arguments.storage).absolute())
     search.connect(arguments.storage)  # before anything that takes time
     if arguments.exists or arguments.resume:
         search.find(arguments.storage, arguments.study)
     if arguments.exists:
         return
     places = prepared(params, arguments)
+    init = None if params.train.init_from is None else tracking.find_weights(params.train.init_from, places)
     digest = data_digest(params, places)
     make = search.join if arguments.resume else search.create
     study = make(arguments.storage, arguments.study, params, data=digest)
@@ -83,10 +92,17 @@ def main() -> None:
         deadline=None if arguments.timeout is None else time.monotonic() + arguments.timeout,
     )
     study.fill(limits.trials)
-    if arguments.create:
-        print(f"made the study '{study.name}' with {limits.trials} trials to run; --resume runs them")
-        return
-    with tracking.search_run(params=params, layout=places, study=study.name, token=study.token) as run:
+    with tracking.search_run(
+        params=params,
+        layout=places,
+        study=study.name,
+        token=study.token,
+        varying=search.FREE,
+        has_company=study.has_company,
+    ) as run:
+        if arguments.create:
+            print(f"made the study '{study.name}' with {limits.trials} trials to run; --resume runs them")
+            return
         with workers.start(address=arguments.ray_address, workers=arguments.workers) as pool:
             print(f"study '{study.name}': {limits.trials} trials, {pool.size} workers with {pool.threads} threads")
             job = Job(
@@ -96,11 +112,14 @@ def main() -> None:
                 token=study.token,
                 params=params,
                 data=digest,
+                code=search.own_code(),
+                init=init,
                 places=places,
                 threads=pool.threads,
                 command=command_line(),
             )
             Launcher(study, pool, job, limits).run()
+        tracking.end_killed([], places)
         report(study, params, places, limits, run, arguments.out)
     if arguments.apply:
         apply(study, params, places, force=arguments.force)
@@ -164,7 +183,8 @@ def prepared(params: Params, arguments: argparse.Namespace) -> Layout:
     if all(own[section] == wanted[section] for section in CLIP_SECTIONS):
         places = Layout()
     else:
-        key = config.digest({section: wanted[section] for section in CLIP_SECTIONS})[:12]
+        versions = {path: md5 for path, md5 in dvc_md5s(ROOT).items() if path.startswith("data/raw/")}
+        key = config.digest([{section: wanted[section] for section in CLIP_SECTIONS}, versions])[:12]
         places = Layout(out=ROOT / CLIPS / key)
         make_clips(params, places, arguments)
     for dataset in params.datasets:
@@ -193,12 +213,6 @@ def make_clips(params: Params, places: Layout, arguments: argparse.Namespace) ->
     done.touch()
 
 
-def data_digest(params: Params, places: Layout) -> str:
-    """Identifies the clips and their split."""
-    indexes = [index_digest(places.read(layout.index(name)) / "index.csv") for name in params.datasets]
-    return config.digest(indexes)[:16]
-
-
 # The search
 
 
@@ -208,14 +222,17 @@ class Launcher:
     def __init__(self, study: Search, pool: Pool, job: Job, limits: Limits) -> None:
         self.study, self.pool, self.job, self.limits = study, pool, job, limits
         self.claims: dict[int, tuple[Claim, float]] = {}
-        self.next_beat = 0.0
+        self.ended: Counter[str] = Counter()
+        self.next_look = 0.0
+        self.leaving = threading.Event()
 
     def run(self) -> None:
         """Runs trials; Ctrl-C and SIGTERM stop them in order and go on to the caller.
 
         Raises:
-            UserError: when every trial fails.
+            UserError: when every trial fails, or a worker cannot work.
         """
+        threading.Thread(target=self.show_life, name="beat", daemon=True).start()
         try:
             while True:
                 self.look_after_others()
@@ -227,21 +244,29 @@ class Launcher:
                     return
                 if not self.pool.busy:  # others run what is left; one of them may die
                     time.sleep(POLL)
-                self.stop_when_all_fail()
         finally:
+            self.leaving.set()
             self.stop()
+
+    def show_life(self) -> None:
+        """Beats until this launcher leaves, whatever its main thread is at."""
+        while True:
+            with contextlib.suppress(Exception):  # a storage that is away; the main thread says so
+                self.study.beat()
+            if self.leaving.wait(BEAT):
+                return
 
     def is_late(self) -> bool:
         return self.limits.deadline is not None and time.monotonic() > self.limits.deadline
 
     def look_after_others(self) -> None:
-        """Shows that this launcher lives, and gives up the trials of those that do not."""
-        if time.monotonic() < self.next_beat:
+        """Gives up the trials of launchers that are gone."""
+        if time.monotonic() < self.next_look:
             return
-        self.next_beat = time.monotonic() + BEAT
-        self.study.beat()
+        self.next_look = time.monotonic() + BEAT
         if gone := self.study.reconcile():
-            print(f"trials {', '.join(map(str, gone))}: their launcher is gone; they are tried again")
+            print(f"trials {', '.join(str(t.number) for t in gone)}: their launcher is gone; they are tried again")
+            tracking.end_killed([trial.user_attrs.get("mlflow_run") for trial in gone], self.job.places)
 
     def start_trials(self) -> None:
         """Claims trials for the workers that are free."""
@@ -255,12 +280,13 @@ class Launcher:
     def finish(self, done: Done) -> None:
         """Books the end of a trial, and says so."""
         claim, started = self.claims.pop(done.key)
-        if done.lost is not None:
-            self.study.lose(claim.trial_id, search.DIED, f"its worker died ({done.lost})")
-            tracking.end_orphans(self.job.places)
-            outcome = Outcome(state="lost", reason=f"its worker died ({done.lost})")
-        else:
-            outcome = done.result
+        outcome = done.result or Outcome(state="lost", reason=f"its worker died ({done.lost})")
+        if outcome.state == "interrupted":  # somebody ended the worker in order
+            outcome = Outcome(state="lost", reason="its worker was stopped")
+        if outcome.state == "lost":
+            run_id = self.study.lose(claim.trial_id, search.DIED, str(outcome.reason))
+            tracking.end_killed([run_id], self.job.places)
+        self.ended[outcome.state] += 1
         progress = self.study.progress(self.limits.trials)
         ended = progress["complete"] + progress["pruned"] + progress["failed"]
         text = f"{outcome.score:.1%}" if outcome.score is not None else (outcome.reason or "")
@@ -271,20 +297,27 @@ class Launcher:
             flush=True,
         )
 
-    def stop_when_all_fail(self) -> None:
-        table = self.study.table()
-        failed = table[(table["state"] == "fail") & table["reason"].notna() & ~table["number"].isin(self.study.lost())]
-        if len(failed) >= ALL_FAIL and not table["state"].isin(["complete", "pruned"]).any():
-            raise UserError(f"the first {len(failed)} trials all failed; the last: {failed['reason'].iloc[-1]}")
+        self.stop_when_all_fail(outcome)
+
+    def stop_when_all_fail(self, last: Outcome) -> None:
+        """Ends a search in which nothing works: the trials of this launcher, that is, while no other one gets on."""
+        if self.ended["failed"] >= ALL_FAIL and self.ended.total() == self.ended["failed"]:
+            table = self.study.table()
+            if not (table["state"].isin(["complete", "pruned", "running"]) & (table["steps"] > 0)).any():
+                raise UserError(f"the first {self.ended['failed']} trials all failed; the last: {last.reason}")
 
     def stop(self) -> None:
         """Interrupts what still runs; its slots stay open for --resume."""
         if not self.claims:
             return
-        self.pool.cancel(STOPPING)
-        for claim, _ in self.claims.values():
-            self.study.lose(claim.trial_id, search.INTERRUPTED, "the search was stopped")
-        self.claims.clear()
+        try:
+            self.pool.cancel(STOPPING)
+        finally:
+            try:
+                self.study.release("the search was stopped")
+            except Exception as error:  # noqa: BLE001 - a storage that is away must not hide why the search stops
+                print(f"trials are left running, --resume gives them up ({search.reason_of(error)})", file=sys.stderr)
+            self.claims.clear()
 
 
 # Results
@@ -329,12 +362,12 @@ def gain(study: Search, params: Params, places: Layout, best: Scored, first: Sco
     """
     clips = data.select(data.usable_clips(places, params.datasets), fold=0, part="val").sort_values("clip_id")
     scenes = [*clips["scene"].astype(str)] * params.tune.seeds
-    others = max(1, len(study.scored()) - 1)
+    others = max(1, study.compared() - 1)
     return compare(
         best.right,
         first.right,
         scenes,
-        resamples=params.evaluate.resamples * others,
+        resamples=params.evaluate.resamples * min(others, MOST_RESAMPLES),
         confidence=1 - (1 - params.evaluate.confidence) / others,
         seed=params.seed,
     )
@@ -359,7 +392,7 @@ def apply(study: Search, params: Params, places: Layout, *, force: bool) -> None
     evidence = (
         f"validation accuracy {best.score:.1%} with the best values, {first.score:.1%} with those of params.yaml: "
         f"gain {found.difference:+.1%} [{found.low:+.1%}, {found.high:+.1%}] ({found.n} predictions in {found.scenes} "
-        f"scenes; interval for the best of {len(scored)} trials)"
+        f"scenes; interval for the best of {study.compared()} trials)"
     )
     if found.low <= 0 and not force:
         raise UserError(f"{evidence}: within noise, so params.yaml stays as it is (--force writes it nevertheless)")

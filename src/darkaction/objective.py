@@ -4,6 +4,7 @@ Runs in a worker process. Test clips are never read.
 """
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from darkaction import layout, search, tracking
+from darkaction import config, layout, search, tracking
 from darkaction.config import Params
 from darkaction.errors import UserError
 from darkaction.evaluation.score import predict_part
 from darkaction.layout import Layout
+from darkaction.provenance import index_digest
 from darkaction.search import Claim, Search
 from darkaction.tracking import Run
 from darkaction.training import data, recipe
@@ -40,6 +42,8 @@ class Job:
     token: str
     params: Params  # of the study
     data: str
+    code: str
+    init: Path | None  # weights to begin with
     places: Layout
     threads: int
     command: str
@@ -57,7 +61,8 @@ class Outcome:
 def run_trial(job: Job) -> Outcome:
     """Runs one trial, and records its end in the study and in MLflow."""
     torch.set_num_threads(job.threads)
-    study = search.join(job.storage, job.study, job.params, data=job.data)
+    check_place(job)
+    study = search.patiently(search.join)(job.storage, job.study, job.params, data=job.data)
     params = search.with_values(job.params, job.claim.values)
     name = f"trial {job.claim.number}"
     try:
@@ -75,6 +80,26 @@ def run_trial(job: Job) -> Outcome:
         reason = search.reason_of(error)
         study.fail(job.claim.trial_id, reason)
         return Outcome(state="failed", reason=reason)
+
+
+def check_place(job: Job) -> None:
+    """Refuses to work with other code or clips than the launcher's.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    if search.own_code() != job.code:
+        raise UserError(f"the code in {Path(__file__).parent} on {socket.gethostname()} is not the launcher's")
+    if data_digest(job.params, job.places) != job.data:
+        raise UserError(
+            f"the clips in {job.places.out or job.places.root} on {socket.gethostname()} are not the launcher's"
+        )
+
+
+def data_digest(params: Params, places: Layout) -> str:
+    """Identifies the clips and their split."""
+    indexes = [index_digest(places.read(layout.index(name)) / "index.csv") for name in params.datasets]
+    return config.digest(indexes)[:16]
 
 
 def _train_and_end(job: Job, params: Params, study: Search, run: Run) -> Outcome:
@@ -117,7 +142,6 @@ def _train(job: Job, params: Params, study: Search, run: Run) -> list[bool]:
     after seed."""
     clips = data.usable_clips(job.places, params.datasets)
     clips = clips[clips["fold_0"] != "test"].reset_index(drop=True)
-    init = None if params.train.init_from is None else tracking.find_weights(params.train.init_from, job.places)
     right: list[bool] = []
     for number in range(params.tune.seeds):
         own = replace(params, seed=params.seed + number)
@@ -131,7 +155,7 @@ def _train(job: Job, params: Params, study: Search, run: Run) -> list[bool]:
                 0,
                 scratch / "fold_0",
                 checkpoints=scratch / "checkpoints",
-                init=init,
+                init=job.init,
                 max_steps=None,
                 on_epoch=_reporter(job, own, study, run, f"seed_{number}." if params.tune.seeds > 1 else ""),
             )
@@ -142,7 +166,9 @@ def _train(job: Job, params: Params, study: Search, run: Run) -> list[bool]:
             raise UserError(f"{layout.index(params.datasets[0])}: no clip is marked val; run prepare again")
         order = predictions.clips["clip_id"].argsort().to_numpy()
         right += [bool(value) for value in predictions.correct_N[order]]
-        if params.tune.seeds > 1 and study.report(job.claim.trial_id, number, float(np.mean(predictions.correct_N))):
+        if params.tune.seeds > 1 and study.report(
+            job.claim.trial_id, number + 1, float(np.mean(predictions.correct_N))
+        ):
             raise PrunedError
     return right
 
@@ -152,7 +178,7 @@ def _reporter(job: Job, params: Params, study: Search, run: Run, prefix: str) ->
 
     def on_epoch(epoch: int, row: Row) -> None:
         run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
-        if params.tune.seeds == 1 and study.report(job.claim.trial_id, epoch, row["val_accuracy"]):
+        if params.tune.seeds == 1 and study.report(job.claim.trial_id, epoch + 1, row["val_accuracy"]):
             raise PrunedError
 
     return on_epoch

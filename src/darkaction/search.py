@@ -216,6 +216,8 @@ def _distribution(dimension: FloatRange | IntRange | Choice, settings: dict[str,
         rule = "0 < low <= high" if dimension.log else "low <= high"
         raise UserError(f"tune.space: {dimension.key}: low is {low} and high {high}; expected {rule}")
     if isinstance(dimension, IntRange):
+        if math.ceil(low) > math.floor(high):
+            raise UserError(f"tune.space: {dimension.key}: no whole number lies in [{low}, {high}]")
         return IntDistribution(math.ceil(low), math.floor(high), log=dimension.log)
     return FloatDistribution(low, high, log=dimension.log)
 
@@ -273,7 +275,7 @@ def with_values(params: Params, values: Mapping[str, Any]) -> Params:
 
 @lru_cache(maxsize=4)
 def connect(url: str) -> BaseStorage:
-    """The storage that a path of a journal file, postgresql://, mysql:// or grpc://HOST:PORT names.
+    """The storage that a path of a journal file, postgresql:// or grpc://HOST:PORT names.
 
     Raises:
         UserError: when it cannot be reached, or is of a kind that several processes cannot share.
@@ -321,12 +323,19 @@ def create(url: str, name: str, params: Params, *, data: str) -> "Search":
     try:
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
     except DuplicatedStudyError:
+        study = optuna.load_study(study_name=name, storage=storage)
+        if "settings" not in study.user_attrs and not study.get_trials():  # its maker was killed before it was whole
+            return _made(study, params, data)
         raise UserError(
             f"there is a study '{name}' in {without_credentials(url)}: --resume to go on with it, "
             "--study NAME for another one"
         ) from None
+    return _made(study, params, data)
+
+
+def _made(study: optuna.Study, params: Params, data: str) -> "Search":
     study.set_user_attr("token", uuid.uuid4().hex)
-    study.set_user_attr("settings", _identity(params, data))  # last: what has it is whole
+    study.set_user_attr("settings", identity(params, data))  # last: what has it is whole
     return Search(study, params, fresh=True)
 
 
@@ -337,7 +346,7 @@ def join(url: str, name: str, params: Params, *, data: str) -> "Search":
         UserError: when there is none, or it was made with other settings, data or space.
     """
     study = find(url, name)
-    own, theirs = _identity(params, data), study.user_attrs.get("settings")
+    own, theirs = identity(params, data), study.user_attrs.get("settings")
     if theirs is None:
         raise UserError(f"the study '{name}' was not made by this program, or not whole: --study NAME for another one")
     for key in sorted(own.keys() | theirs.keys()):
@@ -364,19 +373,22 @@ def find(url: str, name: str) -> optuna.Study:
         ) from None
 
 
-def _identity(params: Params, data: str) -> dict[str, str]:
+def identity(params: Params, data: str) -> dict[str, str]:
     """Whatever two launchers of one study must agree on."""
     settings = {key: value for key, value in config.flatten(params).items() if not key.startswith(FREE)}
-    return {key: json.dumps(value) for key, value in settings.items()} | {"data": data, "code": _code()}
+    return {key: json.dumps(value) for key, value in settings.items()} | {"data": data, "code": own_code()}
 
 
 @lru_cache(maxsize=1)
-def _code() -> str:
-    """Of the code as this process has it: kept, so that an edit while a search runs does not confuse its workers."""
+def own_code() -> str:
+    """Identifies the code that this process runs: kept, so that an edit while it runs changes nothing."""
     return code_digest()[:16]
 
 
 # One study
+
+AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""What a proxy answers, or does not, when it or the database behind it is away."""
 
 Answer = TypeVar("Answer")
 Arguments = ParamSpec("Arguments")
@@ -403,9 +415,13 @@ def patiently(method: Callable[Arguments, Answer]) -> Callable[Arguments, Answer
 
 def is_storage_away(error: BaseException) -> bool:
     """Whether an error, or what caused it, is one of a connection."""
+    if isinstance(error, UpdateFinishedTrialError | KeyError | ValueError):  # Optuna's answers, also through its proxy
+        return False
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OperationalError | InterfaceError | grpc.RpcError | ConnectionError):
+        if isinstance(cause, grpc.RpcError):
+            return cause.code() in AWAY
+        if isinstance(cause, OperationalError | InterfaceError | ConnectionError):
             return True
         cause = cause.__cause__ or cause.__context__
     return False
@@ -420,6 +436,7 @@ class Search:
         self._storage = study._storage
         self._launcher = uuid.uuid4().hex[:12]
         self._beats: dict[str, tuple[Any, float]] = {}
+        self._looked = time.monotonic()
         study.pruner = _pruner(params)
         # Only the first launcher draws what the seed says: a second one, or a later one, would draw the same again.
         study.sampler = _sampler(params, extra=0 if fresh else int(self._launcher, 16))
@@ -443,10 +460,11 @@ class Search:
         for number in range(budget):
             trials = slots.get(number, [])
             lost = [trial for trial in trials if _is_lost(trial)]
+            begun = [trial for trial in lost if trial.user_attrs["lost"] in (DIED, INTERRUPTED)]
             if len(lost) < len(trials) or _tries(lost) >= TRIES:
                 continue
-            if lost:
-                self._study.enqueue_trial(_drawn(lost[-1]), user_attrs={"slot": number, "retry_of": lost[-1].number})
+            if begun:
+                self._study.enqueue_trial(_drawn(begun[-1]), user_attrs={"slot": number, "retry_of": begun[-1].number})
             else:
                 first = {key: _category(value) for key, value in baseline(self._params).items()}
                 self._study.enqueue_trial(first if number == 0 else {}, user_attrs={"slot": number})
@@ -464,6 +482,7 @@ class Search:
                 return self._draw(live[0])
         return None
 
+    @patiently
     def _draw(self, trial: FrozenTrial) -> Claim:
         self._storage.set_trial_user_attr(trial._trial_id, "launcher", self._identity_of_launcher())
         with warnings.catch_warnings():
@@ -493,19 +512,36 @@ class Search:
         self._study.set_user_attr(f"launcher.{self._launcher}", time.time())
 
     @patiently
-    def reconcile(self) -> list[int]:
-        """Gives up the running trials of launchers that are gone; their numbers."""
+    def reconcile(self) -> list[FrozenTrial]:
+        """Gives up the running trials of launchers that are gone; which ones."""
         gone = []
         attributes = self._study.user_attrs
+        if time.monotonic() - self._looked > LAUNCHER_GONE / 2:  # nobody could beat while the storage was away
+            self._beats.clear()
+        self._looked = time.monotonic()
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             owner = trial.user_attrs.get("launcher", {"id": f"unknown{trial.number}", "host": None})
             if owner["id"] != self._launcher and self._is_gone(owner, attributes):
                 self.lose(trial._trial_id, DIED, "its launcher is gone")
-                gone.append(trial.number)
+                gone.append(trial)
         return gone
 
+    def has_company(self) -> bool:
+        """Whether other launchers run trials."""
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return any(trial.user_attrs.get("launcher", {"id": None})["id"] != self._launcher for trial in running)
+
+    def release(self, reason: str) -> None:
+        """Gives up all trials of this launcher that still run; their slots stay open. Tries once: where the storage is
+        away too, the next launcher finds that this one is gone."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.user_attrs.get("launcher", {"id": None})["id"] == self._launcher:
+                for key, value in (("lost", INTERRUPTED), ("reason", reason)):
+                    self._storage.set_trial_user_attr(trial._trial_id, key, value)
+                self._tell(trial._trial_id, TrialState.FAIL, None)
+
     def _is_gone(self, owner: Mapping[str, Any], attributes: Mapping[str, Any]) -> bool:
-        if owner["host"] == socket.gethostname():
+        if owner["host"] == machine():
             return not is_alive(owner["pid"], owner["started"])
         beat = attributes.get(f"launcher.{owner['id']}")
         last, since = self._beats.setdefault(owner["id"], (beat, time.monotonic()))
@@ -518,7 +554,7 @@ class Search:
         process = psutil.Process(os.getpid())
         return {
             "id": self._launcher,
-            "host": socket.gethostname(),
+            "host": machine(),
             "pid": process.pid,
             "started": process.create_time(),
         }
@@ -534,9 +570,11 @@ class Search:
 
     @patiently
     def report(self, trial_id: int, step: int, value: float) -> bool:
-        """Records an intermediate score; whether the pruner says to stop."""
+        """Records a score after so many epochs (or seeds); whether the pruner says to stop. The first trial, with the
+        values of params.yaml, is never stopped: all others are compared with it."""
         self._storage.set_trial_intermediate_value(trial_id, step, value)
-        return self._study.pruner.prune(self._study, self._storage.get_trial(trial_id))
+        trial = self._storage.get_trial(trial_id)
+        return self._study.pruner.prune(self._study, trial) and trial.user_attrs.get("slot") != 0
 
     @patiently
     def complete(self, trial_id: int, score: float, right: Sequence[bool]) -> None:
@@ -556,12 +594,14 @@ class Search:
         self._tell(trial_id, TrialState.FAIL, None)
 
     @patiently
-    def lose(self, trial_id: int, why: str, reason: str) -> None:
-        """Gives up a trial, if it still runs, whose process is gone (DIED) or was stopped (INTERRUPTED)."""
+    def lose(self, trial_id: int, why: str, reason: str) -> str | None:
+        """Gives up a trial, if it still runs, whose process is gone (DIED) or was stopped (INTERRUPTED); the id of its
+        MLflow run, where it had one."""
         trial = self._storage.get_trial(trial_id)
         if not trial.state.is_finished():
             self.note(trial_id, lost=why, reason=reason)
             self._tell(trial_id, TrialState.FAIL, None)
+        return trial.user_attrs.get("mlflow_run")
 
     def _tell(self, trial_id: int, state: TrialState, value: float | None) -> None:
         number = self._storage.get_trial(trial_id).number
@@ -600,6 +640,11 @@ class Search:
         """The trial with the values of params.yaml, if it has ended well."""
         numbers = {trial.number for trial in self._slots().get(0, [])}
         return next((trial for trial in self.scored() if trial.number in numbers), None)
+
+    @patiently
+    def compared(self) -> int:
+        """How many trials the best was chosen from: all that were trained to the end, or stopped as worse."""
+        return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
 
     @patiently
     def lost(self) -> list[int]:
@@ -679,6 +724,15 @@ class Search:
         return copy
 
 
+def machine() -> str:
+    """Identifies where process numbers mean the same processes: the host since its start, and the container on it."""
+    marks = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        marks.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return "/".join(marks)
+
+
 def _is_lost(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and "lost" in trial.user_attrs
 
@@ -703,6 +757,8 @@ def _drawn(trial: FrozenTrial) -> dict[str, Any]:
 def _values(trial: FrozenTrial) -> dict[str, Any]:
     """The values a trial was trained with."""
     plain = {key: _plain(value) for key, value in trial.params.items()}
+    if "batch_size_used" in trial.user_attrs:  # memory did not suffice for the one that was drawn
+        plain["train.batch_size"] = trial.user_attrs["batch_size_used"]
     return {key: _rounded(value) if isinstance(value, float) else value for key, value in plain.items()}
 
 
@@ -748,7 +804,7 @@ def _pruner(params: Params) -> optuna.pruners.BasePruner:
             min_resource=min(tune.min_epochs, epochs), max_resource=epochs, reduction_factor=3
         )
     if tune.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=tune.min_epochs - 1)
+        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=tune.min_epochs)
     if tune.pruner == "wilcoxon":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

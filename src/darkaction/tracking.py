@@ -88,6 +88,10 @@ REFUSALS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
+class ParentMissingError(LookupError):
+    """The store has no run of the search to which a trial belongs."""
+
+
 class Run:
     """One run of the store. No call waits for the store or raises its errors."""
 
@@ -170,14 +174,26 @@ def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = Fals
 
 
 @contextlib.contextmanager
-def search_run(*, params: Params, layout: Layout, study: str, token: str) -> Iterator[Run]:
+def search_run(
+    *,
+    params: Params,
+    layout: Layout,
+    study: str,
+    token: str,
+    varying: tuple[str, ...],
+    has_company: Callable[[], bool],
+) -> Iterator[Run]:
     """The run of a search, the parent of its trials. Every launcher of the study has the same `token` and so the same
-    run, which runs as long as one of them does."""
-    # A later launcher may raise the budget, and MLflow does not let a parameter change.
-    settings = {key: text for key, text in _texts(params).items() if key != "tune.trials"}
+    run; one that leaves others at work does not end it.
+
+    Args:
+        varying: beginnings of the keys in which launchers may differ; MLflow does not let a parameter change.
+        has_company: whether other launchers are at work.
+    """
+    settings = {key: text for key, text in _texts(params).items() if not key.startswith(varying)}
     opening = {"how": "join", "stage": "tune", "token": token, "params": settings, **_environment()}
     delivery, run = _begin(opening | {"run_name": study}, params, layout)
-    with _true_status(run, delivery), _system_metrics(run):
+    with _true_status(run, delivery, goes_on=has_company), _system_metrics(run):
         yield run
 
 
@@ -301,7 +317,7 @@ def deliver_waiting(layout: Layout) -> tuple[int, int]:
     """
     uri = tracking_uri(layout.root)
     found = orphans(layout.root / places.SPOOL)
-    own = [spool for spool in found if spool.opening["store"] == _portable(uri, layout.root)]
+    own = [spool for spool in found if _belongs(spool, uri, layout.root)]
     waiting, others = sum(map(len, own)), sum(len(spool) for spool in found if spool not in own)
     if own:
         try:
@@ -316,10 +332,17 @@ def deliver_waiting(layout: Layout) -> tuple[int, int]:
     return waiting, others
 
 
-def end_orphans(layout: Layout) -> None:
-    """Ends the runs of processes that are gone, where the store can be reached; otherwise the next run does it."""
-    with contextlib.suppress(UserError):
+def end_killed(run_ids: list[str | None], layout: Layout) -> None:
+    """Delivers what processes of this machine left that are gone, and ends these runs, whose processes were anywhere,
+    as KILLED. Where the store cannot be reached, the next run or tracking_sync.py does what this did not."""
+    try:
         deliver_waiting(layout)
+        client = _connect(tracking_uri(layout.root))
+        for run_id in run_ids:
+            if run_id and client.get_run(run_id).info.status == "RUNNING":
+                client.set_terminated(run_id, "KILLED")
+    except Exception as error:  # noqa: BLE001 - a store or its network; nothing of it may end a search
+        _warn(f"runs of killed processes may be shown as running for now ({_first_line(error)})")
 
 
 # Delivery
@@ -387,7 +410,7 @@ class _Delivery:
         client = _connect(self.uri)
         if self.run_id is None:
             for spool in orphans(self._parent):  # first: this run may go on with or add to one of them
-                if spool.opening["store"] == _portable(self.uri, self._root):
+                if _belongs(spool, self.uri, self._root):
                     _deliver_orphan(client, self.uri, spool)
             self.run_id = _open(client, self.uri, self._spool)
         self._tried.set()
@@ -402,13 +425,25 @@ class _Delivery:
         self._warned = True
 
 
+def _belongs(spool: Spool, uri: str, root: Path) -> bool:
+    """Whether a spool is for that store; false when another process has delivered and deleted it meanwhile."""
+    try:
+        return bool(spool.opening["store"] == _portable(uri, root))
+    except FileNotFoundError:
+        return False
+
+
 def _deliver_orphan(client: "MlflowClient", uri: str, spool: Spool) -> None:
     """Delivers what a process left that is gone. A run that it did not end was killed."""
     with spool.locked() as mine:
         if not mine:
             return
         opening = spool.opening
-        run_id = _open(client, uri, spool)
+        try:
+            run_id = _open(client, uri, spool)
+        except ParentMissingError:  # its search was never recorded in this store, or was deleted: it stands alone
+            spool.write_opening({key: value for key, value in opening.items() if key != "search"})
+            run_id = _open(client, uri, spool)
         last = _deliver_records(client, run_id, spool)
         ended = last == "status" or opening["how"] == "attach"
         if not ended and client.get_run(run_id).info.status == "RUNNING":
@@ -587,7 +622,7 @@ def _home(client: "MlflowClient", uri: str, opening: Record) -> tuple[str, str |
         experiment_id, _ = _home(client, uri, {"stage": opening["stage"], "parent": parent})
         found = client.search_runs([experiment_id], f"tags.`{TOKEN}` = '{opening['search']}'", max_results=1)
         if not found:
-            raise LookupError("the run of the search is not there yet")
+            raise ParentMissingError("the run of the search is not there yet")
         return experiment_id, str(found[0].info.run_id)
     if parent and _has_run(client, parent):
         return str(client.get_run(parent).info.experiment_id), parent
@@ -680,8 +715,9 @@ def _sqlite_file(uri: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def _true_status(run: Run, delivery: _Delivery) -> Iterator[None]:
-    """Ends the run with the status of what happens inside; SIGTERM becomes `Terminated` meanwhile."""
+def _true_status(run: Run, delivery: _Delivery, *, goes_on: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Ends the run with the status of what happens inside, unless it goes on elsewhere; SIGTERM becomes `Terminated`
+    meanwhile."""
     status = "FAILED"
     with sigterm_raises():
         try:
@@ -693,7 +729,8 @@ def _true_status(run: Run, delivery: _Delivery) -> Iterator[None]:
                 run.log_text(scrub(traceback.format_exc()), "traceback.txt")
             raise
         finally:
-            run._end(status)
+            if not goes_on():
+                run._end(status)
             delivery.close()
 
 

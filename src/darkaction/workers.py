@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from darkaction.datasets.index import usable_processors
 from darkaction.errors import Terminated, UserError
 
 MEMORY_PER_WORKER = 2 * 1024**3
@@ -34,7 +35,7 @@ PASSED_ON = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_US
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """The end of a task: what it returned, or why it did not: its process is gone, or an exception left it."""
+    """The end of a task: what it returned, or why its process is gone."""
 
     key: Any
     result: Any = None
@@ -50,7 +51,8 @@ class Pool:
             "num_cpus": 1,
             "num_gpus": 1 if gpus else 0,
             "max_retries": 0,  # what a lost task means is the caller's business
-            "max_calls": 0,  # the process stays for the next task, also with a GPU
+            # Ray assigns GPUs anew for each task, but a process stays on the one it began with
+            "max_calls": 1 if gpus else 0,
             "runtime_env": {"env_vars": environment},
         }
         self._running: dict[Any, Any] = {}
@@ -60,11 +62,6 @@ class Pool:
         """How many tasks run."""
         return len(self._running)
 
-    @property
-    def keys(self) -> list[Any]:
-        """The keys of the tasks that run."""
-        return list(self._running.values())
-
     def submit(self, key: Any, function: Callable[..., Any], *arguments: Any) -> None:
         """Starts a task; `key` names it in `wait`."""
         import ray
@@ -73,7 +70,11 @@ class Pool:
         self._running[reference] = key
 
     def wait(self, seconds: float) -> list[Done]:
-        """The tasks that ended, after at most so many seconds."""
+        """The tasks that ended, after at most so many seconds.
+
+        Raises:
+            UserError: when an exception left a task.
+        """
         import ray
         from ray.exceptions import RayError, RayTaskError
 
@@ -89,7 +90,7 @@ class Pool:
             try:
                 done.append(Done(key=key, result=ray.get(reference)))
             except RayTaskError as error:
-                done.append(Done(key=key, lost=_first_line(error.cause)))
+                raise UserError(f"a worker cannot work: {_first_line(error.cause)}") from None
             except RayError as error:
                 done.append(Done(key=key, lost=type(error).__name__))
         return done
@@ -129,14 +130,15 @@ def start(*, address: str | None, workers: int | None) -> Iterator[Pool]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if address is None:
-                cores = psutil.cpu_count(logical=False) or 1
+                cores = usable_processors()
                 size = workers or _auto(cores)
                 ray.init(address="local", num_cpus=max(cores, size), object_store_memory=OBJECT_STORE, **common)
             else:
                 del common["include_dashboard"]
                 ray.init(address=address, **common)
     except Exception as error:  # noqa: BLE001 - Ray raises what its parts raise
-        raise UserError(f"--ray-address {address}: no Ray cluster there ({_first_line(error)})") from None
+        where = "Ray cannot start here" if address is None else f"--ray-address {address}: no Ray cluster there"
+        raise UserError(f"{where} ({_first_line(error)})") from None
     finally:
         signal.signal(signal.SIGTERM, on_terminate)  # Ray's own ends the process on the spot
     try:
@@ -146,7 +148,7 @@ def start(*, address: str | None, workers: int | None) -> Iterator[Pool]:
             size = workers or gpus or int(resources.get("CPU", 1))
         if gpus and size > gpus:
             raise UserError(f"--workers {size}: there are {gpus} GPUs, and a worker takes one")
-        threads = _threads(size) if address is None else 1
+        threads = _threads(size) if address is None else max(1, int(resources.get("CPU", 1)) // size)
         yield Pool(size, gpus=gpus, threads=threads, environment=_environment(threads))
     finally:
         ray.shutdown()
@@ -173,7 +175,7 @@ def _auto(cores: int) -> int:
 def _threads(workers: int) -> int:
     """Processor threads of each worker on this machine: what OMP_NUM_THREADS says, or its share of the cores."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) else max(1, (psutil.cpu_count(logical=False) or 1) // workers)
+    return int(given) if given.isdigit() and int(given) else max(1, usable_processors() // workers)
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """search.py: the space, the budget and its slots, trials given up, samplers and pruners, importances."""
 
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +61,7 @@ def test_committed_spaces_are_valid() -> None:
         ([DEPENDENT, DELTA], "sampling.delta_max needs sampling.delta_min, which must stand before it"),
         (["{key: focal.gamma, type: float, low: model.head, high: 5}"], "the bound 'model.head' is no setting with a"),
         (["{key: focal.gamma, type: float, low: 5, high: 3}"], "low is 5.0 and high 3.0; expected low <= high"),
+        (["{key: bert.layers, type: int, low: 1.2, high: 1.8}"], "no whole number lies in [1.2, 1.8]"),
         (["{key: focal.gamma, type: float, low: 0, high: 3, log: true}"], "expected 0 < low <= high"),
         (["{key: train.epochs, type: float, low: 1, high: 90}"], "train.epochs is"),
         (["{key: bert.heads, type: choice, choices: [8, 7]}"], "not valid (bert.heads = 7)"),
@@ -120,13 +120,13 @@ def test_pruners_stop_what_is_worse(storage: str, pruner: str, stops: bool) -> N
     for number in range(12):
         claim = study.claim(12)
         assert claim is not None
-        for epoch in range(params.train.epochs):
+        for epoch in range(1, params.train.epochs + 1):
             if study.report(claim.trial_id, epoch, 0.9 - 0.05 * number):
                 study.prune(claim.trial_id)
                 break
         else:
             study.complete(claim.trial_id, 0.9 - 0.05 * number, [True])
-        steps.append(epoch + 1)
+        steps.append(epoch)
     assert (sum(steps) < 12 * params.train.epochs) == stops
     assert study.progress(12)["pruned"] == sum(count < params.train.epochs for count in steps)
 
@@ -277,8 +277,8 @@ def launched_by(study: Search, **owner: Any) -> int:
 
 def test_launcher_of_this_machine_is_gone_when_its_process_is(storage: str) -> None:
     study = search.create(storage, "s", params_with(GAMMA), data="d")
-    number = launched_by(study, host=socket.gethostname(), pid=os.getpid(), started=0.0)
-    assert study.reconcile() == [number]
+    number = launched_by(study, host=search.machine(), pid=os.getpid(), started=0.0)
+    assert [trial.number for trial in study.reconcile()] == [number]
     study.fill(1)
     assert study.progress(1) == {"waiting": 1}
 
@@ -288,13 +288,85 @@ def test_launcher_of_another_machine_is_gone_when_it_is_silent(storage: str, mon
     monkeypatch.setattr(search.time, "monotonic", lambda: clock[0])
     study = search.create(storage, "s", params_with(GAMMA), data="d")
     number = launched_by(study, host="elsewhere")
-    for beat in range(5):  # it lives: its count changes
+    for beat in range(12):  # it lives: its count changes
         study._study.set_user_attr("launcher.other", beat)
         assert study.reconcile() == []
-        clock[0] += search.LAUNCHER_GONE - 1
+        clock[0] += search.LAUNCHER_GONE / 3
+    for _ in range(2):
+        assert study.reconcile() == []
+        clock[0] += search.LAUNCHER_GONE / 3 + 1
+    assert [trial.number for trial in study.reconcile()] == [number]
+
+
+def test_silence_while_nobody_could_beat_is_none(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(search.time, "monotonic", lambda: clock[0])
+    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    launched_by(study, host="elsewhere")
+    study.reconcile()
+    clock[0] += 10 * search.LAUNCHER_GONE  # the storage was away
     assert study.reconcile() == []
-    clock[0] += 2
-    assert study.reconcile() == [number]
+
+
+def test_first_trial_is_never_pruned(storage: str) -> None:
+    study = search.create(storage, "s", params_with(GAMMA, pruner="median", min_epochs=1), data="d")
+    study.fill(8)
+    first = study.claim(8)
+    assert first is not None
+    while claim := study.claim(8):
+        study.report(claim.trial_id, 3, 0.9)
+        study.complete(claim.trial_id, 0.9, [True])
+    assert not study.report(first.trial_id, 3, 0.1)
+
+
+def test_trials_of_a_launcher_that_leaves_are_open_again(storage: str) -> None:
+    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study.fill(3)
+    study.claim(3)
+    other = search.join(storage, "s", params_with(GAMMA), data="d")
+    other.claim(3)
+    assert study.has_company()
+    other.release("the search was stopped")
+    assert not study.has_company()
+    study.fill(3)
+    assert study.progress(3) == {"running": 1, "waiting": 2}
+
+
+def test_study_whose_maker_was_killed_is_made_whole(storage: str) -> None:
+    optuna.create_study(study_name="s", storage=search.connect(storage), direction="maximize")
+    with pytest.raises(UserError, match="not made by this program, or not whole"):
+        search.join(storage, "s", params_with(GAMMA), data="d")
+    assert len(run_all(search.create(storage, "s", params_with(GAMMA), data="d"), 2)) == 2
+
+
+def test_batch_size_that_fitted_is_the_result(storage: str) -> None:
+    study = search.create(
+        storage, "s", params_with("{key: train.batch_size, type: choice, choices: [8, 16]}"), data="d"
+    )
+    study.fill(1)
+    claim = study.claim(1)
+    assert claim is not None and claim.values == {"train.batch_size": 8}
+    study.note(claim.trial_id, batch_size_used=4)
+    study.complete(claim.trial_id, 0.5, [True])
+    assert study.scored()[0].values == {"train.batch_size": 4}
+
+
+def test_storage_that_comes_back_is_waited_for(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    naps: list[float] = []
+    monkeypatch.setattr(search.time, "sleep", naps.append)
+    real = study._study.get_trials
+    broken = iter([True, True, False])
+
+    def get_trials(**keywords: Any) -> list[optuna.trial.FrozenTrial]:
+        if next(broken, False):
+            raise ConnectionError("away")
+        return real(**keywords)
+
+    monkeypatch.setattr(study._study, "get_trials", get_trials)
+    assert study.scored() == []
+    assert naps == [search.RETRY_AFTER] * 2
+    assert not search.is_storage_away(KeyError("no such study"))
 
 
 def test_scores_and_first_trial(storage: str) -> None:

@@ -18,7 +18,7 @@ from servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--profile", "smoke", "--trials", "4", "--set", "tune.pruner=none", "--set", "train.epochs=5")
-STAND_INS = {"srun": 'exec "$@"', "ssh": 'echo "$1" >> hosts.txt; shift; exec bash -c "$1"'}
+STAND_INS = {"srun": 'shift; exec "$@"', "ssh": 'echo "$1" >> hosts.txt; shift; exec bash -c "$1"'}
 
 
 @pytest.fixture
