@@ -110,7 +110,8 @@ class Spool:
         """Whether the process that filled it is gone. One of another machine, in a folder that several share, counts
         as gone when nothing was added or delivered for long: a run that lives records its use of the processor."""
         owner = self.opening["owner"]
-        if owner["host"] != socket.gethostname():
+        here = socket.gethostname()
+        if owner.get("host", here) != here:  # spools of earlier versions name no host
             return time.time() - self.folder.stat().st_mtime > SILENT_FOR
         return not is_alive(owner["pid"], owner["started"])
 

@@ -409,12 +409,20 @@ class _Delivery:
     def _deliver(self) -> None:
         client = _connect(self.uri)
         if self.run_id is None:
-            for spool in orphans(self._parent):  # first: this run may go on with or add to one of them
-                if _belongs(spool, self.uri, self._root):
-                    _deliver_orphan(client, self.uri, spool)
+            self._deliver_orphans(client)  # first: this run may go on with or add to one of them
             self.run_id = _open(client, self.uri, self._spool)
         self._tried.set()
         _deliver_records(client, self.run_id, self._spool)
+
+    def _deliver_orphans(self, client: "MlflowClient") -> None:
+        """Delivers what earlier processes left. What is wrong with it, if something is, does not concern this run."""
+        try:
+            for spool in orphans(self._parent):
+                if _belongs(spool, self.uri, self._root):
+                    _deliver_orphan(client, self.uri, spool)
+        except Exception as error:  # noqa: BLE001 - a store that is down says so again when this run is opened
+            if not self._warned:
+                _warn(f"records that earlier runs left in {self._parent} cannot be delivered ({_first_line(error)})")
 
     def _warn_of_outage(self, error: Exception) -> None:
         if not self._warned:

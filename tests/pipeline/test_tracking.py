@@ -465,3 +465,17 @@ def test_spool_of_another_machine_is_left_alone_while_it_moves(tmp_path: Path) -
     long_ago = time.time() - 2 * SILENT_FOR
     os.utime(spool.folder, (long_ago, long_ago))
     assert [found.folder for found in orphans(tmp_path)] == [spool.folder]
+
+
+def test_damaged_spool_does_not_keep_others_from_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+    damaged = root / "checkpoints/spool/damaged"
+    damaged.mkdir(parents=True)
+    (damaged / "opening.json").write_text("{")
+    with tracking.start_run(stage="train", params=config.load(), layout=Layout(root=root)) as run:
+        run.log_metrics({"loss": 1.0})
+    assert run.run_id is not None
+    assert "records that earlier runs left" in capsys.readouterr().err
