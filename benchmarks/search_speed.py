@@ -109,7 +109,7 @@ def workers(searches: Searches) -> None:
 
 def pruning(searches: Searches) -> None:
     """Epochs and best score of the same search with and without pruning."""
-    trials = 10
+    trials = 8
     rows = []
     for seed in range(SEEDS):
         for pruner in ("none", "hyperband"):

@@ -1,5 +1,6 @@
 """Searches in a copy of the project, for the tests that run src/tune.py."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -90,7 +91,13 @@ def in_project(process: psutil.Process, project: Path) -> bool:
 
 
 def busy_workers(project: Path) -> list[psutil.Process]:
-    return [process for process in ray_processes(project) if "run_trial" in process.cmdline()[0]]
+    """Those that run a trial."""
+    found = []
+    for process in ray_processes(project):
+        with contextlib.suppress(psutil.Error):  # gone meanwhile
+            if "run_trial" in process.cmdline()[0]:
+                found.append(process)
+    return found
 
 
 def final(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
