@@ -47,12 +47,12 @@ def smoke_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def search_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the project in which searches run."""
-    from searches import copy_project, ray_processes
+    from searches import copy_project, launchers, ray_processes
 
     folder = tmp_path_factory.mktemp("project")
     copy_project(folder)
     yield folder
-    for process in ray_processes(folder):
+    for process in [*launchers(folder), *ray_processes(folder)]:
         process.kill()
 
 

@@ -39,8 +39,9 @@ class Tune:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "src/tune.py", "--profile", "smoke", "--storage", self.storage, *arguments]
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": self.store}
-        for name in ("MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME", "OMP_NUM_THREADS"):
+        # One thread each: the threads of small trainings that share cores with other tests mostly wait for each other.
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": self.store, "OMP_NUM_THREADS": "1"}
+        for name in ("MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME"):
             environment.pop(name, None)
         return subprocess.Popen(
             command,
@@ -60,14 +61,28 @@ class Tune:
         return out if code == 0 else errors
 
     def trials(self, study: str = "search") -> list[optuna.trial.FrozenTrial]:
+        """The trials; none where there is no study yet."""
         storage = JournalStorage(JournalFileBackend(self.storage))
-        return optuna.load_study(study_name=study, storage=storage).get_trials()
+        try:
+            return optuna.load_study(study_name=study, storage=storage).get_trials()
+        except KeyError:
+            return []
 
     def runs(self, stage: str) -> list[Run]:
         client = MlflowClient(self.store)
         experiment = client.get_experiment_by_name("darkaction-search")
         assert experiment is not None
         return list(client.search_runs([experiment.experiment_id], f"tags.stage = '{stage}'", max_results=1000))
+
+
+def launchers(project: Path) -> list[psutil.Process]:
+    """Searches that run in `project`, which a failed test has left."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.cwd() == str(project) and "src/tune.py" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def ray_processes(project: Path) -> list[psutil.Process]:

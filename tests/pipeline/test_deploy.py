@@ -36,7 +36,12 @@ def environment(tune: Tune, tmp_path: Path) -> dict[str, str]:
         (programs / name).chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SLURM_"))}
     path = f"{programs}:{os.environ['PATH']}"
-    return environment | {"PATH": path, "STORAGE": tune.storage, "MLFLOW_TRACKING_URI": tune.store}
+    return environment | {
+        "PATH": path,
+        "STORAGE": tune.storage,
+        "MLFLOW_TRACKING_URI": tune.store,
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def start(tune: Tune, environment: dict[str, str], *command: str) -> "subprocess.Popen[str]":

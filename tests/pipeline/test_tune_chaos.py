@@ -84,23 +84,23 @@ def test_two_launchers_share_budget_and_results(tune: Tune) -> None:
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_stop_keeps_what_is_finished(tune: Tune, stop: signal.Signals) -> None:
-    arguments = ["--trials", "4", "--workers", "1", "--set", "train.epochs=60", "--set", "tune.pruner=none"]
-    process = tune.start(*arguments)
+    arguments = ["--workers", "1", "--set", "train.epochs=20", "--set", "tune.pruner=none"]
+    process = tune.start(*arguments, "--trials", "40")
     while not Path(tune.storage).exists() or not final(tune.trials()):
         time.sleep(0.5)
         assert process.poll() is None, process.communicate()
     while not busy_workers(tune.project):
         time.sleep(0.05)
     process.send_signal(stop)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=180)
     assert process.returncode == 128 + stop, out + errors
-    assert errors.strip().splitlines()[-1] == "stopped"
+    assert "stopped" in errors
     trials = tune.trials()
     assert all(trial.state != TrialState.RUNNING for trial in trials)
     assert {trial.user_attrs.get("lost", "interrupted") for trial in trials} == {"interrupted"}
     assert {run.info.status for run in tune.runs("trial")} <= {"FINISHED", "KILLED"}
     assert [run.info.status for run in tune.runs("tune")] == ["KILLED"]
     done = len(final(trials))
-    tune(*arguments, "--resume")
-    assert len(final(tune.trials())) == 4 > done
+    tune(*arguments, "--trials", str(done + 2), "--resume")
+    assert len(final(tune.trials())) == done + 2
     assert not ray_processes(tune.project)
