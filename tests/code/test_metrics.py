@@ -23,7 +23,6 @@ def test_averaged_draws_by_hand() -> None:
     averaged_NK = metrics.average_draws(PROBABILITIES_DNK)
     np.testing.assert_allclose(averaged_NK, [[0.65, 0.35], [0.6, 0.4], [0.2, 0.8]])
     assert metrics.accuracy(averaged_NK.argmax(-1), LABEL_N) == pytest.approx(2 / 3)
-    assert metrics.draw_accuracy(PROBABILITIES_DNK, LABEL_N) == pytest.approx((3 + 1) / 6)
 
 
 def test_accuracy_by_draws_by_hand() -> None:
@@ -37,7 +36,7 @@ def test_accuracy_by_draws_uses_every_draw_alike() -> None:
     probabilities_DNK = rng.dirichlet(np.ones(4), size=(5, 40))
     label_N = rng.integers(0, 4, 40)
     table = metrics.accuracy_by_draws(probabilities_DNK, label_N).set_index("draws")["accuracy"]
-    assert table[1] == pytest.approx(metrics.draw_accuracy(probabilities_DNK, label_N))
+    assert table[1] == pytest.approx((probabilities_DNK.argmax(-1) == label_N).mean())
     assert table[5] == pytest.approx(metrics.accuracy(probabilities_DNK.mean(0).argmax(-1), label_N))
     turned = metrics.accuracy_by_draws(np.roll(probabilities_DNK, 2, axis=0), label_N).set_index("draws")["accuracy"]
     pd.testing.assert_series_equal(turned, table)

@@ -179,8 +179,10 @@ def test_page_has_the_numbers_of_metrics_json(project: Path, page: str) -> None:
     metrics = json.loads((project / "reports/metrics.json").read_text())
     text = text_of(page)
     test = metrics["test"]
-    for name in ("accuracy", "low", "high", "draw_accuracy"):
-        assert f"{test[name]:.1%}" in text
+    for part in (test, metrics["validation"]):
+        for name in ("accuracy", "low", "high"):
+            assert f"{part[name]:.1%}" in text
+    assert f"{test['draw_accuracy']:.1%} [{test['draw_low']:.1%}, {test['draw_high']:.1%}]" in text
     assert f"{metrics['shuffled']['accuracy']:.1%}" in text
     assert f"of {test['n']} test clips" in text
     assert f"{test['scenes']} scenes" in text

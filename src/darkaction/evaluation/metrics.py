@@ -36,12 +36,6 @@ def confusion(predicted_N: Labels, label_N: Labels, num_classes: int) -> NDArray
     return counts_KK
 
 
-def draw_accuracy(probabilities_DNK: Probabilities, label_N: Labels) -> float:
-    """Accuracy of a single draw, mean over the draws ("clip accuracy" beside the "video accuracy" of the average)."""
-    _check(probabilities_DNK)
-    return float((probabilities_DNK.argmax(-1) == label_N).mean())
-
-
 def accuracy_by_draws(probabilities_DNK: Probabilities, label_N: Labels) -> pd.DataFrame:
     """Accuracy when 1, 2, ... D draws are averaged: columns draws, accuracy.
 

@@ -116,14 +116,16 @@ def check_card(card: weights.Card, params: Params, path: Path) -> None:
 
 
 def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
-    """Accuracy of the averaged draws with its interval, and what stands beside it."""
-    interval = statistics.accuracy_interval(
-        predictions.correct_N,
-        predictions.scene_N,
-        resamples=params.evaluate.resamples,
-        confidence=params.evaluate.confidence,
-        seed=params.seed,
-    )
+    """Accuracy of the averaged draws and of a single draw ("video accuracy" and "clip accuracy"), each with its
+    interval, and what stands beside them."""
+    resampling: Any = {
+        "resamples": params.evaluate.resamples,
+        "confidence": params.evaluate.confidence,
+        "seed": params.seed,
+    }
+    interval = statistics.accuracy_interval(predictions.correct_N, predictions.scene_N, **resampling)
+    right_DN = predictions.probabilities_DNK.argmax(-1) == predictions.label_N
+    single = statistics.seeds_interval(list(right_DN), [predictions.scene_N] * len(right_DN), **resampling)
     return rounded(
         {
             "accuracy": interval.mean,
@@ -133,7 +135,10 @@ def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
             "scenes": interval.scenes,
             "macro_f1": metrics.macro_f1(predictions.predicted_N, predictions.label_N),
             "calibration_error": metrics.calibration_error(reliability_table(predictions)),
-            "draw_accuracy": metrics.draw_accuracy(predictions.probabilities_DNK, predictions.label_N),
+            "draw_accuracy": single.mean,
+            "draw_low": single.low,
+            "draw_high": single.high,
+            "draws": len(right_DN),
         }
     )
 
