@@ -1,7 +1,7 @@
 """What searching costs and gains: workers, overhead a trial, pruning. Prints one table a question.
 
     python benchmarks/search_speed.py workers     two workers against one, and the trainings alone (5 minutes)
-    python benchmarks/search_speed.py pruning     pruned against unpruned searches, three seeds (15 minutes)
+    python benchmarks/search_speed.py pruning     pruned against unpruned searches, three seeds (40 minutes)
 
 Trainings are real, small and single-threaded; the second needs the clips of `dvc repro`. Studies and runs go to a
 temporary folder.
@@ -25,7 +25,7 @@ WORKERS = ("train.epochs=60", "tune.pruner=none", "train.precision=fp32")
 """Over the profile smoke: 18 training clips."""
 
 PRUNING = ("sampling.num_frames=8", "model.widths=[8, 16, 32, 64]", "model.head=average", "train.precision=fp32")
-PRUNING += ("train.epochs=9", "tune.min_epochs=1")
+PRUNING += ("train.epochs=24", "tune.min_epochs=2")
 """Over params.yaml, on the clips of `dvc repro`: a network that learns in a few epochs."""
 
 SPACE = "tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"
@@ -109,7 +109,7 @@ def workers(searches: Searches) -> None:
 
 def pruning(searches: Searches) -> None:
     """Epochs and best score of the same search with and without pruning."""
-    trials = 8
+    trials = 12
     rows = []
     for seed in range(SEEDS):
         for pruner in ("none", "hyperband"):
