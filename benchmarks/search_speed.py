@@ -25,7 +25,7 @@ WORKERS = ("train.epochs=60", "tune.pruner=none", "train.precision=fp32")
 """Over the profile smoke: 18 training clips."""
 
 PRUNING = ("sampling.num_frames=8", "model.widths=[8, 16, 32, 64]", "model.head=average", "train.precision=fp32")
-PRUNING += ("train.epochs=24", "tune.min_epochs=2")
+PRUNING += ("train.epochs=24", "tune.min_epochs=1")
 """Over params.yaml, on the clips of `dvc repro`: a network that learns in a few epochs."""
 
 SPACE = "tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"

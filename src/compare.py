@@ -9,6 +9,7 @@ and that of McNemar's exact test over clips.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -25,7 +26,11 @@ def main() -> None:
     parser.add_argument("b", type=Path, metavar="B.csv", help="another one, of the same clips")
     arguments = parser.parse_args()
     params = config.load()
-    settings = {"resamples": params.evaluate.resamples, "confidence": params.evaluate.confidence, "seed": params.seed}
+    settings: Any = {
+        "resamples": params.evaluate.resamples,
+        "confidence": params.evaluate.confidence,
+        "seed": params.seed,
+    }
     a, b = read(arguments.a), read(arguments.b)
     if not a[["label", "scene"]].equals(b[["label", "scene"]]):
         raise UserError(f"{arguments.a} and {arguments.b} are not of the same clips")

@@ -1,11 +1,15 @@
 """Enhances and resizes every usable clip of a dataset: data/raw/<dataset> -> data/clips/<dataset>."""
 
+from pathlib import Path
+
 import torch
 
 from darkaction import cli, layout
+from darkaction.config import Params
 from darkaction.datasets.index import OK, read_index, usable_processors
 from darkaction.enhancement.apply import Clip, Settings, enhance_dataset
 from darkaction.errors import UserError
+from darkaction.layout import Layout
 
 
 def main() -> None:
@@ -14,6 +18,12 @@ def main() -> None:
     name: str = arguments.dataset
     if name not in params.datasets:
         raise UserError(f"dataset '{name}' is not one of datasets in params.yaml: {', '.join(params.datasets)}")
+    weights = places.read(layout.ENHANCER) / "weights.safetensors"
+    enhance(places, name, settings(params, name, weights=weights), places.write(layout.clips(name)))
+
+
+def enhance(places: Layout, name: str, used: Settings, store: Path) -> None:
+    """Makes the clip store of a dataset."""
     index = read_index(places.read(layout.index(name)))
     raw = places.read(layout.raw(name))
     usable = index[index["status"] == OK]
@@ -21,16 +31,21 @@ def main() -> None:
         Clip(clip_id=clip_id, path=raw / path, frames=frames)
         for clip_id, path, frames in zip(usable["clip_id"], usable["path"], usable["frames"], strict=True)
     ]
-    settings = Settings(
+    enhance_dataset(clips, store, used, workers=usable_processors())
+
+
+def settings(params: Params, name: str, *, weights: Path) -> Settings:
+    """How the clips of a dataset are enhanced, with the weights of a method that learns."""
+    return Settings(
         method=params.enhance.method if params.enhance.apply[name] else "none",
         gamma=params.enhance.gamma,
-        weights=places.read(layout.ENHANCER) / "weights.safetensors",
+        weights=weights,
         curve_scale=params.enhance.curve_scale,
         device="cuda" if torch.cuda.is_available() else "cpu",
         height=params.enhance.height,
         width=params.enhance.width,
+        flow=params.enhance.flow,
     )
-    enhance_dataset(clips, places.write(layout.clips(name)), settings, workers=usable_processors())
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def read_clips(params: Params, places: Layout) -> tuple[pd.DataFrame, NDArray[np
 
 def splits(params: Params, clips: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The split in use, and the clips split by scene and at random, where they can be. Auxiliary clips always train."""
-    result = {params.split.strategy: clips[fold_columns(clips)]}
+    result: dict[str, pd.DataFrame] = {params.split.strategy: clips[fold_columns(clips)]}
     for strategy in ("scene", "random"):
         if strategy in result:
             continue

@@ -18,11 +18,13 @@ from darkaction import cli, config, layout, sampling
 from darkaction.clips import ClipStore
 from darkaction.config import Params
 from darkaction.datasets.index import BT_601, MISSING_RAW
-from darkaction.enhancement.apply import Enhancer, Settings, build_enhancer
+from darkaction.enhancement import Enhancer
+from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.errors import UserError
 from darkaction.evaluation.metrics import confusion
 from darkaction.layout import Layout
-from darkaction.models.recognizer import Recognizer, num_tokens
+from darkaction.models.build import ClipSize, num_tokens
+from darkaction.models.recognizer import Recognizer
 from darkaction.provenance import dvc_md5s, origin_tags
 from darkaction.report import figures, page, pictures
 from darkaction.report.attention import attention_by_class, transformer
@@ -268,6 +270,7 @@ def build(method: str, params: Params, places: Layout) -> Enhancer:
             device="cpu",
             height=enhance.height,
             width=enhance.width,
+            flow=False,
         )
     )
 
@@ -301,7 +304,7 @@ def attention(
     chosen = test.sort_values("clip_id").groupby("label").head(ATTENTION_CLIPS)
     found = attention_by_class(
         network,
-        data.open_clips(chosen, places, params.data.classes, params.enhance),
+        data.open_clips(chosen, places, params.data.classes, params.enhance, flow=card.model.input == "rgb_flow"),
         sampler=dataclasses.replace(card.sampler(), strategy="length_adjusted"),
         classes=params.data.classes,
         batch_size=params.evaluate.batch_size,
@@ -311,7 +314,10 @@ def attention(
         charts=[figures.attention(name, weights_AS, strongest=strongest) for name, weights_AS in found.items()],
         heads=card.bert.heads,
         layers=card.bert.layers,
-        steps=num_tokens(card.sampling.num_frames, card.model.temporal_strides),
+        steps=num_tokens(
+            card.model,
+            ClipSize(num_frames=card.sampling.num_frames, height=card.enhance.height, width=card.enhance.width),
+        ),
         clips=ATTENTION_CLIPS,
         strongest=strongest,
     )

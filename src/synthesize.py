@@ -18,7 +18,7 @@ def main() -> None:
     if arguments.dataset not in params.synthesize.domains:
         raise UserError(f"dataset '{arguments.dataset}' is none of synthesize.domains: {params.synthesize.domains}")
     settings = DemoSettings(
-        classes=tuple(params.data.classes),
+        classes=tuple(params.data.classes),  # type: ignore[arg-type]  # generate() checks them
         scenes=params.synthesize.scenes,
         takes=params.synthesize.takes,
         height=params.synthesize.height,

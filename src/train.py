@@ -13,6 +13,7 @@ import pandas as pd
 
 from darkaction import cli, layout, tracking
 from darkaction.config import Params
+from darkaction.enhancement import LEARNT
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
@@ -30,7 +31,7 @@ def main() -> None:
         raise UserError("--max-steps makes an unfinished model: say with --out DIR where it goes")
     clips = data.usable_clips(places, params.datasets)
     init = None if params.train.init_from is None else tracking.find_weights(params.train.init_from, places)
-    print(f"computing in {'bfloat16' if uses_bf16(params.train.precision) else 'float32'}")
+    print(f"computing in {'bfloat16' if uses_bf16(params.train.precision, params.model.backbone) else 'float32'}")
     target = places.write(layout.RECOGNIZER)
     with tracking.start_run(stage="train", params=params, layout=places, resume=True) as run:
         with new_folder(target) as folder:
@@ -73,7 +74,8 @@ def model_card(params: Params, clips: pd.DataFrame) -> str:
     size = f"{params.enhance.height}x{params.enhance.width}"
     return f"""# Actions in the dark: {", ".join(params.data.classes)}
 
-R(2+1)D with the head `{params.model.head}`, trained on {", ".join(params.datasets)}. Made for research.
+`{params.model.backbone}` with the head `{params.model.head}`, trained on {", ".join(params.datasets)}.
+Made for research.
 
 - Training clips (fold 0): {len(training)} ({counts}); seed {params.seed}
 - Input: {params.sampling.num_frames} frames of {size} by {params.sampling.strategy} sampling
@@ -91,12 +93,12 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def copy_enhancer(params: Params, places: Layout, folder: Path) -> None:
-    """Puts the weights of Zero-DCE beside the recognizer's, so that the folder is all that prediction needs.
+    """Puts the weights of the enhancement beside the recognizer's, so that the folder is all that prediction needs.
 
     Raises:
         UserError: when the enhancement was not trained.
     """
-    if recipe.enhancement_of_target(params).method != "zero_dce":
+    if recipe.enhancement_of_target(params).method not in LEARNT:
         return
     source = places.read(layout.ENHANCER) / "weights.safetensors"
     try:

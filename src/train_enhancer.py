@@ -1,10 +1,12 @@
-"""Trains Zero-DCE on frames of the target dataset's training clips: -> models/enhancer.
+"""Trains the enhancement that enhance.method names, on frames of the target's training clips: -> models/enhancer.
 
-With enhance.method other than zero_dce there is nothing to train, and the folder says only that.
+With none and gamma there is nothing to train, and the folder says only that.
 """
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ import torch
 from darkaction import cli, config, layout, tracking
 from darkaction.config import Params
 from darkaction.datasets.index import OK, read_index
+from darkaction.enhancement import Enhancer, enlightengan, enlightengan_training, training, zero_dce
 from darkaction.enhancement.contact_sheet import FRAMES, write_contact_sheet
-from darkaction.enhancement.training import judge, train
+from darkaction.enhancement.training import Remedies, check_finite, judge
 from darkaction.enhancement.training_images import Source, draw_frames, pictures, training_frames
-from darkaction.enhancement.zero_dce import save_weights
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
@@ -27,55 +29,65 @@ from darkaction.video import Frames
 PROBE = 32
 """Training frames, evenly spaced, on which the light before and after is measured."""
 
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained enhancement."""
+
+    images: int  # that were learnt from, dark and light
+    dark_NHWC: Frames
+    enhance: Enhancer
+    save: Callable[[Path], None]
+    remedies: Remedies
+
 
 def main() -> None:
     arguments = cli.stage_arguments(__doc__)
     params, places = cli.settings(arguments)
-    if params.enhance.method != "zero_dce":
-        with new_folder(places.write(layout.ENHANCER)) as folder:
-            write_json(folder / "metrics.json", {"method": params.enhance.method})
+    train_enhancer(params, places)
+
+
+def train_enhancer(params: Params, places: Layout) -> None:
+    """Makes models/enhancer."""
+    method, target = params.enhance.method, places.write(layout.ENHANCER)
+    if method not in TRAININGS:
+        with new_folder(target) as folder:
+            write_json(folder / "metrics.json", {"method": method})
         return
-    sources = training_clips(params, places)
-    frames_NHWC = read_images(params, sources)
-    target = places.write(layout.ENHANCER)
+    sources = training_clips(params.datasets[0], places)
     with tracking.start_run(stage="train_enhancer", params=params, layout=places) as run:
-        train_and_write(params, sources, frames_NHWC, target, run)
+        train_and_write(params, places, sources, target, run)
         run.log_artifact(target)
 
 
-def training_clips(params: Params, places: Layout) -> list[Source]:
-    """The training clips of the first fold of the target. (With two folds the second one's test clips are among them:
-    one enhancer serves both. It sees their frames but no labels; metrics.json says so.)"""
-    dataset = params.datasets[0]
+def training_clips(dataset: str, places: Layout) -> list[Source]:
+    """The training clips of the first fold. (With two folds the second one's test clips are among them: one enhancer
+    serves both. It sees their frames but no labels; metrics.json says so.)"""
     index = read_index(places.read(layout.index(dataset)))
     chosen = index[(index["status"] == OK) & (index["fold_0"] == "train")]
     if not len(chosen):
-        raise UserError(f"{places.read(layout.index(dataset))}: has no training clip to train Zero-DCE on")
+        raise UserError(f"{places.read(layout.index(dataset))}: has no training clip to train the enhancement on")
     raw = places.read(layout.raw(dataset))
     return [Source(path=raw / path, frames=n) for path, n in zip(chosen["path"], chosen["frames"], strict=True)]
 
 
-def read_images(params: Params, sources: list[Source]) -> Frames:
-    """What is learnt from: frames of clips, then the extra pictures; frames_NHWC."""
-    zero_dce, size = params.zero_dce, params.zero_dce.image_size
-    frames_NHWC = training_frames(sources, images=zero_dce.images, size=size, seed=params.seed)
-    if zero_dce.extra_images is None:
-        return frames_NHWC
-    folder = config.ROOT / zero_dce.extra_images  # an absolute path stays as it is
-    extra_NHWC = pictures(folder, most=zero_dce.max_extra_images, size=size, seed=params.seed)
-    return np.concatenate([frames_NHWC, extra_NHWC])
-
-
-def train_and_write(params: Params, sources: list[Source], frames_NHWC: Frames, target: Path, run: Run) -> None:
-    """Trains, judges and writes weights, metrics and contact sheet to `target`, whole or not at all."""
-    history: list[dict[str, float]] = []
-
-    def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
-        history.append(metrics)
-        run.log_metrics({f"loss.{name}": value for name, value in metrics.items()}, step=epoch)
-
+def train_zero_dce(params: Params, places: Layout, sources: list[Source], on_epoch: OnEpoch) -> Trained:
+    """Zero-DCE, on frames of clips and then the extra pictures."""
     settings = params.zero_dce
-    network = train(
+    frames_NHWC = training_frames(sources, images=settings.images, size=settings.image_size, seed=params.seed)
+    if settings.extra_images is not None:
+        folder = config.ROOT / settings.extra_images  # an absolute path stays as it is
+        extra_NHWC = pictures(
+            folder,
+            most=settings.max_extra_images,
+            size=settings.image_size,
+            seed=params.seed,
+            key="zero_dce.extra_images",
+        )
+        frames_NHWC = np.concatenate([frames_NHWC, extra_NHWC])
+    network = training.train(
         frames_NHWC,
         form=settings.losses,
         weights=asdict(settings.weights),
@@ -86,31 +98,111 @@ def train_and_write(params: Params, sources: list[Source], frames_NHWC: Frames, 
         weight_decay=settings.weight_decay,
         grad_clip=settings.grad_clip,
         seed=params.seed,
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        device=device(),
         on_epoch=on_epoch,
     )
-    probe_NHWC = frames_NHWC[np.linspace(0, len(frames_NHWC) - 1, PROBE).astype(int)]
-    before, after = judge(network, probe_NHWC)
+    check_finite(network, section="zero_dce")
+    return Trained(
+        images=len(frames_NHWC),
+        dark_NHWC=frames_NHWC,
+        enhance=partial(zero_dce.enhance_frames, network),
+        save=partial(zero_dce.save_weights, network),
+        remedies=training.ZERO_DCE_REMEDIES,
+    )
+
+
+def train_enlightengan(params: Params, places: Layout, sources: list[Source], on_epoch: OnEpoch) -> Trained:
+    """EnlightenGAN, on frames of clips and as many light images."""
+    settings = params.enlightengan
+    dark_NHWC = training_frames(sources, images=settings.images, size=settings.image_size, seed=params.seed)
+    bright_NHWC = bright_images(params, places)
+    network = enlightengan_training.train(
+        dark_NHWC,
+        bright_NHWC,
+        base_width=settings.base_width,
+        discriminator_width=settings.discriminator_width,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        discriminator_rate=settings.discriminator_rate,
+        patches=settings.patches,
+        patch_size=settings.patch_size,
+        seed=params.seed,
+        device=device(),
+        vgg=None if settings.vgg is None else places.read(settings.vgg),
+        on_epoch=on_epoch,
+    )
+    check_finite(network, section="enlightengan")
+    return Trained(
+        images=len(dark_NHWC) + len(bright_NHWC),
+        dark_NHWC=dark_NHWC,
+        enhance=partial(enlightengan.enhance_frames, network),
+        save=partial(enlightengan.save_weights, network),
+        remedies=training.ENLIGHTENGAN_REMEDIES,
+    )
+
+
+def bright_images(params: Params, places: Layout) -> Frames:
+    """Light images: frames of the training clips of the dataset that enlightengan.bright names, or the pictures of a
+    folder.
+
+    Raises:
+        UserError: when it names neither.
+    """
+    settings = params.enlightengan
+    if places.read(f"{layout.index(settings.bright)}/index.csv").is_file():
+        return training_frames(
+            training_clips(settings.bright, places), images=settings.images, size=settings.image_size, seed=params.seed
+        )
+    folder = config.ROOT / settings.bright
+    if not folder.is_dir():
+        raise UserError(
+            f"enlightengan.bright: '{settings.bright}' is no indexed dataset (add it to datasets, and for a drawn one "
+            "to synthesize.domains, then dvc repro) and no folder of pictures"
+        )
+    return pictures(folder, most=settings.images, size=settings.image_size, seed=params.seed, key="enlightengan.bright")
+
+
+def train_and_write(params: Params, places: Layout, sources: list[Source], target: Path, run: Run) -> None:
+    """Trains, judges and writes weights, metrics and contact sheet to `target`, whole or not at all."""
+    history: list[dict[str, float]] = []
+
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
+        history.append(metrics)
+        run.log_metrics({f"loss.{name}": value for name, value in metrics.items()}, step=epoch)
+
+    trained = TRAININGS[params.enhance.method](params, places, sources, on_epoch)
+    probe_NHWC = trained.dark_NHWC[np.linspace(0, len(trained.dark_NHWC) - 1, PROBE).astype(int)]
+    before, after = judge(trained.enhance, probe_NHWC, remedies=trained.remedies)
     metrics: dict[str, Any] = {
-        "method": "zero_dce",
-        "images": len(frames_NHWC),
+        "method": params.enhance.method,
+        "images": trained.images,
         "frames_of_test_clips_seen": params.split.folds > 1,
         "loss": history[-1],
         "before": asdict(before),
         "after": asdict(after),
     }
-    run.log_metrics({f"after.{name}": value for name, value in asdict(after).items()}, step=settings.epochs - 1)
+    run.log_metrics({f"after.{name}": value for name, value in asdict(after).items()}, step=len(history) - 1)
     with new_folder(target) as folder:
-        save_weights(network, folder / "weights.safetensors")
+        trained.save(folder / "weights.safetensors")
         write_json(folder / "metrics.json", metrics)
         shown = list(draw_frames(sources, images=FRAMES, seed=params.seed + 1))
-        write_contact_sheet(folder / "contact_sheet.png", network, shown)
+        write_contact_sheet(folder / "contact_sheet.png", trained.enhance, shown)
     for name in ("luma", "contrast"):
         print(f"{name} of training frames: {metrics['before'][name]:.1f} -> {metrics['after'][name]:.1f} of 255")
 
 
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+TRAININGS = {"zero_dce": train_zero_dce, "enlightengan": train_enlightengan}
+"""enhance.method -> its training."""
 
 
 if __name__ == "__main__":

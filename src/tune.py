@@ -92,10 +92,11 @@ def main() -> None:
         deadline=None if arguments.timeout is None else time.monotonic() + arguments.timeout,
     )
     study.fill(limits.trials)
-    with tracking.search_run(
+    with tracking.family_run(
+        stage="tune",
         params=params,
         layout=places,
-        study=study.name,
+        name=study.name,
         token=study.token,
         varying=search.FREE,
         has_company=study.has_company,

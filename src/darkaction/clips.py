@@ -1,7 +1,8 @@
 """The clip store: frames at the network's input size, one memory-mapped .npy a clip, and a list with checksums.
 
-    data/clips/<dataset>/<Class_scene_take>.npy   uint8 (N, H, W, 3) RGB
-    data/clips/<dataset>/clips.csv                clip_id, file, frames, height, width, sha256; written last
+    data/clips/<dataset>/<Class_scene_take>.npy        uint8 (N, H, W, 3) RGB
+    data/clips/<dataset>/<Class_scene_take>.flow.npy   uint8 (N, H, W, 2), see flow.py; where enhance.flow asks for it
+    data/clips/<dataset>/clips.csv                     a line a clip, as StoredClip says; written last
 
 A folder without clips.csv is no store, so a store is whole or not there.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from darkaction.errors import UserError
+from darkaction.flow import of_frames
 from darkaction.video import Frames
 
 LIST = "clips.csv"
@@ -31,12 +33,18 @@ class StoredClip:
     height: int  # pixels
     width: int
     sha256: str  # of the .npy file
+    flow_sha256: str  # of the .flow.npy file; empty where there is none
+
+    @property
+    def flow_file(self) -> str:
+        """Where its flow is, if there is one."""
+        return _flow_file(self.file)
 
 
 def write_clip(
-    folder: Path, clip_id: str, chunks: Iterable[Frames], *, frames: int, height: int, width: int
+    folder: Path, clip_id: str, chunks: Iterable[Frames], *, frames: int, height: int, width: int, flow: bool
 ) -> StoredClip:
-    """Writes one clip as it comes, in constant memory; its file appears only when it is complete.
+    """Writes one clip as it comes, in constant memory; its files appear only when they are complete.
 
     Args:
         folder: where the store is being made.
@@ -45,29 +53,54 @@ def write_clip(
         frames: frames of the whole clip.
         height: pixels.
         width: pixels.
+        flow: store the optical flow between its frames too.
 
     Raises:
         UserError: when there come more or fewer frames than `frames`.
     """
     file = f"{clip_id.rpartition('/')[2]}.npy"
-    partial = folder / f".{file}.partial"
+    count, sha256 = _write_array(folder / file, chunks, (frames, height, width, 3))
+    if count != frames:
+        raise UserError(f"clip {clip_id}: {count} frames decode, {frames} stand in the index; run prepare again")
+    flow_sha256 = ""
+    if flow:
+        frames_NHWC = np.load(folder / file, mmap_mode="r", allow_pickle=False)
+        _, flow_sha256 = _write_array(folder / _flow_file(file), of_frames([frames_NHWC]), (frames, height, width, 2))
+    return StoredClip(
+        clip_id=clip_id,
+        file=file,
+        frames=frames,
+        height=height,
+        width=width,
+        sha256=sha256,
+        flow_sha256=flow_sha256,
+    )
+
+
+def _write_array(path: Path, chunks: Iterable[Frames], shape: tuple[int, int, int, int]) -> tuple[int, str]:
+    """Writes the chunks as one array: how many frames came, and the sha256 of the file, which is there only when as
+    many came as `shape` says."""
+    partial = path.with_name(f".{path.name}.partial")
     try:
-        stored_NHWC = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(frames, height, width, 3))
+        stored_NHWC = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         count = 0
         for chunk_NHWC in chunks:
             end = count + len(chunk_NHWC)
-            if end <= frames:
+            if end <= len(stored_NHWC):
                 stored_NHWC[count:end] = chunk_NHWC
             count = end
-        if count != frames:
-            raise UserError(f"clip {clip_id}: {count} frames decode, {frames} stand in the index; run prepare again")
         stored_NHWC.flush()
         del stored_NHWC
         checksum = _sha256(partial)
-        os.replace(partial, folder / file)
+        if count == shape[0]:
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    return StoredClip(clip_id=clip_id, file=file, frames=frames, height=height, width=width, sha256=checksum)
+    return count, checksum
+
+
+def _flow_file(file: str) -> str:
+    return f"{file.removesuffix('.npy')}.flow.npy"
 
 
 def write_list(folder: Path, clips: Sequence[StoredClip]) -> None:
@@ -117,12 +150,26 @@ class ClipStore:
             UserError: when the store lacks the clip, or its file is missing or not the array of the list.
         """
         clip = self.clip(clip_id)
-        path = self.folder / clip.file
+        return self._open(clip, clip.file, channels=3)
+
+    def load_flow(self, clip_id: str) -> Frames:
+        """The optical flow of a clip as memory-mapped flow_NHW2, uint8 as in flow.py.
+
+        Raises:
+            UserError: as `load`, and when the store was made without flow.
+        """
+        clip = self.clip(clip_id)
+        if not clip.flow_sha256:
+            raise UserError(f"{self.folder}: stored without optical flow; set enhance.flow: true and {self._remedy()}")
+        return self._open(clip, clip.flow_file, channels=2)
+
+    def _open(self, clip: StoredClip, file: str, *, channels: int) -> Frames:
+        path = self.folder / file
         try:
             frames_NHWC: Frames = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"{path}: damaged or missing clip '{clip_id}' ({error}); {self._remedy()}") from None
-        expected = (clip.frames, clip.height, clip.width, 3)
+            raise UserError(f"{path}: damaged or missing clip '{clip.clip_id}' ({error}); {self._remedy()}") from None
+        expected = (clip.frames, clip.height, clip.width, channels)
         if frames_NHWC.dtype != np.uint8 or frames_NHWC.shape != expected:
             raise UserError(
                 f"{path}: holds {frames_NHWC.dtype} {frames_NHWC.shape}, the list says uint8 {expected}; "
@@ -138,11 +185,12 @@ class ClipStore:
         """
         problems = []
         for clip in self._clips.values():
-            path = self.folder / clip.file
-            if not path.is_file():
-                problems.append(f"{clip.file} is missing")
-            elif _sha256(path) != clip.sha256:
-                problems.append(f"{clip.file} is damaged (its sha256 differs from the list's)")
+            for file, sha256 in ((clip.file, clip.sha256), (clip.flow_file, clip.flow_sha256)):
+                path = self.folder / file
+                if sha256 and not path.is_file():
+                    problems.append(f"{file} is missing")
+                elif sha256 and _sha256(path) != sha256:
+                    problems.append(f"{file} is damaged (its sha256 differs from the list's)")
         if problems:
             raise UserError(f"{self.folder}: {'; '.join(problems)}; {self._remedy()}")
 
@@ -167,6 +215,7 @@ def _read_list(folder: Path) -> list[StoredClip]:
                 height=int(row["height"]),
                 width=int(row["width"]),
                 sha256=row["sha256"],
+                flow_sha256=row["flow_sha256"],
             )
             for row in rows
         ]

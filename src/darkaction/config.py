@@ -88,13 +88,34 @@ class ZeroDce:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class EnlightenGan:
+    bright: str
+    images: Positive
+    image_size: Annotated[int, Field(ge=32)]
+    base_width: Positive
+    discriminator_width: Positive
+    patches: Positive
+    patch_size: Annotated[int, Field(ge=8)]
+    epochs: Positive
+    batch_size: Positive
+    lr: Above0
+    discriminator_rate: Above0
+    vgg: str | None
+
+    def __post_init__(self) -> None:
+        if self.patch_size > self.image_size:
+            raise ValueError(f"patch_size is {self.patch_size}, larger than image_size {self.image_size}")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Enhance:
-    method: Literal["none", "gamma", "zero_dce"]
+    method: Literal["none", "gamma", "zero_dce", "enlightengan"]
     gamma: Above0
     apply: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], bool]
     curve_scale: Annotated[float, Field(gt=0, le=1)]
     height: Annotated[int, Field(ge=16)]
     width: Annotated[int, Field(ge=16)]
+    flow: bool
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -119,16 +140,60 @@ class Augmentation:
     translation: Fraction
 
 
+Backbone = Literal[
+    "r2plus1d",
+    "se_r2plus1d",
+    "slowfast",
+    "efficientnet",
+    "c3d",
+    "resnet18",
+    "resnet50",
+    "resnet101",
+    "resnext101",
+    "squeezenet",
+    "shufflenet",
+    "i3d",
+    "s3d",
+    "mvit",
+    "swin3d",
+]
+
+VECTOR_BACKBONES = ("slowfast", "c3d", "mvit")
+"""Those that give one vector and no time steps, so that no temporal head can follow."""
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Model:
-    backbone: Literal["r2plus1d"]
+    backbone: Backbone
     head: Literal["bert", "average"]
-    input: Literal["rgb"]
+    input: Literal["rgb", "rgb_flow"]
     layers: FourStages
     widths: FourStages
     temporal_strides: FourStages
+    width: Annotated[float, Field(gt=0, le=2)]
+    depth: Annotated[float, Field(gt=0, le=1)]
+    slowfast_ratio: Positive
+    se_reduction: Positive
+    mran: bool
     bn_eps: Above0
     bn_momentum: Annotated[float, Field(gt=0, le=1)]
+
+    def __post_init__(self) -> None:
+        if self.head == "bert" and self.backbone in VECTOR_BACKBONES:
+            raise ValueError(f"head is 'bert', which needs time steps; backbone {self.backbone} has none: use average")
+        if self.mran and self.backbone in VECTOR_BACKBONES:
+            raise ValueError(f"mran needs feature maps; backbone {self.backbone} gives a vector")
+
+    @property
+    def channels(self) -> int:
+        """Of the clips the network takes: 3 of colour, with flow 2 more."""
+        return 5 if self.input == "rgb_flow" else 3
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Mran:
+    target_labels: Literal[True, "pseudo"]
+    weight: From0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -188,18 +253,8 @@ When = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class FloatRange:
-    type: Literal["float"]
-    key: str
-    low: Bound
-    high: Bound
-    log: bool = False
-    when: When = dataclasses.field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class IntRange:
-    type: Literal["int"]
+class Range:
+    type: Literal["float", "int"]
     key: str
     low: Bound
     high: Bound
@@ -215,7 +270,7 @@ class Choice:
     when: When = dataclasses.field(default_factory=dict)
 
 
-Dimension = Annotated[FloatRange | IntRange | Choice, Field(discriminator="type")]
+Dimension = Annotated[Range | Choice, Field(discriminator="type")]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -248,10 +303,12 @@ class Params:
     prepare: Prepare
     split: Split
     zero_dce: ZeroDce
+    enlightengan: EnlightenGan
     enhance: Enhance
     sampling: Sampling
     augmentation: Augmentation
     model: Model
+    mran: Mran
     bert: Bert
     focal: Focal
     optimizer: Optimizer
@@ -276,11 +333,16 @@ class Params:
             raise ValueError(
                 f"focal.alpha has {len(self.focal.alpha)} values for {len(self.data.classes)} classes; give one each"
             )
-        if self.model.head == "bert" and self.model.widths[-1] % self.bert.heads:
+        resnet = self.model.backbone in ("r2plus1d", "se_r2plus1d")
+        if self.model.head == "bert" and resnet and self.model.widths[-1] % self.bert.heads:
             raise ValueError(
                 f"bert.heads is {self.bert.heads}, which does not divide the feature width model.widths[-1] "
                 f"= {self.model.widths[-1]}"
             )
+        if self.model.input == "rgb_flow" and not self.enhance.flow:
+            raise ValueError("model.input is 'rgb_flow', which needs the flow that enhance.flow: true stores")
+        if self.model.mran and len(self.datasets) < 2:
+            raise ValueError(f"model.mran adapts between two domains: datasets is {self.datasets}, give two or more")
         if self.train.keep == "best" and self.split.validation == "none":
             raise ValueError("train.keep is 'best', which needs validation clips: split.validation is scene or take")
 
@@ -486,7 +548,7 @@ def _section_keys(parts: list[str]) -> list[str]:
     section: Any = Params
     for part in parts:
         if part.isdigit():
-            names = dict.fromkeys(f.name for kind in (FloatRange, IntRange, Choice) for f in dataclasses.fields(kind))
+            names = dict.fromkeys(f.name for kind in (Range, Choice) for f in dataclasses.fields(kind))
             return [".".join([*parts, name]) for name in names]
         section = {f.name: f.type for f in dataclasses.fields(section)}[part]
     return [".".join([*parts, f.name]) for f in dataclasses.fields(section)]

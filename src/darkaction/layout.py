@@ -1,6 +1,7 @@
 """Where things lie. Every path of a stage's input or output comes from here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from darkaction.config import ROOT
@@ -10,13 +11,18 @@ from darkaction.config import ROOT
 class Layout:
     """Folders of one pipeline. `out` holds results made with settings other than params.yaml's: what is written goes
     there, what is read comes from there where it exists and from the project otherwise, so that a chain of commands
-    with the same `--out` builds on itself and never touches the stage outputs."""
+    with the same `--out` builds on itself and never touches the stage outputs. `moved` holds what is read from
+    somewhere else altogether: {relative path: place}."""
 
     root: Path = ROOT
     out: Path | None = None
+    moved: Mapping[str, Path] = field(default_factory=dict)
 
     def read(self, relative: str) -> Path:
         """The place to read `relative` (for example `models/enhancer`) from."""
+        for name, place in self.moved.items():
+            if relative == name or relative.startswith(f"{name}/"):
+                return place / relative[len(name) + 1 :]
         if self.out is not None and (self.out / relative).exists():
             return self.out / relative
         return self.root / relative
@@ -72,6 +78,9 @@ REPORTS = "reports"
 
 REPORT = "reports/report.html"
 """The page that shows them."""
+
+TABLES = "reports/tables"
+"""cells.csv, the record of every finished cell, and a folder of tables a dataset and profile."""
 
 TUNE = "reports/tune"
 """best.json, trials.csv and plots of the last search."""

@@ -66,8 +66,8 @@ def run_trial(job: Job) -> Outcome:
     params = search.with_values(job.params, job.claim.values)
     name = f"trial {job.claim.number}"
     try:
-        with tracking.trial_run(
-            params=params, layout=job.places, name=name, search=job.token, command=job.command
+        with tracking.member_run(
+            stage="trial", params=params, layout=job.places, name=name, parent=job.token, command=job.command
         ) as run:
             run.set_tags({"optuna.study": job.study, "optuna.trial": str(job.claim.number)})
             study.note(job.claim.trial_id, mlflow_run=run.run_id)

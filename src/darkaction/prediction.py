@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from darkaction.enhancement.apply import Enhancer, Settings, build_enhancer, enhance_clip
+from darkaction.enhancement import Enhancer
+from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip
 from darkaction.errors import UserError
-from darkaction.models.recognizer import Recognizer
+from darkaction.flow import between
+from darkaction.models.recognizer import Recognizer, channels_last
 from darkaction.sampling import BLANK, generator
 from darkaction.training import weights
-from darkaction.training.loader import gather, to_CTHW
+from darkaction.training.loader import Clip, show, to_CTHW
 from darkaction.training.weights import ENHANCER, WEIGHTS, Card
 from darkaction.video import Frames, count_frames, iter_frames
 
@@ -62,7 +64,9 @@ class Predictor:
     """A loaded model."""
 
     def __init__(self, recognizers: list[tuple[Recognizer, Card]], enhancer: Enhancer, device: torch.device) -> None:
-        self._networks = [network.to(device).to(memory_format=torch.channels_last_3d) for network, _ in recognizers]
+        self._networks = [network.to(device) for network, _ in recognizers]
+        for network in self._networks:
+            channels_last(network)
         self._cards = [card for _, card in recognizers]
         self._device = device
         self.enhancer = enhancer
@@ -96,6 +100,7 @@ class Predictor:
             device=device.type,
             height=card.enhance.height,
             width=card.enhance.width,
+            flow=False,
         )
         return cls(recognizers, build_enhancer(settings), device)
 
@@ -110,10 +115,15 @@ class Predictor:
         draws = [self._draws(card, num_frames) for card in self._cards]
         wanted = np.unique(np.concatenate([indices_DT.ravel() for indices_DT in draws]))
         wanted = wanted[wanted != BLANK]
-        frames_MHWC = self._frames(video, set(wanted.tolist()))
+        flow = any(card.model.input == "rgb_flow" for card in self._cards)
+        shown = self._decode(video, wanted, num_frames, flow=flow)
         probabilities = [
-            self._classify(network, frames_MHWC, np.where(draw_DT == BLANK, BLANK, np.searchsorted(wanted, draw_DT)))
-            for network, draw_DT in zip(self._networks, draws, strict=True)
+            self._classify(
+                network,
+                Clip(clip_id="", label=0, source=shown, flow=card.model.input == "rgb_flow"),
+                np.where(draw_DT == BLANK, BLANK, np.searchsorted(wanted, draw_DT)),
+            )
+            for (network, card), draw_DT in zip(zip(self._networks, self._cards, strict=True), draws, strict=True)
         ]
         return Prediction(classes=self.card.classes, probabilities_DK=np.mean(probabilities, axis=0), frames=num_frames)
 
@@ -127,20 +137,47 @@ class Predictor:
             ]
         )
 
-    def _frames(self, video: Path, wanted: set[int]) -> Frames:
-        """The wanted frames, enhanced and resized as for training, in the video's order."""
+    def _decode(self, video: Path, wanted: NDArray[np.int64], num_frames: int, *, flow: bool) -> "Decoded":
+        """The wanted frames (M of them) in the video's order, enhanced and resized as for training, with their flow
+        as flow.py defines it, for which the next frame is needed, and for the last one that before it."""
+        following = np.minimum(wanted + 1, num_frames - 1)
+        preceding = np.maximum(following - 1, 0)
+        needed = np.unique(np.concatenate([wanted, following, preceding])) if flow else wanted
         size = self.card.enhance
-        chosen = pick(iter_frames(video), wanted)
-        return np.concatenate(list(enhance_clip(chosen, self.enhancer, height=size.height, width=size.width)))
+        chosen = pick(iter_frames(video), set(needed.tolist()))
+        frames_NHWC = np.concatenate(list(enhance_clip(chosen, self.enhancer, height=size.height, width=size.width)))
+        frames_MHWC = frames_NHWC[np.searchsorted(needed, wanted)]
+        if not flow:
+            return Decoded(frames_MHWC, None)
+        pairs = zip(np.searchsorted(needed, preceding), np.searchsorted(needed, following), strict=True)
+        flow_MHW2 = np.stack([between(frames_NHWC[first], frames_NHWC[second]) for first, second in pairs])
+        return Decoded(frames_MHWC, flow_MHW2)
 
-    def _classify(self, network: Recognizer, frames_MHWC: Frames, indices_DT: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _classify(self, network: Recognizer, clip: Clip, indices_DT: NDArray[np.int64]) -> NDArray[np.float64]:
         """(D, K) probabilities; one draw at a time, so that none depends on the others."""
         rows = []
         for indices_T in indices_DT:
-            clip_BCTHW = to_CTHW(gather(frames_MHWC, indices_T))[None].to(self._device)
+            clip_BCTHW = to_CTHW(show(clip, indices_T))[None].to(self._device)
             with torch.inference_mode():
                 rows.append(network(clip_BCTHW)[0].double().softmax(-1).cpu().numpy())
         return np.stack(rows)
+
+
+class Decoded:
+    """Frames in memory, and their flow where it was asked for."""
+
+    def __init__(self, frames_MHWC: Frames, flow_MHW2: Frames | None) -> None:
+        self._frames_MHWC = frames_MHWC
+        self._flow_MHW2 = flow_MHW2
+
+    def load(self, clip_id: str) -> Frames:
+        """frames_MHWC."""
+        return self._frames_MHWC
+
+    def load_flow(self, clip_id: str) -> Frames:
+        """flow_MHW2."""
+        assert self._flow_MHW2 is not None
+        return self._flow_MHW2
 
 
 def pick(frames: Iterable[Frames], wanted: set[int]) -> Iterator[Frames]:

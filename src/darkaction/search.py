@@ -43,7 +43,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from darkaction import config
-from darkaction.config import Choice, FloatRange, IntRange, Params
+from darkaction.config import Choice, Params, Range
 from darkaction.errors import UserError
 from darkaction.provenance import code_digest, scrub, without_credentials
 from darkaction.spool import is_alive
@@ -81,7 +81,7 @@ DIED, INTERRUPTED = "died", "interrupted"
 
 TRIES = 2
 
-Dimensions = Sequence[FloatRange | IntRange | Choice]
+Dimensions = Sequence[Range | Choice]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,16 +197,16 @@ def _described(distribution: BaseDistribution) -> str:
     return f"[{distribution.low}, {distribution.high}]"
 
 
-def _bounds(dimension: FloatRange | IntRange | Choice) -> list[float | str]:
+def _bounds(dimension: Range | Choice) -> list[float | str]:
     return [] if isinstance(dimension, Choice) else [dimension.low, dimension.high]
 
 
-def _applies(dimension: FloatRange | IntRange | Choice, settings: dict[str, Any]) -> bool:
+def _applies(dimension: Range | Choice, settings: dict[str, Any]) -> bool:
     """Whether the setting is searched where the others have these values."""
     return all(settings[key] in values for key, values in dimension.when.items())
 
 
-def _distribution(dimension: FloatRange | IntRange | Choice, settings: dict[str, Any]) -> BaseDistribution:
+def _distribution(dimension: Range | Choice, settings: dict[str, Any]) -> BaseDistribution:
     """What Optuna draws from, where earlier settings have these values."""
     if isinstance(dimension, Choice):
         return CategoricalDistribution([_category(choice) for choice in dimension.choices])
@@ -215,7 +215,7 @@ def _distribution(dimension: FloatRange | IntRange | Choice, settings: dict[str,
     if low > high or (dimension.log and low <= 0):
         rule = "0 < low <= high" if dimension.log else "low <= high"
         raise UserError(f"tune.space: {dimension.key}: low is {low} and high {high}; expected {rule}")
-    if isinstance(dimension, IntRange):
+    if dimension.type == "int":
         if math.ceil(low) > math.floor(high):
             raise UserError(f"tune.space: {dimension.key}: no whole number lies in [{low}, {high}]")
         return IntDistribution(math.ceil(low), math.floor(high), log=dimension.log)

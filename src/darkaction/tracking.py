@@ -48,8 +48,13 @@ EXPERIMENTS = {
     "train": "darkaction-recognizer",
     "tune": "darkaction-search",
     "trial": "darkaction-search",
+    "tables": "darkaction-tables",
+    "cell": "darkaction-tables",
 }
-"""The experiment of each stage that makes a model, of searches and of their trials."""
+"""The experiment of each stage that makes a model, of searches and comparisons and of the trainings in them."""
+
+SCRIPTS = {"trial": "src/tune.py", "cell": "src/reproduce_tables.py"}
+"""What a person started, of the trainings that worker processes do."""
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Lets the pages open with runs and charts; without it MLflow 3 opens those for language models."""
@@ -174,36 +179,39 @@ def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = Fals
 
 
 @contextlib.contextmanager
-def search_run(
+def family_run(
     *,
+    stage: str,
     params: Params,
     layout: Layout,
-    study: str,
+    name: str,
     token: str,
     varying: tuple[str, ...],
     has_company: Callable[[], bool],
 ) -> Iterator[Run]:
-    """The run of a search, the parent of its trials. Every launcher of the study has the same `token` and so the same
-    run; one that leaves others at work does not end it.
+    """The run of a search or comparison, the parent of its trainings. Every launcher of it has the same `token` and so
+    the same run; one that leaves others at work does not end it.
 
     Args:
+        stage: tune or tables.
+        name: of the run.
         varying: beginnings of the keys in which launchers may differ; MLflow does not let a parameter change.
         has_company: whether other launchers are at work.
     """
     settings = {key: text for key, text in _texts(params).items() if not key.startswith(varying)}
-    opening = {"how": "join", "stage": "tune", "token": token, "params": settings, **_environment()}
-    delivery, run = _begin(opening | {"run_name": study}, params, layout)
+    opening = {"how": "join", "stage": stage, "token": token, "params": settings, **_environment()}
+    delivery, run = _begin(opening | {"run_name": name}, params, layout)
     with _true_status(run, delivery, goes_on=has_company), _system_metrics(run):
         yield run
 
 
 @contextlib.contextmanager
-def trial_run(*, params: Params, layout: Layout, name: str, search: str, command: str) -> Iterator[Run]:
-    """A run of one trial, a child of the run of the search that has the token `search`; it ends as `start_run`'s.
-    `command` is what a person typed, of which this process is a worker."""
-    opening = {"how": "start", "stage": "trial", "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
-    delivery, run = _begin(opening | {"run_name": name, "search": search}, params, layout)
-    run.set_tags({"command": command, "mlflow.source.name": "src/tune.py"})
+def member_run(*, stage: str, params: Params, layout: Layout, name: str, parent: str, command: str) -> Iterator[Run]:
+    """A run of one training among many (`stage` trial or cell), a child of the run of the search or comparison that has
+    the token `parent`; it ends as `start_run`'s. `command` is what a person typed to start it all."""
+    opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
+    delivery, run = _begin(opening | {"run_name": name, "search": parent}, params, layout)
+    run.set_tags({"command": command, "mlflow.source.name": SCRIPTS[stage]})
     with _true_status(run, delivery), _system_metrics(run):
         yield run
 

@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "demo"
     folder.mkdir()
     clips = [
-        write_clip(folder, clip_id, in_chunks(random_frames(n), 16), frames=n, height=6, width=8)
+        write_clip(folder, clip_id, in_chunks(random_frames(n), 16), frames=n, height=6, width=8, flow=False)
         for clip_id, n in LENGTHS.items()
     ]
     write_list(folder, clips)
@@ -60,7 +60,7 @@ def test_list_is_sorted_and_has_checksums_whatever_the_order_of_writing(folder: 
         write_list(tmp_path, order)
         texts.append((tmp_path / "clips.csv").read_text())
     assert texts[0] == texts[1] == (folder / "clips.csv").read_text()
-    assert texts[0].splitlines()[0] == "clip_id,file,frames,height,width,sha256"
+    assert texts[0].splitlines()[0] == "clip_id,file,frames,height,width,sha256,flow_sha256"
 
 
 def test_a_store_can_be_sent_to_worker_processes(folder: Path) -> None:
@@ -71,7 +71,9 @@ def test_a_store_can_be_sent_to_worker_processes(folder: Path) -> None:
 @pytest.mark.parametrize("count", [6, 8, 30])
 def test_a_clip_with_another_number_of_frames_is_named_and_not_kept(tmp_path: Path, count: int) -> None:
     with pytest.raises(UserError, match=rf"demo/Walk_1_1: {count} frames decode, 7 stand in the index"):
-        write_clip(tmp_path, "demo/Walk_1_1", in_chunks(random_frames(count), 4), frames=7, height=6, width=8)
+        write_clip(
+            tmp_path, "demo/Walk_1_1", in_chunks(random_frames(count), 4), frames=7, height=6, width=8, flow=False
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -81,7 +83,7 @@ def test_nothing_is_left_when_decoding_fails_midway(tmp_path: Path) -> None:
         raise UserError("damaged")
 
     with pytest.raises(UserError, match="damaged"):
-        write_clip(tmp_path, "demo/Walk_1_1", failing(), frames=7, height=6, width=8)
+        write_clip(tmp_path, "demo/Walk_1_1", failing(), frames=7, height=6, width=8, flow=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -91,7 +93,7 @@ def test_a_clip_is_not_visible_before_it_is_complete(tmp_path: Path) -> None:
             assert not (tmp_path / "Walk_1_1.npy").exists()
             yield chunk
 
-    write_clip(tmp_path, "demo/Walk_1_1", watched(), frames=7, height=6, width=8)
+    write_clip(tmp_path, "demo/Walk_1_1", watched(), frames=7, height=6, width=8, flow=False)
     assert (tmp_path / "Walk_1_1.npy").exists()
 
 
@@ -138,7 +140,11 @@ def test_truncated_other_and_pickled_arrays_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["clip_id,file\ndemo/Walk_1_1,Walk_1_1.npy\n", "clip_id,file,frames,height,width,sha256\na,b,many,6,8,c\n"]
+    "text",
+    [
+        "clip_id,file\ndemo/Walk_1_1,Walk_1_1.npy\n",
+        "clip_id,file,frames,height,width,sha256,flow_sha256\na,b,many,6,8,c,\n",
+    ],
 )
 def test_a_damaged_list_is_named(folder: Path, text: str) -> None:
     (folder / "clips.csv").write_text(text)
@@ -150,6 +156,6 @@ def test_equal_frames_give_equal_files(tmp_path: Path) -> None:
     def store(name: str, chunk: int) -> StoredClip:
         (tmp_path / name).mkdir()
         chunks = in_chunks(random_frames(20), chunk)
-        return write_clip(tmp_path / name, "demo/Walk_1_1", chunks, frames=20, height=6, width=8)
+        return write_clip(tmp_path / name, "demo/Walk_1_1", chunks, frames=20, height=6, width=8, flow=False)
 
     assert store("a", 20) == store("b", 3)

@@ -50,7 +50,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(method: str, *, weights: Path = Path("none")) -> Settings:
     return Settings(
-        method=method, gamma=2.2, weights=weights, curve_scale=0.5, device="cpu", height=HEIGHT, width=WIDTH
+        method=method, gamma=2.2, weights=weights, curve_scale=0.5, device="cpu", height=HEIGHT, width=WIDTH, flow=False
     )
 
 

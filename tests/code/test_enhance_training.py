@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ import train_enhancer
 from darkaction import tracking
 from darkaction.datasets.index import COLUMNS
 from darkaction.enhancement import training
-from darkaction.enhancement.training import judge, light, train
+from darkaction.enhancement.training import ZERO_DCE_REMEDIES, check_finite, judge, light, train
 from darkaction.enhancement.training_images import Source, draw_frames, pictures, training_frames
 from darkaction.enhancement.zero_dce import ZeroDCE, enhance_frames, initialise, load_weights
 from darkaction.errors import UserError
@@ -80,7 +81,7 @@ def test_training_brightens_dark_frames_and_keeps_their_contrast() -> None:
         device=torch.device("cpu"),
         on_epoch=lambda epoch, metrics: epochs.append((epoch, metrics)),
     )
-    before, after = judge(network, frames)
+    before, after = judge(partial(enhance_frames, network), frames, remedies=ZERO_DCE_REMEDIES)
     assert before == light(frames)
     assert after == light(enhance_frames(network, frames))
     assert after.luma > 3 * before.luma
@@ -131,7 +132,7 @@ def test_a_training_that_darkens_is_refused() -> None:
     assert network.e_conv7.bias is not None
     network.e_conv7.bias.data.fill_(0.3)
     with pytest.raises(UserError, match=r"darker \(mean luma .* raise zero_dce\.exposure"):
-        judge(network, dark_frames(4))
+        judge(partial(enhance_frames, network), dark_frames(4), remedies=ZERO_DCE_REMEDIES)
 
 
 def test_a_training_that_flattens_is_refused() -> None:
@@ -140,7 +141,7 @@ def test_a_training_that_flattens_is_refused() -> None:
     assert network.e_conv7.bias is not None
     network.e_conv7.bias.data.fill_(-3.0)  # nearly everything becomes white
     with pytest.raises(UserError, match=r"flatter \(standard deviation of luma .* zero_dce\.losses to published"):
-        judge(network, dark_frames(4))
+        judge(partial(enhance_frames, network), dark_frames(4), remedies=ZERO_DCE_REMEDIES)
 
 
 def test_a_training_that_diverges_is_refused() -> None:
@@ -148,8 +149,8 @@ def test_a_training_that_diverges_is_refused() -> None:
         trained(dark_frames(8), epochs=1, exp=float("inf"))
     network = ZeroDCE(curve_scale=1.0)
     network.e_conv2.weight.data[0, 0, 0, 0] = float("nan")
-    with pytest.raises(UserError, match=r"weights are not finite"):
-        judge(network, dark_frames(4))
+    with pytest.raises(UserError, match=r"weights are not finite; lower zero_dce\.lr"):
+        check_finite(network, section="zero_dce")
 
 
 def test_light_is_luma_and_its_spread_within_frames() -> None:
@@ -188,23 +189,23 @@ def test_blank_frames_are_left_out_and_all_are_taken_where_there_are_few(tmp_pat
 
 def test_pictures_join_and_bad_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"zero_dce\.extra_images: .*nowhere is no folder"):
-        pictures(tmp_path / "nowhere", most=5, size=32, seed=0)
+        pictures(tmp_path / "nowhere", most=5, size=32, seed=0, key="zero_dce.extra_images")
     (tmp_path / "notes.txt").write_text("no picture")
     with pytest.raises(UserError, match="has 0 pictures"):
-        pictures(tmp_path, most=5, size=32, seed=0)
+        pictures(tmp_path, most=5, size=32, seed=0, key="zero_dce.extra_images")
     for k in range(6):
         cv2.imwrite(str(tmp_path / f"{k}.png"), np.full((50, 40, 3), (0, 0, 40 * k), np.uint8))
-    drawn = pictures(tmp_path, most=4, size=32, seed=0)
+    drawn = pictures(tmp_path, most=4, size=32, seed=0, key="zero_dce.extra_images")
     assert drawn.shape == (4, 32, 32, 3)
     assert (drawn[..., 0] == drawn[:, :1, :1, 0]).all()
     assert set(drawn[:, 0, 0, 0].tolist()) < {0, 40, 80, 120, 160, 200}  # red, so read as RGB
     assert drawn[..., 1:].max() == 0
-    assert len(pictures(tmp_path, most=99, size=32, seed=0)) == 6
-    with pytest.raises(UserError, match=r"max_extra_images is 0"):
-        pictures(tmp_path, most=0, size=32, seed=0)
+    assert len(pictures(tmp_path, most=99, size=32, seed=0, key="zero_dce.extra_images")) == 6
+    with pytest.raises(UserError, match=r"of which 0 were asked for"):
+        pictures(tmp_path, most=0, size=32, seed=0, key="zero_dce.extra_images")
     (tmp_path / "7.jpg").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"7\.jpg: not a readable picture"):
-        pictures(tmp_path, most=99, size=32, seed=0)
+        pictures(tmp_path, most=99, size=32, seed=0, key="zero_dce.extra_images")
 
 
 class SilentRun:

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 import golden
+from darkaction import config
+from darkaction.models.build import ClipSize, num_tokens
 from darkaction.models.r2plus1d import R2Plus1D
-from darkaction.models.recognizer import num_tokens
 
 
 def r2plus1d_34(bn_momentum: float = 0.1) -> R2Plus1D:
     return R2Plus1D(
-        layers=[3, 4, 6, 3], widths=[64, 128, 256, 512], temporal_strides=[1, 2, 2, 2], bn_eps=1e-3,
+        in_channels=3, layers=[3, 4, 6, 3], widths=[64, 128, 256, 512], temporal_strides=[1, 2, 2, 2], bn_eps=1e-3,
         bn_momentum=bn_momentum,
     )  # fmt: skip
 
@@ -70,9 +71,13 @@ def test_caffe2_momentum_is_a_switch(shared_dir: Path) -> None:
 )
 def test_shape_of_features(frames: int, strides: list[int], tokens: int) -> None:
     network = R2Plus1D(
-        layers=[1, 1, 1, 1], widths=[8, 8, 16, 32], temporal_strides=strides, bn_eps=1e-3, bn_momentum=0.1
-    )
+        in_channels=3, layers=[1, 1, 1, 1], widths=[8, 8, 16, 32], temporal_strides=strides, bn_eps=1e-3,
+        bn_momentum=0.1,
+    )  # fmt: skip
     with torch.inference_mode():
         features = network(torch.zeros(1, 3, frames, 112, 112))
     assert features.shape == (1, 32, tokens, 7, 7)
-    assert num_tokens(frames, strides) == tokens
+    overrides = ["model.widths=[8, 8, 16, 32]", f"model.temporal_strides={strides}"]
+    assert (
+        num_tokens(config.load(overrides=overrides).model, ClipSize(num_frames=frames, height=32, width=32)) == tokens
+    )

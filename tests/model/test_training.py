@@ -21,13 +21,14 @@ from darkaction.training.module import RecognizerModule
 
 MODEL = Model(
     backbone="r2plus1d", head="bert", input="rgb", layers=[1, 1, 1, 1], widths=[4, 4, 8, 16],
-    temporal_strides=[1, 1, 2, 1], bn_eps=1e-3, bn_momentum=0.1,
+    temporal_strides=[1, 1, 2, 1], width=0.25, depth=0.34, slowfast_ratio=4, se_reduction=4, mran=False, bn_eps=1e-3,
+    bn_momentum=0.1,
 )  # fmt: skip
 BERT = Bert(heads=4, layers=1, dropout=0.1, head_dropout=0.1, mask=0.2, normalize_tokens=True, init="mean")
 SAMPLING = Sampling(
     strategy="delta", num_frames=8, delta_min=0.0, delta_max=1.0, max_rate=8.0, delta_ramp=0.5, test_draws=2
 )
-ENHANCE = Enhance(method="none", gamma=2.2, apply={"demo": True}, curve_scale=1.0, height=16, width=16)
+ENHANCE = Enhance(method="none", gamma=2.2, apply={"demo": True}, curve_scale=1.0, height=16, width=16, flow=False)
 CARD = weights.Card(
     model=MODEL, bert=BERT, sampling=SAMPLING, enhance=ENHANCE, classes=["down", "up"], min_frames=20, max_frames=30
 )
@@ -46,7 +47,7 @@ class MovingBars:
         return frames[::-1] if number % 2 else frames
 
 
-CLIPS = [Clip(clip_id=str(number), label=number % 2, source=MovingBars()) for number in range(24)]
+CLIPS = [Clip(clip_id=str(number), label=number % 2, source=MovingBars(), flow=False) for number in range(24)]
 
 
 def training_clips(epochs: int = 4, augmenter: Augmenter = NO_AUGMENTATION) -> TrainingClips:
@@ -55,7 +56,7 @@ def training_clips(epochs: int = 4, augmenter: Augmenter = NO_AUGMENTATION) -> T
 
 def new_module() -> RecognizerModule:
     torch.manual_seed(0)
-    recognizer = build_recognizer(MODEL, BERT, num_frames=8, num_classes=2)
+    recognizer = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     return RecognizerModule(
         recognizer, FocalLoss(gamma=2.0, alpha_K=None), max_lr=0.01, weight_decay=1e-4, warmup=0.25, seed=0
     )
@@ -67,7 +68,7 @@ def run_fit(folder: Path, *, epochs: int, on_epoch=lambda epoch, row: None, modu
         module,
         training_loader(training_clips(epochs), batch_size=8, workers=0),
         test_loader(TestClips(CLIPS, sampler=CARD.sampler(), seed=0, draw=0, num_draws=1), batch_size=8, workers=0),
-        epochs=epochs, max_steps=None, precision="fp32", devices=1, grad_clip=1.0, keep=keep,
+        epochs=epochs, max_steps=None, bf16=False, devices=1, deterministic=True, grad_clip=1.0, keep=keep,
         checkpoints=folder, fingerprint="f", on_epoch=on_epoch,
     )  # fmt: skip
     return module, history
@@ -174,7 +175,7 @@ def test_damaged_and_missing_weights_are_named(tmp_path: Path) -> None:
 def test_start_from_other_classes_keeps_backbone_and_head(tmp_path: Path) -> None:
     source = new_module().recognizer
     weights.save(tmp_path / "w.safetensors", source, CARD)
-    target = build_recognizer(MODEL, BERT, num_frames=8, num_classes=2)
+    target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["left", "right"])
     assert (transfer.taken, transfer.fresh) == (["backbone", "head"], ["classifier"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
@@ -185,7 +186,7 @@ def test_start_from_other_classes_keeps_backbone_and_head(tmp_path: Path) -> Non
 def test_start_from_another_architecture_is_an_error(tmp_path: Path) -> None:
     weights.save(tmp_path / "w.safetensors", new_module().recognizer, CARD)
     wider = Model(**{**MODEL.__dict__, "widths": [8, 8, 16, 16]})
-    target = build_recognizer(wider, BERT, num_frames=8, num_classes=2)
+    target = build_recognizer(wider, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     with pytest.raises(UserError, match=r"w\.safetensors holds another architecture .*expected"):
         weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
 
@@ -193,12 +194,12 @@ def test_start_from_another_architecture_is_an_error(tmp_path: Path) -> None:
 def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    source = build_recognizer(MODEL, BERT, num_frames=8, num_classes=2)
+    source = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     state = {**source.backbone.state_dict(), "fc.weight": torch.zeros(4, 16), "fc.bias": torch.zeros(4)}
     save_file({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "published.safetensors")
-    target = build_recognizer(MODEL, BERT, num_frames=8, num_classes=2)
+    target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     transfer = weights.start_from(target, tmp_path / "published.safetensors", classes=CARD.classes)
-    assert transfer.taken == ["backbone"]
+    assert (transfer.taken, transfer.left_out) == (["backbone"], ["fc"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
 
 

@@ -14,7 +14,9 @@ from darkaction import config
 from darkaction.errors import UserError
 
 PARAMS = config.ROOT / "params.yaml"
-PROFILES = config.profile_names()
+PROFILES = [name for name in config.profile_names() if "datasets" in config.read_profile(name)]
+OVERLAYS = [name for name in config.profile_names() if name not in PROFILES]
+"""Profiles that say nothing of data, for commands that take --profile over whatever dataset is in use."""
 
 
 def committed() -> str:
@@ -47,8 +49,17 @@ def apply(path: Path, *, profile: str | None = None, overrides: tuple[str, ...] 
     return configure(path, profile=profile, overrides=overrides, write=write)
 
 
-def test_the_four_profiles_are_there() -> None:
+def test_the_profiles_are_there() -> None:
     assert PROFILES == ["arid-sample", "demo", "paper", "smoke"]
+    assert OVERLAYS == ["tables-cpu"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_an_overlay_goes_over_every_profile_and_is_undone_by_it(overlay: str, profile: str) -> None:
+    below = config.merge(config.read_yaml(PARAMS), config.read_profile(profile), origin=profile)
+    config.build(config.merge(below, config.read_profile(overlay), origin=overlay), origin=overlay)
+    assert set(leaves(config.read_profile(overlay))) <= set(leaves(config.read_profile(profile)))
 
 
 @pytest.mark.parametrize("profile", PROFILES)

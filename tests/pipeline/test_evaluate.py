@@ -48,7 +48,7 @@ def make_project(out: Path, *, folds: int) -> list[str]:
         for scene in SCENES:
             clip_id = f"demo/{label.title()}_{scene}_1"
             frames_NHWC = rng.integers(0, 255, (FRAMES, 16, 16, 3), dtype=np.uint8)
-            stored.append(write_clip(store, clip_id, [frames_NHWC], frames=FRAMES, height=16, width=16))
+            stored.append(write_clip(store, clip_id, [frames_NHWC], frames=FRAMES, height=16, width=16, flow=False))
             parts = {f"fold_{k}": part_of(scene, k, folds) for k in range(folds)}
             values = {"clip_id": clip_id, "dataset": "demo", "path": f"{clip_id}.mp4", "label": label, "take": "1"}
             values |= {"scene": str(scene), "frames": str(FRAMES), "luma": f"{10 + scene}.5", "status": "ok"}
@@ -62,7 +62,7 @@ def make_project(out: Path, *, folds: int) -> list[str]:
         folder = out / "models" / "recognizer" / f"fold_{fold}"
         folder.mkdir(parents=True)
         torch.manual_seed(fold)
-        network = build_recognizer(params.model, params.bert, num_frames=8, num_classes=3)
+        network = build_recognizer(params.model, params.bert, num_frames=8, height=16, frame_width=16, num_classes=3)
         card = weights.Card(
             model=params.model,
             bert=params.bert,

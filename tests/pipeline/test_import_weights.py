@@ -5,19 +5,33 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torchvision.models import efficientnet_b0, vgg16
+from torchvision.models.video import mvit_v2_s, s3d, swin3d_t
 
 import import_weights
+from darkaction import config
 from darkaction.errors import UserError
+from darkaction.models.build import build_recognizer
 from darkaction.models.r2plus1d import R2Plus1D
-from import_weights import read_pickle
+from darkaction.training import weights
+from import_weights import RELEASED, find, kind_of, read_pickle
+
+TORCHVISION_NETWORKS = {
+    "s3d": s3d,
+    "mvit": mvit_v2_s,
+    "swin3d": swin3d_t,
+    "efficientnet": efficientnet_b0,
+    "vgg16": vgg16,
+}
 
 
 @pytest.fixture
 def released(tmp_path: Path) -> Path:
     network = R2Plus1D(
-        layers=[1, 1, 1, 1], widths=[4, 4, 4, 4], temporal_strides=[1, 2, 2, 2], bn_eps=1e-3, bn_momentum=0.1
-    )
+        in_channels=3, layers=[1, 1, 1, 1], widths=[4, 4, 4, 4], temporal_strides=[1, 2, 2, 2], bn_eps=1e-3,
+        bn_momentum=0.1,
+    )  # fmt: skip
     path = tmp_path / "released.pth"
     torch.save(network.state_dict(), path)
     return path
@@ -38,13 +52,13 @@ def test_refusals(released: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not begin with 00000000"):
         read_pickle(released, "00000000")
     with pytest.raises(UserError, match="no such file"):
-        read_pickle(tmp_path / "nothing.pth", "")
+        read_pickle(tmp_path / "nothing.pth", None)
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(UserError, match=r"text\.pth: not a file of plain weights"):
-        read_pickle(tmp_path / "text.pth", "")
+        read_pickle(tmp_path / "text.pth", None)
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=r"no weights of R\(2\+1\)D: stem"):
-        read_pickle(tmp_path / "other.pth", "")
+    with pytest.raises(UserError, match=r"no weights of R\(2\+1\)D, S3D, .*VGG-16"):
+        read_pickle(tmp_path / "other.pth", None)
 
 
 def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
@@ -56,5 +70,59 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
 
     torch.save({"stem.0.weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(UserError, match="not a file of plain weights"):
-        read_pickle(tmp_path / "trap.pth", "")
+        read_pickle(tmp_path / "trap.pth", None)
     assert not marker.exists()
+
+
+def test_the_hash_in_the_name_is_checked(released: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(released.read_bytes()).hexdigest()
+    good = released.rename(tmp_path / f"released-{digest[:8]}.pth")
+    assert kind_of(read_pickle(good, None)) == "R(2+1)D"
+    bad = good.rename(tmp_path / "released-0123abcd.pth")
+    with pytest.raises(UserError, match=r"released-0123abcd\.pth: its sha256 is .* does not begin with 0123abcd"):
+        read_pickle(bad, None)
+
+
+def test_released_weights_are_fetched_by_name(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(RELEASED, "small", released.as_uri())
+    monkeypatch.setattr("sys.argv", ["import_weights.py", "small", "--root", str(tmp_path), "--no-dvc"])
+    import_weights.main()
+    assert (tmp_path / "models/pretrained/small.safetensors").exists()
+    assert "R(2+1)D, " in capsys.readouterr().out
+    monkeypatch.setitem(RELEASED, "small", (tmp_path / "gone.pth").as_uri())
+    with pytest.raises(UserError, match=r"gone\.pth: cannot be downloaded"):
+        import_weights.main()
+    assert not list((tmp_path / "models/pretrained").glob(".*"))
+
+
+def test_an_unknown_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"mvitt: no such file.*did you mean 'mvit'\? There are: r2plus1d_34_clip32"):
+        find("mvitt", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["s3d", "mvit", "swin3d", "efficientnet", "vgg16"])
+def test_torchvision_files_are_known_by_their_keys(name: str) -> None:
+    with torch.device("meta"):
+        state = TORCHVISION_NETWORKS[name]().state_dict()
+    kinds = {"s3d": "S3D", "mvit": "MViT", "swin3d": "Swin3D", "efficientnet": "EfficientNet", "vgg16": "VGG-16"}
+    assert kind_of(state) == kinds[name]
+
+
+@pytest.mark.parametrize("backbone", ["s3d", "mvit", "swin3d", "efficientnet"])
+def test_torchvision_weights_are_a_start(backbone: str, tmp_path: Path) -> None:
+    """At published size every tensor but those of the classifier is taken."""
+    overrides = [f"model.backbone={backbone}", "model.head=average", "model.width=1.0", "model.depth=1.0"]
+    size = 64 if backbone == "efficientnet" else 224
+    params = config.load(overrides=[*overrides, f"enhance.height={size}", f"enhance.width={size}"])
+    recognizer = build_recognizer(
+        params.model, params.bert, num_frames=16, height=size, frame_width=size, num_classes=6
+    )
+    network = TORCHVISION_NETWORKS[backbone]()
+    save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, tmp_path / "w.safetensors")
+    transfer = weights.start_from(recognizer, tmp_path / "w.safetensors", classes=params.data.classes)
+    assert transfer.taken == ["backbone"]
+    assert transfer.left_out in (["classifier"], ["head"])
+    own = recognizer.backbone.state_dict()
+    assert all(torch.equal(tensor, network.state_dict()[key]) for key, tensor in own.items())

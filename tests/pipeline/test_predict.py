@@ -21,26 +21,33 @@ import pytest
 import torch
 
 from darkaction import config
+from darkaction.clips import ClipStore, write_clip, write_list
 from darkaction.config import ROOT
+from darkaction.enhancement import enlightengan
+from darkaction.enhancement.apply import enhance_clip
 from darkaction.enhancement.zero_dce import ZeroDCE, save_weights
 from darkaction.errors import UserError
+from darkaction.evaluation.predict import predict
 from darkaction.layout import Layout
 from darkaction.models.build import build_recognizer
 from darkaction.prediction import Predictor
 from darkaction.tracking import find_weights
 from darkaction.training import weights
-from darkaction.video import probe, read_video, write_video
+from darkaction.training.loader import Clip
+from darkaction.video import count_frames, iter_frames, probe, read_video, write_video
 
 CLASSES = ["down", "up"]
 TINY = ["model.widths=[8, 8, 8, 8]", "sampling.num_frames=8", "enhance.height=16", "enhance.width=16"]
 
 
-def make_model(folder: Path, *, seed: int = 0, folds: int = 1) -> Path:
+def make_model(folder: Path, *overrides: str, seed: int = 0, folds: int = 1) -> Path:
     """A model with random weights, laid out as models/recognizer."""
-    params = config.load(overrides=[*TINY, "sampling.max_rate=2.0"])
+    params = config.load(overrides=[*TINY, "sampling.max_rate=2.0", *overrides])
     for fold in range(folds):
         torch.manual_seed(seed + fold)
-        recognizer = build_recognizer(params.model, params.bert, num_frames=8, num_classes=len(CLASSES)).eval()
+        recognizer = build_recognizer(
+            params.model, params.bert, num_frames=8, height=16, frame_width=16, num_classes=len(CLASSES)
+        ).eval()
         card = weights.Card(
             model=params.model,
             bert=params.bert,
@@ -53,7 +60,10 @@ def make_model(folder: Path, *, seed: int = 0, folds: int = 1) -> Path:
         (folder / f"fold_{fold}").mkdir(parents=True)
         weights.save(folder / f"fold_{fold}" / weights.WEIGHTS, recognizer, card)
     torch.manual_seed(0)
-    save_weights(ZeroDCE(curve_scale=1.0), folder / weights.ENHANCER)
+    if params.enhance.method == "enlightengan":
+        enlightengan.save_weights(enlightengan.Generator(base_width=4), folder / weights.ENHANCER)
+    else:
+        save_weights(ZeroDCE(curve_scale=1.0), folder / weights.ENHANCER)
     return folder
 
 
@@ -109,6 +119,27 @@ def test_only_the_frames_that_draws_need_are_enhanced(model: Path, videos: Path)
     predictor.enhancer = counting
     predictor.predict(videos / "deep" / "2.mp4")
     assert 8 <= sum(seen) <= 5 * 8 < 90
+
+
+@pytest.mark.parametrize("overrides", [("enhance.flow=true", "model.input=rgb_flow"), ("enhance.method=enlightengan",)])
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_video_is_seen_as_its_stored_clip(
+    tmp_path: Path, videos: Path, overrides: tuple[str, ...], number: int
+) -> None:
+    """Frames decoded one by one, and the flow between them, are those that enhance stores whole."""
+    predictor = Predictor.load(make_model(tmp_path / "model", *overrides))
+    card, video = predictor.card, videos / "deep" / f"{number}.mp4"
+    chunks = enhance_clip(iter_frames(video), predictor.enhancer, height=16, width=16)
+    clip_store = tmp_path / "store"
+    clip_store.mkdir()
+    size = {"frames": count_frames(video), "height": 16, "width": 16}
+    write_list(clip_store, [write_clip(clip_store, "", chunks, **size, flow=card.enhance.flow)])
+    clip = Clip(clip_id="", label=0, source=ClipStore(clip_store), flow=card.enhance.flow)
+    network, _ = weights.load(tmp_path / "model/fold_0" / weights.WEIGHTS)
+    stored_DNK = predict(
+        network, [clip], sampler=card.sampler(), seed=0, num_draws=5, batch_size=1, workers=0, bf16=False
+    )
+    np.testing.assert_allclose(predictor.predict(video).probabilities_DK, stored_DNK[:, 0], atol=1e-6)
 
 
 def test_the_networks_of_two_folds_are_averaged(tmp_path: Path, videos: Path) -> None:

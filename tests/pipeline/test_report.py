@@ -257,7 +257,7 @@ def test_a_head_without_attention_is_said(project: Path) -> None:
         min_frames=FRAMES,
         max_frames=FRAMES,
     )
-    network = build_recognizer(params.model, params.bert, num_frames=8, num_classes=3)
+    network = build_recognizer(params.model, params.bert, num_frames=8, height=16, frame_width=16, num_classes=3)
     weights.save(folder / "weights.safetensors", network, card)
     result = run(project, "--out", str(out), "--set", "model.head=average")
     assert result.returncode == 0, result.stderr

@@ -1,1 +1,11 @@
-"""Brightening of dark frames. Every method has the same call shape: frames_NHWC uint8 -> frames_NHWC uint8."""
+"""Enhancement of dark frames. Every method is a function from frames to frames."""
+
+from collections.abc import Callable
+
+from darkaction.video import Frames
+
+Enhancer = Callable[[Frames], Frames]
+"""frames_NHWC uint8 -> frames_NHWC uint8 of the same shape."""
+
+LEARNT = ("zero_dce", "enlightengan")
+"""Methods that need the weights of models/enhancer."""

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -20,15 +20,13 @@ import torch
 from tqdm import tqdm
 
 from darkaction.clips import StoredClip, write_clip, write_list
+from darkaction.enhancement import Enhancer, enlightengan
 from darkaction.enhancement.gamma import correct_gamma, gamma_table
 from darkaction.enhancement.training_images import resize
 from darkaction.enhancement.zero_dce import enhance_frames, load_weights
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
 from darkaction.video import Frames, VideoError, iter_frames
-
-Enhancer = Callable[[Frames], Frames]
-"""frames_NHWC uint8 -> frames_NHWC uint8 of the same shape."""
 
 CHUNK = 32
 CHUNK_BYTES = 32 * 1024**2
@@ -39,13 +37,14 @@ CHUNK_BYTES = 32 * 1024**2
 class Settings:
     """How clips are enhanced and stored. Plain values, so that it can be sent to worker processes."""
 
-    method: str  # none | gamma | zero_dce
+    method: str  # none | gamma | zero_dce | enlightengan
     gamma: float  # for gamma
-    weights: Path  # for zero_dce: safetensors
+    weights: Path  # for zero_dce and enlightengan: safetensors
     curve_scale: float  # for zero_dce
-    device: str  # for zero_dce: cpu or cuda
+    device: str  # for these two: cpu or cuda
     height: int  # pixels of the stored frames
     width: int
+    flow: bool  # store the optical flow too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ def build_enhancer(settings: Settings) -> Enhancer:
     """The enhancement that `settings` names.
 
     Raises:
-        UserError: when the weights of zero_dce are missing or of another architecture.
+        UserError: when the weights of a method that has some are missing or of another architecture.
         ValueError: for an unknown method.
     """
     if settings.method == "none":
@@ -72,7 +71,11 @@ def build_enhancer(settings: Settings) -> Enhancer:
         network = load_weights(settings.weights, curve_scale=settings.curve_scale)
         network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return partial(enhance_frames, network)
-    raise ValueError(f"enhance.method is '{settings.method}'; valid: none, gamma, zero_dce")
+    if settings.method == "enlightengan":
+        generator = enlightengan.load_weights(settings.weights)
+        generator.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return partial(enlightengan.enhance_frames, generator)
+    raise ValueError(f"enhance.method is '{settings.method}'; valid: none, gamma, zero_dce, enlightengan")
 
 
 def enhance_clip(frames: Iterable[Frames], enhancer: Enhancer, *, height: int, width: int) -> Iterator[Frames]:
@@ -154,6 +157,6 @@ def _store_clip(clip: Clip) -> StoredClip:
     size = {"height": settings.height, "width": settings.width}
     try:
         chunks = enhance_clip(iter_frames(clip.path), enhancer, **size)
-        return write_clip(folder, clip.clip_id, chunks, frames=clip.frames, **size)
+        return write_clip(folder, clip.clip_id, chunks, frames=clip.frames, **size, flow=settings.flow)
     except VideoError as error:
         raise UserError(f"clip {clip.clip_id}: {error}; python src/prepare.py sets damaged clips aside") from None

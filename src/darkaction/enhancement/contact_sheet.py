@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from darkaction.enhancement import Enhancer
 from darkaction.enhancement.training import light
-from darkaction.enhancement.zero_dce import ZeroDCE, enhance_frames
 from darkaction.video import Frames
 
 ROWS, COLUMNS = 3, 2
@@ -16,7 +16,7 @@ FRAMES = ROWS * COLUMNS
 """Frames on a contact sheet."""
 
 
-def write_contact_sheet(path: Path, network: ZeroDCE, frames: Sequence[Frames]) -> None:
+def write_contact_sheet(path: Path, enhance: Enhancer, frames: Sequence[Frames]) -> None:
     """Draws up to FRAMES frames (each frame_HWC uint8) raw | enhanced, with their luma and contrast, as PNG."""
     figure = Figure(figsize=(11, 8.2), layout="constrained")
     axes = figure.subplots(ROWS, 2 * COLUMNS, squeeze=False).ravel()
@@ -24,7 +24,7 @@ def write_contact_sheet(path: Path, network: ZeroDCE, frames: Sequence[Frames]) 
         axis.set_axis_off()
     for i, frame in enumerate(frames[:FRAMES]):
         raw_NHWC = frame[np.newaxis]
-        pair = {"raw": raw_NHWC, "enhanced": enhance_frames(network, raw_NHWC)}
+        pair = {"raw": raw_NHWC, "enhanced": enhance(raw_NHWC)}
         for axis, (name, shown_NHWC) in zip(axes[2 * i : 2 * i + 2], pair.items(), strict=True):
             measured = light(shown_NHWC)
             axis.imshow(shown_NHWC[0])

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
-from darkaction.enhancement import losses
-from darkaction.enhancement.zero_dce import ZeroDCE, enhance_frames, initialise
+from darkaction.enhancement import Enhancer, losses
+from darkaction.enhancement.zero_dce import ZeroDCE, initialise
 from darkaction.errors import UserError
 from darkaction.video import Frames
 
@@ -26,6 +27,25 @@ class Light:
 
     luma: float
     contrast: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedies:
+    """What to change where enhanced frames are darker or flatter than before."""
+
+    darker: str
+    flatter: str
+
+
+ZERO_DCE_REMEDIES = Remedies(
+    darker="raise zero_dce.exposure, zero_dce.weights.exp, zero_dce.epochs or zero_dce.images",
+    flatter="raise zero_dce.weights.spa, lower zero_dce.weights.exp, or set zero_dce.losses to published",
+)
+
+ENLIGHTENGAN_REMEDIES = Remedies(
+    darker="raise enlightengan.epochs or enlightengan.images, or give brighter images in enlightengan.bright",
+    flatter="raise enlightengan.epochs or enlightengan.images, or give images of more contrast in enlightengan.bright",
+)
 
 
 def train(
@@ -97,24 +117,29 @@ def light(frames_NHWC: Frames) -> Light:
     return Light(luma=float(luma_NHW.mean()), contrast=float(luma_NHW.std(axis=(1, 2)).mean()))
 
 
-def judge(network: ZeroDCE, probe_NHWC: Frames) -> tuple[Light, Light]:
+def judge(enhance: Enhancer, probe_NHWC: Frames, *, remedies: Remedies) -> tuple[Light, Light]:
     """Light of the probe frames before and after enhancement.
 
     Raises:
-        UserError: when the network gives numbers that are not finite, or darker or flatter frames than it was given.
+        UserError: when it makes frames darker or flatter than it was given, with the remedy.
     """
-    if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
-        raise UserError("training of Zero-DCE: weights are not finite; lower zero_dce.lr or zero_dce.grad_clip")
-    before, after = light(probe_NHWC), light(enhance_frames(network, probe_NHWC))
+    before, after = light(probe_NHWC), light(enhance(probe_NHWC))
     if after.luma <= before.luma:
         raise UserError(
-            f"training of Zero-DCE: enhanced frames are darker (mean luma {before.luma:.1f} -> {after.luma:.1f} of "
-            "255); raise zero_dce.exposure, zero_dce.weights.exp, zero_dce.epochs or zero_dce.images"
+            f"training of the enhancement: enhanced frames are darker (mean luma {before.luma:.1f} -> "
+            f"{after.luma:.1f} of 255); {remedies.darker}"
         )
     if after.contrast < before.contrast:
         raise UserError(
-            f"training of Zero-DCE: enhanced frames are flatter (standard deviation of luma {before.contrast:.1f} -> "
-            f"{after.contrast:.1f} of 255); raise zero_dce.weights.spa, lower zero_dce.weights.exp, or set "
-            "zero_dce.losses to published"
+            f"training of the enhancement: enhanced frames are flatter (standard deviation of luma "
+            f"{before.contrast:.1f} -> {after.contrast:.1f} of 255); {remedies.flatter}"
         )
     return before, after
+
+
+def check_finite(network: nn.Module, *, section: str) -> None:
+    """Raises:
+    UserError: when a training with the settings of `section` made weights that are no numbers.
+    """
+    if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
+        raise UserError(f"training of the enhancement: weights are not finite; lower {section}.lr")

@@ -57,19 +57,19 @@ def training_frames(sources: Sequence[Source], *, images: int, size: int, seed: 
     return np.stack(frames)
 
 
-def pictures(folder: Path, *, most: int, size: int, seed: int) -> Frames:
-    """At most `most` pictures of a folder, drawn by the seed: (N, size, size, 3) uint8 RGB.
+def pictures(folder: Path, *, most: int, size: int, seed: int, key: str) -> Frames:
+    """At most `most` pictures of a folder that the setting `key` names, drawn by the seed: (N, size, size, 3) uint8.
 
     Raises:
         UserError: when the folder is missing or has no picture, or a picture cannot be read.
     """
     if not folder.is_dir():
-        raise UserError(f"zero_dce.extra_images: {folder} is no folder; give a folder of pictures, or null for none")
+        raise UserError(f"{key}: {folder} is no folder; give a folder of pictures")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     if not paths or most == 0:
         raise UserError(
-            f"zero_dce.extra_images: {folder} has {len(paths)} pictures ({', '.join(PICTURES)}) and "
-            f"zero_dce.max_extra_images is {most}; give a folder with pictures and at least 1, or null for none"
+            f"{key}: {folder} has {len(paths)} pictures ({', '.join(PICTURES)}), of which {most} were asked for; "
+            "give a folder with pictures, and ask for 1 or more"
         )
     drawn = np.sort(np.random.default_rng(seed).permutation(len(paths))[:most])
     return np.stack([_read_picture(paths[i], size) for i in tqdm(drawn, desc="pictures", unit="image")])

@@ -338,3 +338,52 @@ def _figure(path: Path, *, width: float, height: float) -> Iterator[Figure]:
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         figure.savefig(path, dpi=DPI, format="png", metadata={"Software": None})
+
+
+def comparison(
+    table: pd.DataFrame, *, reference: str, chance: float, confidence: float, title: str, path: Path
+) -> None:
+    """Systems side by side, each a bar with its interval and a ring where the paper's number is.
+
+    Args:
+        table: columns key, row (the name), accuracy, low, high (missing where not run) and published (percent).
+        reference: key of the system that the others are compared with, in a colour of its own.
+        chance: accuracy of guessing.
+    """
+    with _figure(path, width=8.2, height=1.5 + 0.36 * len(table)) as figure:
+        axis = figure.subplots()
+        places = np.arange(len(table))
+        colours = [ORANGE if key == reference else BLUE for key in table["key"]]
+        accuracy = table["accuracy"].astype(float)
+        axis.barh(places, accuracy.fillna(0), color=colours, height=0.62)
+        errors = np.stack([accuracy - table["low"].astype(float), table["high"].astype(float) - accuracy])
+        axis.errorbar(accuracy, places, xerr=errors, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
+        published = table["published"].astype(float) / 100
+        axis.plot(published, places, "o", markerfacecolor=PAPER, markeredgecolor=INK, label="the paper, on ARID")
+        axis.axvline(chance, color=GREY, linestyle="--", linewidth=1, label="guessing")
+        for place in places[accuracy.isna()]:
+            axis.text(0.01, place, "not run", va="center", fontsize=9, color=GREY)
+        axis.set_yticks(places, table["row"])
+        axis.invert_yaxis()
+        axis.tick_params(axis="y", length=0)
+        axis.set(xlim=(0, 1), xlabel=f"test accuracy, with {confidence:.0%} intervals over seeds and scenes")
+        axis.xaxis.set_major_formatter(PercentFormatter(1))
+        axis.grid(axis="x")
+        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+
+def frame_grid(columns: Mapping[str, Sequence[NDArray[np.uint8]]], names: Sequence[str], path: Path) -> None:
+    """Frames in rows, each frame_HWC uint8 in several versions: {title of the column: one frame a row}."""
+    with _figure(path, width=2.3 * len(columns), height=0.4 + 1.85 * len(names)) as figure:
+        grid = figure.subplots(len(names), len(columns), squeeze=False)
+        for column, (title, frames) in enumerate(columns.items()):
+            for row, frame_HWC in enumerate(frames):
+                axis = grid[row, column]
+                axis.imshow(frame_HWC)
+                axis.set_axis_off()
+                if row == 0:
+                    axis.set_title(title)
+                if column == 0:
+                    middle = frame_HWC.shape[0] / 2
+                    axis.text(-4, middle, names[row], rotation=90, fontsize=8, color=GREY, ha="right", va="center")

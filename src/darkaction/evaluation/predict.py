@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from darkaction.models.recognizer import channels_last
 from darkaction.sampling import Sampler
 from darkaction.training.loader import Clip, TestClips, test_loader
 
@@ -29,7 +30,8 @@ def predict(
         shuffle_frames: show each clip's frames in random order, to learn what the order is worth.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recognizer = recognizer.to(device).to(memory_format=torch.channels_last_3d).eval()
+    recognizer = recognizer.to(device).eval()
+    channels_last(recognizer)
     draws = []
     with tqdm(total=num_draws * len(clips), unit="clip", desc="predict", mininterval=1) as progress:
         for draw in range(num_draws):

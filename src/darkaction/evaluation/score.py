@@ -1,5 +1,6 @@
 """What a trained recognizer says about clips, and how right it is: predictions, scores, tables."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,13 +80,15 @@ def predict_part(
         probabilities.append(
             predict(
                 network,
-                data.open_clips(own, places, params.data.classes, params.enhance),
+                data.open_clips(
+                    own, places, params.data.classes, params.enhance, flow=params.model.input == "rgb_flow"
+                ),
                 sampler=sampler,
                 seed=params.seed,
                 num_draws=params.sampling.test_draws,
                 batch_size=params.evaluate.batch_size,
                 workers=params.train.workers,
-                bf16=uses_bf16(params.train.precision),
+                bf16=uses_bf16(params.train.precision, params.model.backbone),
                 shuffle_frames=shuffle_frames,
             )
         )
@@ -104,12 +107,12 @@ def check_card(card: weights.Card, params: Params, path: Path) -> None:
     Raises:
         UserError: naming the file, the setting and both values.
     """
-    pairs = {
+    pairs: dict[str, tuple[Any, Any]] = {
         "data.classes": (card.classes, params.data.classes),
         "sampling.num_frames": (card.sampling.num_frames, params.sampling.num_frames),
     }
-    for name in ("backbone", "head", "input", "layers", "widths", "temporal_strides"):
-        pairs[f"model.{name}"] = (getattr(card.model, name), getattr(params.model, name))
+    for field in dataclasses.fields(params.model):
+        pairs[f"model.{field.name}"] = (getattr(card.model, field.name), getattr(params.model, field.name))
     for key, (has, wanted) in pairs.items():
         if has != wanted:
             raise UserError(f"{path}: was trained with {key} = {has}, and {key} is {wanted}; run python src/train.py")

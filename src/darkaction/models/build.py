@@ -1,27 +1,60 @@
-"""From settings to a network."""
+"""From settings to a network: the one place that knows every architecture by its name in params.yaml."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
 
 from darkaction.config import Bert as BertSettings
 from darkaction.config import Model as ModelSettings
+from darkaction.errors import UserError
 from darkaction.models.bert import Bert
+from darkaction.models.c3d import C3D
+from darkaction.models.efficientnet import EfficientNetFrames
+from darkaction.models.i3d import I3D
+from darkaction.models.mran import MultiRepresentation
 from darkaction.models.r2plus1d import R2Plus1D
-from darkaction.models.recognizer import AverageHead, BertHead, Recognizer, num_tokens
+from darkaction.models.recognizer import AverageHead, Backbone, BertHead, Recognizer
+from darkaction.models.resnet3d import ResNet3D
+from darkaction.models.shufflenet3d import ShuffleNet3D
+from darkaction.models.slowfast import SlowFast
+from darkaction.models.squeeze_excitation import SeR2Plus1D
+from darkaction.models.squeezenet3d import SqueezeNet3D
+from darkaction.models.torchvision_video import MViTBackbone, S3DBackbone, Swin3DBackbone
 
 
-def build_recognizer(model: ModelSettings, bert: BertSettings, *, num_frames: int, num_classes: int) -> Recognizer:
-    """A network with fresh weights from the sections `model` and `bert`, for clips of `num_frames` frames."""
-    backbone = R2Plus1D(
-        layers=model.layers,
-        widths=model.widths,
-        temporal_strides=model.temporal_strides,
-        bn_eps=model.bn_eps,
-        bn_momentum=model.bn_momentum,
-    )
+@dataclass(frozen=True, kw_only=True)
+class ClipSize:
+    """What the network is shown: frames and pixels."""
+
+    num_frames: int
+    height: int
+    width: int
+
+
+def build_recognizer(
+    model: ModelSettings, bert: BertSettings, *, num_frames: int, height: int, frame_width: int, num_classes: int
+) -> Recognizer:
+    """A network with fresh weights from the sections `model` and `bert`, for clips of `num_frames` frames of
+    `height` x `frame_width` pixels.
+
+    Raises:
+        UserError: when bert.heads does not divide the width of the backbone.
+    """
+    size = ClipSize(num_frames=num_frames, height=height, width=frame_width)
+    backbone = BACKBONES[model.backbone](model, size)
     head: AverageHead | BertHead
     if model.head == "average":
         head = AverageHead(dropout=bert.head_dropout)
     else:
+        if backbone.width % bert.heads:
+            raise UserError(
+                f"bert.heads is {bert.heads}, which does not divide the feature width {backbone.width} of "
+                f"model.backbone {model.backbone}"
+            )
         transformer = Bert(
-            num_tokens=num_tokens(num_frames, model.temporal_strides),
+            num_tokens=num_tokens(model, size),
             width=backbone.width,
             heads=bert.heads,
             layers=bert.layers,
@@ -30,4 +63,95 @@ def build_recognizer(model: ModelSettings, bert: BertSettings, *, num_frames: in
             init=bert.init,
         )
         head = BertHead(transformer, normalize_tokens=bert.normalize_tokens, dropout=bert.head_dropout)
-    return Recognizer(backbone, head, num_classes=num_classes)
+    mran = MultiRepresentation(backbone.width, num_classes=num_classes) if model.mran else None
+    return Recognizer(backbone, head, channels=model.channels, num_classes=num_classes, mran=mran)
+
+
+def num_tokens(model: ModelSettings, size: ClipSize) -> int:
+    """Time steps of a backbone's features, found by a pass through a copy without weights, which costs nothing."""
+    with torch.device("meta"):
+        backbone = BACKBONES[model.backbone](model, size)
+        assert isinstance(backbone, nn.Module)
+        backbone.eval()
+        clip_BCTHW = torch.empty(1, model.channels, size.num_frames, size.height, size.width)
+        return int(backbone(clip_BCTHW).shape[2])
+
+
+def _r2plus1d(model: ModelSettings, size: ClipSize) -> Backbone:
+    return R2Plus1D(
+        in_channels=model.channels,
+        layers=model.layers,
+        widths=model.widths,
+        temporal_strides=model.temporal_strides,
+        bn_eps=model.bn_eps,
+        bn_momentum=model.bn_momentum,
+    )
+
+
+def _se_r2plus1d(model: ModelSettings, size: ClipSize) -> Backbone:
+    return SeR2Plus1D(
+        in_channels=model.channels,
+        layers=model.layers,
+        widths=model.widths,
+        temporal_strides=model.temporal_strides,
+        bn_eps=model.bn_eps,
+        bn_momentum=model.bn_momentum,
+        num_frames=size.num_frames,
+        reduction=model.se_reduction,
+    )
+
+
+def _slowfast(model: ModelSettings, size: ClipSize) -> Backbone:
+    if size.num_frames % model.slowfast_ratio:
+        raise UserError(
+            f"model.slowfast_ratio is {model.slowfast_ratio}, which does not divide sampling.num_frames "
+            f"{size.num_frames}"
+        )
+    return SlowFast(in_channels=model.channels, ratio=model.slowfast_ratio, width=model.width, depth=model.depth)
+
+
+def _c3d(model: ModelSettings, size: ClipSize) -> Backbone:
+    return C3D(
+        in_channels=model.channels,
+        num_frames=size.num_frames,
+        height=size.height,
+        frame_width=size.width,
+        width=model.width,
+    )
+
+
+def _resnet(model: ModelSettings, size: ClipSize) -> Backbone:
+    return ResNet3D(name=model.backbone, in_channels=model.channels, width=model.width, depth=model.depth)
+
+
+def _mvit(model: ModelSettings, size: ClipSize) -> Backbone:
+    return MViTBackbone(
+        in_channels=model.channels,
+        num_frames=size.num_frames,
+        height=size.height,
+        frame_width=size.width,
+        width=model.width,
+        depth=model.depth,
+    )
+
+
+Builder = Callable[[ModelSettings, ClipSize], Backbone]
+
+BACKBONES: dict[str, Builder] = {
+    "r2plus1d": _r2plus1d,
+    "se_r2plus1d": _se_r2plus1d,
+    "slowfast": _slowfast,
+    "efficientnet": lambda m, size: EfficientNetFrames(in_channels=m.channels, width=m.width, depth=m.depth),
+    "c3d": _c3d,
+    "resnet18": _resnet,
+    "resnet50": _resnet,
+    "resnet101": _resnet,
+    "resnext101": _resnet,
+    "squeezenet": lambda m, size: SqueezeNet3D(in_channels=m.channels, width=m.width),
+    "shufflenet": lambda m, size: ShuffleNet3D(in_channels=m.channels, width=m.width, depth=m.depth),
+    "i3d": lambda m, size: I3D(in_channels=m.channels, width=m.width),
+    "s3d": lambda m, size: S3DBackbone(in_channels=m.channels, width=m.width),
+    "mvit": _mvit,
+    "swin3d": lambda m, size: Swin3DBackbone(in_channels=m.channels, width=m.width, depth=m.depth),
+}
+"""model.backbone -> what makes it."""

@@ -65,6 +65,7 @@ class R2Plus1D(nn.Module):
     """R(2+1)D without its pooling and classifier.
 
     Args:
+        in_channels: of the clip: 3 of colour, or 5 with flow.
         layers: residual blocks per stage; [3, 4, 6, 3] is the 34-layer network.
         widths: channels per stage; [64, 128, 256, 512] are the published ones. The stem has widths[0].
         temporal_strides: per stage; [1, 2, 2, 2] are the published ones. Spatially the stem and stages 2-4 halve.
@@ -74,6 +75,7 @@ class R2Plus1D(nn.Module):
     def __init__(
         self,
         *,
+        in_channels: int,
         layers: list[int],
         widths: list[int],
         temporal_strides: list[int],
@@ -83,7 +85,7 @@ class R2Plus1D(nn.Module):
         super().__init__()
         stem_mid = max(1, round(45 * widths[0] / 64))  # the published stem has 45 where mid_width would give 83
         self.stem = nn.Sequential(
-            nn.Conv3d(3, stem_mid, (1, 7, 7), stride=(1, 2, 2), padding=(0, 3, 3), bias=False),
+            nn.Conv3d(in_channels, stem_mid, (1, 7, 7), stride=(1, 2, 2), padding=(0, 3, 3), bias=False),
             nn.BatchNorm3d(stem_mid),
             nn.ReLU(inplace=True),
             nn.Conv3d(stem_mid, widths[0], (3, 1, 1), padding=(1, 0, 0), bias=False),
@@ -106,7 +108,7 @@ class R2Plus1D(nn.Module):
         _initialize(self, bn_eps=bn_eps, bn_momentum=bn_momentum)
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
-        """(B, 3, T, H, W) normalised RGB -> features_BDTHW with H and W divided by 16, T by the temporal strides."""
+        """(B, C, T, H, W), normalised -> features_BDTHW with H and W divided by 16, T by the temporal strides."""
         features: Tensor = self.stem(clip_BCTHW)
         for number in range(1, 5):
             features = self.get_submodule(f"layer{number}")(features)

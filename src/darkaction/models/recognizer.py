@@ -2,19 +2,50 @@
 
     clip_BCTHW ─ backbone ─ features_BDTHW ─ mean over H W ─ tokens_BTD ─ head ─ vector_BD ─ classifier ─ logits_BK
 
-B batch, C colour, T frames (then time steps), H W pixels, D feature width, K classes.
+With a multi-representation module (section 4.4), which looks at the same features averaged over time:
+
+    features_BDTHW ─ mean over T ─ map_BDHW ─ mran ─ its logits_BK ─┬─ fusion ─ logits_BK
+                                            classifier's logits_BK ─┘
+
+B batch, C colour and flow, T frames (then time steps), H W pixels, D feature width, K classes.
 """
+
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from darkaction.flow import STEPS_PER_PIXEL, STILL
 from darkaction.models.bert import Bert
-from darkaction.models.r2plus1d import R2Plus1D
+from darkaction.models.mran import MultiRepresentation
 
 PIXEL_MEAN = (0.43216, 0.394666, 0.37645)
 PIXEL_STD = (0.22803, 0.22145, 0.216989)
 """Statistics of Kinetics frames, RGB in [0, 1], with which the published weights were trained."""
+
+FLOW_MEAN = (STILL / 255, STILL / 255)
+FLOW_STD = (STEPS_PER_PIXEL / 255, STEPS_PER_PIXEL / 255)
+"""What makes 0 of no motion and 1 of one pixel of motion from frame to frame."""
+
+
+STATISTICS = ((PIXEL_MEAN, FLOW_MEAN), (PIXEL_STD, FLOW_STD))
+
+
+class Backbone(Protocol):
+    """What turns clips into features: `width` channels of them at each time step and place."""
+
+    width: int
+
+    def __call__(self, clip_BCTHW: Tensor) -> Tensor:
+        """(B, C, T, H, W), normalised -> features_BDTHW; a network that ends in one vector gives (B, D, 1, 1, 1)."""
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lays the weights of 3-D convolutions out channels last, in place: faster on CPUs and in bfloat16 on GPUs."""
+    for parameter in network.parameters():
+        if parameter.dim() == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 class AverageHead(nn.Module):
@@ -51,35 +82,50 @@ class BertHead(nn.Module):
 
 
 class Recognizer(nn.Module):
-    """Backbone, spatial mean, temporal head, linear classifier."""
+    """Backbone, spatial mean, temporal head, linear classifier; with `mran` a second opinion of the same features."""
 
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, backbone: R2Plus1D, head: AverageHead | BertHead, *, num_classes: int) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: AverageHead | BertHead,
+        *,
+        channels: int,
+        num_classes: int,
+        mran: MultiRepresentation | None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.classifier = nn.Linear(backbone.width, num_classes)
         nn.init.xavier_uniform_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
-        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1, 1), persistent=False)
+        self.mran = mran
+        if mran is not None:
+            self.fusion = nn.Linear(2 * num_classes, num_classes)
+            with torch.no_grad():  # begins as the mean of both opinions
+                self.fusion.weight.copy_(torch.eye(num_classes).repeat(1, 2) / 2)
+                self.fusion.bias.zero_()
+        mean, std = (torch.tensor([*rgb, *flow])[:channels] for rgb, flow in STATISTICS)
+        self.register_buffer("pixel_mean", mean.view(1, -1, 1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", std.view(1, -1, 1, 1, 1), persistent=False)
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
-        """(B, 3, T, H, W) uint8 RGB or float in [0, 1] -> (B, K) logits. Blank frames are black, so they are
-        normalised like every other frame."""
+        """(B, C, T, H, W) uint8, or float in [0, 1], RGB and perhaps flow -> (B, K) logits. Blank frames are black,
+        so they are normalised like every other frame."""
+        return self.with_representations(clip_BCTHW)[0]
+
+    def with_representations(self, clip_BCTHW: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """As `forward`, and the representations of `mran`, which has none where there is no such module."""
         if clip_BCTHW.dtype == torch.uint8:
             clip_BCTHW = clip_BCTHW.float() / 255
         features_BDTHW = self.backbone((clip_BCTHW - self.pixel_mean) / self.pixel_std)
         # A mean over the axes, not AvgPool3d, whose backward pass is not deterministic on GPUs.
         tokens_BTD = features_BDTHW.mean(dim=(3, 4)).transpose(1, 2)
         logits_BK: Tensor = self.classifier(self.head(tokens_BTD))
-        return logits_BK
-
-
-def num_tokens(num_frames: int, temporal_strides: list[int]) -> int:
-    """Time steps of the backbone's features: each strided stage rounds up."""
-    for stride in temporal_strides:
-        num_frames = -(-num_frames // stride)
-    return num_frames
+        if self.mran is None:
+            return logits_BK, []
+        second_BK, representations = self.mran(features_BDTHW.mean(2))
+        return self.fusion(torch.cat([logits_BK, second_BK], dim=1)), representations

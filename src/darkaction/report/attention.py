@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from darkaction.models.bert import Bert, cls_attention
-from darkaction.models.recognizer import BertHead, Recognizer
+from darkaction.models.recognizer import BertHead, Recognizer, channels_last
 from darkaction.sampling import Sampler
 from darkaction.training.loader import Clip, TestClips, test_loader
 
@@ -33,7 +33,8 @@ def attention_by_class(
     bert = transformer(recognizer)
     assert bert is not None, "no attention in this head"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recognizer = recognizer.to(device).to(memory_format=torch.channels_last_3d).eval()
+    recognizer = recognizer.to(device).eval()
+    channels_last(recognizer)
     shown = TestClips(list(clips), sampler=sampler, seed=0, draw=0, num_draws=1)
     with torch.inference_mode(), cls_attention(bert) as batches:
         for clip_BCTHW, _ in test_loader(shown, batch_size=batch_size, workers=0):

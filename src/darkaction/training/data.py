@@ -28,8 +28,8 @@ def select(table: pd.DataFrame, *, fold: int, part: str) -> pd.DataFrame:
     return table[table[column] == part].reset_index(drop=True)
 
 
-def open_clips(rows: pd.DataFrame, places: Layout, classes: list[str], enhance: Enhance) -> list[Clip]:
-    """The clips of `rows` with their class numbers and stores.
+def open_clips(rows: pd.DataFrame, places: Layout, classes: list[str], enhance: Enhance, *, flow: bool) -> list[Clip]:
+    """The clips of `rows` with their class numbers and stores, to be shown with their optical `flow` or without.
 
     Raises:
         UserError: when a store lacks a clip of the index, or was made with another frame size.
@@ -43,5 +43,5 @@ def open_clips(rows: pd.DataFrame, places: Layout, classes: list[str], enhance: 
                 f"{stores[dataset].folder}: frames of {stored.height}x{stored.width}, where enhance.height and "
                 f"enhance.width are {enhance.height}x{enhance.width}; run python src/enhance.py {dataset} again"
             )
-        clips.append(Clip(clip_id=clip_id, label=classes.index(label), source=stores[dataset]))
+        clips.append(Clip(clip_id=clip_id, label=classes.index(label), source=stores[dataset], flow=flow))
     return clips

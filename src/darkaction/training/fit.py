@@ -35,6 +35,11 @@ EXPECTED_WARNINGS = (
 """Remarks of Lightning that tell the user nothing."""
 
 
+CPU_BF16 = ("r2plus1d", "se_r2plus1d")
+"""Backbones that are trained in bfloat16 on CPUs. torch 2.14 with oneDNN returns numbers of memory that nobody wrote,
+now and then NaN, as bfloat16 gradients of some full 3-D convolutions on small maps (seen on AMX with 3x3x3 kernels)."""
+
+
 class DivergedError(UserError):
     """The loss is no number any more."""
 
@@ -91,8 +96,9 @@ def fit(
     *,
     epochs: int,
     max_steps: int | None,
-    precision: str,
+    bf16: bool,
     devices: int,
+    deterministic: bool,
     grad_clip: float,
     keep: str,
     checkpoints: Path,
@@ -103,6 +109,8 @@ def fit(
 
     Args:
         max_steps: stop after so many optimiser steps; None: train to the end.
+        bf16: compute in bfloat16 where autocast allows it; weights stay as they are.
+        deterministic: refuse operations that give other results each time (on GPUs; a CPU has none).
         keep: `last`, or `best` for the weights of the epoch with the highest validation accuracy.
         checkpoints: folder for the state after each epoch. Resume order: the state there, when it was made with the
             same `fingerprint`; else the weights `module` came with. Removed when the training is complete.
@@ -118,10 +126,10 @@ def fit(
         accelerator="auto",
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
-        precision="bf16-mixed" if uses_bf16(precision) else "32-true",
+        precision="bf16-mixed" if bf16 else "32-true",
         gradient_clip_val=grad_clip or None,
         use_distributed_sampler=False,
-        deterministic=True,
+        deterministic=True if deterministic else "warn",
         callbacks=[history, *states, TQDMProgressBar() if sys.stderr.isatty() else EpochLines()],
         logger=False,
         num_sanity_val_steps=0,
@@ -171,11 +179,14 @@ def fingerprint_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def uses_bf16(precision: str) -> bool:
-    """Whether `auto` means bfloat16 on this machine: on GPUs and CPUs that compute in it."""
+def uses_bf16(precision: str, backbone: str) -> bool:
+    """Whether `auto` means bfloat16 on this machine: on GPUs that compute in it, and on CPUs that do for the backbones
+    of CPU_BF16."""
     if precision != "auto":
         return precision == "bf16"
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if backbone not in CPU_BF16:
+        return False
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) is True for name in ("avx512_bf16", "amx_bf16"))

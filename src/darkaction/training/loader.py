@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data import Sampler as IndexSampler
 
 from darkaction.augmentation import Augmenter
+from darkaction.flow import STILL
 from darkaction.sampling import BLANK, TRAINING_DRAW, Sampler, generator, ramp
 
 
@@ -21,14 +22,18 @@ class FrameSource(Protocol):
     def load(self, clip_id: str) -> NDArray[np.uint8]:
         """frames_NHWC, possibly memory-mapped."""
 
+    def load_flow(self, clip_id: str) -> NDArray[np.uint8]:
+        """flow_NHW2 as in flow.py, possibly memory-mapped."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One clip, its class number and the store that holds its frames."""
+    """One clip, its class number, the store that holds its frames, and whether its optical flow is shown too."""
 
     clip_id: str
     label: int
     source: FrameSource
+    flow: bool
 
 
 class TrainingClips(Dataset[tuple[Tensor, int]]):
@@ -53,9 +58,9 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         epoch, number = key
         clip = self.clips[number]
         rng = generator(seed=self.seed, epoch=epoch, clip_id=clip.clip_id, draw=TRAINING_DRAW)
-        frames_NHWC = clip.source.load(clip.clip_id)
         share = ramp(epoch, self.epochs, self.delta_ramp)
-        frames_THWC = gather(frames_NHWC, self.sampler.draw_ramped(len(frames_NHWC), rng, share))
+        indices_T = self.sampler.draw_ramped(len(clip.source.load(clip.clip_id)), rng, share)
+        frames_THWC = show(clip, indices_T)
         return to_CTHW(self.augmenter(frames_THWC, rng)), clip.label
 
 
@@ -82,12 +87,12 @@ class TestClips(Dataset[tuple[Tensor, int]]):
         """(clip_CTHW uint8, class number)."""
         clip = self.clips[number]
         rng = generator(seed=self.seed, epoch=0, clip_id=clip.clip_id, draw=self.draw)
-        frames_NHWC = clip.source.load(clip.clip_id)
-        indices_T = self.sampler.draw_test(len(frames_NHWC), rng, self.draw, self.num_draws)
+        frames = len(clip.source.load(clip.clip_id))
+        indices_T = self.sampler.draw_test(frames, rng, self.draw, self.num_draws)
         if self.shuffle_frames:
             shown = np.flatnonzero(indices_T != BLANK)
             indices_T[shown] = rng.permutation(indices_T[shown])
-        return to_CTHW(gather(frames_NHWC, indices_T)), clip.label
+        return to_CTHW(show(clip, indices_T)), clip.label
 
 
 class EpochSampler(IndexSampler[tuple[int, int]]):
@@ -122,9 +127,56 @@ class EpochSampler(IndexSampler[tuple[int, int]]):
         return iter((self.epoch, int(number)) for number in order[self.rank :: self.num_replicas])
 
 
-def gather(frames_NHWC: NDArray[np.uint8], indices_T: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """frames_THWC at the given indices; black where the index is BLANK."""
-    frames_THWC = np.zeros((len(indices_T), *frames_NHWC.shape[1:]), dtype=np.uint8)
+class PairedSampler(EpochSampler):
+    """Batches of two domains, as many clips of each: first those of the auxiliary domain, then those of the target. An
+    epoch shows every clip of the larger domain; the smaller one is gone through again as often as that takes.
+
+    Args:
+        auxiliary: numbers of the clips of the auxiliary domain.
+        target: numbers of those of the target.
+        half: clips of each domain in a batch.
+
+    Raises:
+        ValueError: when a domain has fewer clips than half a batch.
+    """
+
+    def __init__(self, auxiliary: list[int], target: list[int], *, half: int, seed: int) -> None:
+        if min(len(auxiliary), len(target)) < half:
+            raise ValueError(f"{len(auxiliary)} and {len(target)} clips of two domains; {half} of each go into a batch")
+        super().__init__(max(len(auxiliary), len(target)), seed=seed)
+        self.domains = (auxiliary, target)
+        self.half = half
+
+    def __len__(self) -> int:
+        return self._batches() * 2 * self.half
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        wanted = self._batches() * self.half * self.num_replicas
+        orders = []
+        for domain, numbers in enumerate(self.domains):
+            rng = np.random.default_rng([self.seed, self.epoch, domain])
+            rounds = -(-wanted // len(numbers))
+            order = np.concatenate([rng.permutation(numbers) for _ in range(rounds)])[:wanted]
+            orders.append(order[self.rank :: self.num_replicas].reshape(-1, self.half))
+        return iter((self.epoch, int(number)) for number in np.concatenate(orders, axis=1).ravel())
+
+    def _batches(self) -> int:
+        return self.num_clips // (self.half * self.num_replicas)
+
+
+def show(clip: Clip, indices_T: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """What the network sees of a clip: frames_THWC at the given indices, with flow as channels 4 and 5 where the clip
+    has it. Blank frames are black and still."""
+    frames_THWC = gather(clip.source.load(clip.clip_id), indices_T, blank=0)
+    if not clip.flow:
+        return frames_THWC
+    flow_THW2 = gather(clip.source.load_flow(clip.clip_id), indices_T, blank=STILL)
+    return np.concatenate([frames_THWC, flow_THW2], axis=-1)
+
+
+def gather(frames_NHWC: NDArray[np.uint8], indices_T: NDArray[np.int64], *, blank: int) -> NDArray[np.uint8]:
+    """frames_THWC at the given indices; `blank` all over where the index is BLANK."""
+    frames_THWC = np.full((len(indices_T), *frames_NHWC.shape[1:]), blank, dtype=np.uint8)
     shown = indices_T != BLANK
     frames_THWC[shown] = frames_NHWC[indices_T[shown]]
     return frames_THWC
@@ -135,9 +187,15 @@ def to_CTHW(frames_THWC: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames_THWC.transpose(3, 0, 1, 2)))
 
 
-def training_loader(clips: TrainingClips, *, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, int]]:
-    """Batches of a training epoch; the last one is dropped where it would be a single clip (BatchNorm needs two)."""
+def training_loader(
+    clips: TrainingClips, *, batch_size: int, workers: int, auxiliary: list[int] | None = None
+) -> DataLoader[tuple[Tensor, int]]:
+    """Batches of a training epoch; the last one is dropped where it would be a single clip (BatchNorm needs two). With
+    the numbers of the `auxiliary` clips each batch holds as many of them as of the others: see PairedSampler."""
     order = EpochSampler(len(clips), seed=clips.seed)
+    if auxiliary is not None:
+        target = sorted(set(range(len(clips))) - set(auxiliary))
+        order = PairedSampler(auxiliary, target, half=batch_size // 2, seed=clips.seed)
     return DataLoader(
         clips,
         batch_size=batch_size,

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from darkaction.models.recognizer import Recognizer
+from darkaction.models.recognizer import Recognizer, channels_last
 from darkaction.training.focal import FocalLoss
 from darkaction.training.optimizer import make_ranger, one_cycle
 
@@ -24,8 +24,8 @@ class RecognizerModule(pl.LightningModule):
         self, recognizer: Recognizer, loss: FocalLoss, *, max_lr: float, weight_decay: float, warmup: float, seed: int
     ) -> None:
         super().__init__()
-        # channels last is the faster layout of 3-D convolutions, on CPUs and in bfloat16 on GPUs
-        self.recognizer = recognizer.to(memory_format=torch.channels_last_3d)
+        self.recognizer = recognizer
+        channels_last(recognizer)
         self.loss = loss
         self.max_lr = max_lr
         self.weight_decay = weight_decay
@@ -54,18 +54,21 @@ class RecognizerModule(pl.LightningModule):
         clip_BCTHW, label_B = batch
         logits_BK = self(clip_BCTHW).float()
         loss: Tensor = self.loss(logits_BK, label_B)
-        accuracy = (logits_BK.argmax(-1) == label_B).float().mean()
-        for name, value in ((f"{part}_loss", loss), (f"{part}_accuracy", accuracy)):
-            self.log(
-                name,
-                value,
-                on_step=False,
-                on_epoch=True,
-                prog_bar=True,
-                batch_size=len(label_B),
-                sync_dist=self.trainer.num_devices > 1,
-            )
+        self._log_mean(f"{part}_loss", loss, len(label_B))
+        self._log_mean(f"{part}_accuracy", right(logits_BK, label_B), len(label_B))
         return loss
+
+    def _log_mean(self, name: str, value: Tensor, clips: int) -> None:
+        """Adds the mean of a batch of so many clips to that of the epoch."""
+        self.log(
+            name,
+            value,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=clips,
+            sync_dist=self.trainer.num_devices > 1,
+        )
 
     def configure_optimizers(self) -> Any:
         """Ranger with One Cycle, stepped every batch."""
@@ -73,3 +76,8 @@ class RecognizerModule(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = one_cycle(optimizer, max_lr=self.max_lr, total_steps=steps, warmup=self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def right(logits_BK: Tensor, label_B: Tensor) -> Tensor:
+    """Fraction of clips named rightly."""
+    return (logits_BK.argmax(-1) == label_B).float().mean()

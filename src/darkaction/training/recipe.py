@@ -3,22 +3,29 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 
 from darkaction.augmentation import Augmenter
 from darkaction.config import Enhance, Params
+from darkaction.errors import UserError
 from darkaction.layout import Layout
 from darkaction.models.build import build_recognizer
 from darkaction.models.recognizer import Recognizer
 from darkaction.provenance import code_digest
 from darkaction.training import data, weights
-from darkaction.training.fit import Batches, Row, fingerprint_of, fit
+from darkaction.training.adaptation import AdaptationModule
+from darkaction.training.fit import Batches, Row, fingerprint_of, fit, uses_bf16
 from darkaction.training.focal import FocalLoss, class_weights
 from darkaction.training.loader import Clip, TestClips, TrainingClips, test_loader, training_loader
 from darkaction.training.module import RecognizerModule
+
+DETERMINISTIC = ("r2plus1d", "se_r2plus1d", "efficientnet", "swin3d")
+"""Backbones whose every operation gives the same result each time on GPUs; the others pool in 3-D."""
 
 
 def train_fold(
@@ -45,19 +52,21 @@ def train_fold(
     pl.seed_everything(params.seed, verbose=False)
     cv2.setNumThreads(1)
     rows = data.select(clips, fold=fold, part="train")
-    training = data.open_clips(rows, places, params.data.classes, params.enhance)
+    flow = params.model.input == "rgb_flow"
+    training = data.open_clips(rows, places, params.data.classes, params.enhance, flow=flow)
     validation_rows = data.select(clips, fold=fold, part="val")
-    validation = data.open_clips(validation_rows, places, params.data.classes, params.enhance)
+    validation = data.open_clips(validation_rows, places, params.data.classes, params.enhance, flow=flow)
     recognizer = make_recognizer(params, init)
     card = make_card(params, rows)
     print(f"fold {fold}: {len(training)} training clips, {len(validation)} validation clips")
     history = fit(
         module(params, recognizer, training),
-        *loaders(params, card, training, validation),
+        *loaders(params, card, training, validation, auxiliary_clips(params, rows)),
         epochs=params.train.epochs,
         max_steps=max_steps,
-        precision=params.train.precision,
+        bf16=uses_bf16(params.train.precision, params.model.backbone),
         devices=params.train.devices,
+        deterministic=params.model.backbone in DETERMINISTIC,
         grad_clip=params.optimizer.grad_clip,
         keep=params.train.keep,
         checkpoints=checkpoints,
@@ -74,12 +83,14 @@ def make_recognizer(params: Params, init: Path | None) -> Recognizer:
         params.model,
         params.bert,
         num_frames=params.sampling.num_frames,
+        height=params.enhance.height,
+        frame_width=params.enhance.width,
         num_classes=len(params.data.classes),
     )
     if init is not None:
         transfer = weights.start_from(recognizer, init, classes=params.data.classes)
-        fresh = ", ".join(transfer.fresh) or "none"
-        print(f"{params.train.init_from}: took {', '.join(transfer.taken)}; fresh: {fresh}")
+        fresh, left_out = (", ".join(parts) or "nothing" for parts in (transfer.fresh, transfer.left_out))
+        print(f"{params.train.init_from}: took {', '.join(transfer.taken)}; fresh: {fresh}; left out: {left_out}")
     return recognizer
 
 
@@ -102,10 +113,34 @@ def enhancement_of_target(params: Params) -> Enhance:
     return params.enhance if enhanced else dataclasses.replace(params.enhance, method="none")
 
 
+def auxiliary_clips(params: Params, training: pd.DataFrame) -> list[int] | None:
+    """Numbers of the training clips that are not of the target, for a training that keeps the two apart; else None.
+
+    Raises:
+        UserError: when a batch cannot hold clips of both.
+    """
+    if not params.model.mran:
+        return None
+    numbers = np.flatnonzero(training["dataset"] != params.datasets[0]).tolist()
+    half = params.train.batch_size // 2
+    if params.train.batch_size % 2 or min(len(numbers), len(training) - len(numbers)) < half or half < 2:
+        raise UserError(
+            f"model.mran takes batches of as many clips of the target as of the others, two of each or more: "
+            f"train.batch_size is {params.train.batch_size}, there are {len(training) - len(numbers)} training clips "
+            f"of {params.datasets[0]} and {len(numbers)} of {', '.join(params.datasets[1:])}"
+        )
+    return numbers
+
+
 def loaders(
-    params: Params, card: weights.Card, training: list[Clip], validation: list[Clip]
+    params: Params,
+    card: weights.Card,
+    training: list[Clip],
+    validation: list[Clip],
+    auxiliary: list[int] | None,
 ) -> tuple[Batches, Batches | None]:
-    """Batches of training clips and, where there are validation clips, of one test-like draw of each."""
+    """Batches of training clips, and of one test-like draw of each validation clip where there are any; see
+    `auxiliary_clips`."""
     training_clips = TrainingClips(
         training,
         sampler=card.sampler(),
@@ -118,7 +153,9 @@ def loaders(
         epochs=params.train.epochs,
         delta_ramp=params.sampling.delta_ramp,
     )
-    batches = training_loader(training_clips, batch_size=params.train.batch_size, workers=params.train.workers)
+    batches = training_loader(
+        training_clips, batch_size=params.train.batch_size, workers=params.train.workers, auxiliary=auxiliary
+    )
     if not validation:
         return batches, None
     validation_clips = TestClips(validation, sampler=card.sampler(), seed=params.seed, draw=0, num_draws=1)
@@ -129,20 +166,40 @@ def module(params: Params, recognizer: Recognizer, training: list[Clip]) -> Reco
     """The recognizer with its loss and optimiser."""
     labels = [clip.label for clip in training]
     alpha_K = class_weights(params.focal.alpha, labels=labels, num_classes=len(params.data.classes))
-    return RecognizerModule(
-        recognizer,
-        FocalLoss(gamma=params.focal.gamma, alpha_K=alpha_K),
-        max_lr=params.optimizer.max_lr,
-        weight_decay=params.optimizer.weight_decay,
-        warmup=params.optimizer.warmup,
-        seed=params.seed,
+    common: dict[str, Any] = {
+        "recognizer": recognizer,
+        "loss": FocalLoss(gamma=params.focal.gamma, alpha_K=alpha_K),
+        "max_lr": params.optimizer.max_lr,
+        "weight_decay": params.optimizer.weight_decay,
+        "warmup": params.optimizer.warmup,
+        "seed": params.seed,
+    }
+    if not params.model.mran:
+        return RecognizerModule(**common)
+    return AdaptationModule(
+        **common,
+        target_labels=params.mran.target_labels is True,
+        weight=params.mran.weight,
+        epochs=params.train.epochs,
     )
 
 
 def fingerprint(params: Params, training: pd.DataFrame, validation: pd.DataFrame, init: Path | None) -> str:
     """Whatever decides the result of a training: a stopped one goes on only where all of it is the same."""
     settings = dataclasses.asdict(params)
-    parts = ("seed", "data", "enhance", "sampling", "augmentation", "model", "bert", "focal", "optimizer", "train")
+    parts = (
+        "seed",
+        "data",
+        "enhance",
+        "sampling",
+        "augmentation",
+        "model",
+        "mran",
+        "bert",
+        "focal",
+        "optimizer",
+        "train",
+    )
     clips = [table[["clip_id", "sha256"]].values.tolist() for table in (training, validation)]
     return fingerprint_of(
         {part: settings[part] for part in parts}, settings["zero_dce"], clips, str(init), code_digest()

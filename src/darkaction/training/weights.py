@@ -25,7 +25,13 @@ WEIGHTS = "weights.safetensors"
 """In models/recognizer/fold_<k>."""
 
 ENHANCER = "enhancer.safetensors"
-"""In models/recognizer, where the network was trained on frames that Zero-DCE enhanced: the weights that did it."""
+"""In models/recognizer, where a network enhanced the frames that were learnt from: its weights."""
+
+CLASSIFIERS = ("fc.", "classifier.", "head.")
+"""How the last layers of released networks are called; they name other classes."""
+
+BY_CLASS = ("classifier.", "fusion.", "mran.classifier.")
+"""Parts of a recognizer that are made for certain classes."""
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -50,10 +56,12 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """What `start_from` took from a file, and which parts of the network keep their fresh weights."""
+    """What `start_from` took from a file, which parts of the network keep their fresh weights, and which of the file
+    were left out."""
 
     taken: list[str]
     fresh: list[str]
+    left_out: list[str]
 
 
 def make_sampler(sampling: Sampling, *, min_frames: int, max_frames: int) -> Sampler:
@@ -88,7 +96,12 @@ def load(path: Path) -> tuple[Recognizer, Card]:
     if card is None:
         raise UserError(f"{path}: weights without a card, so not of a recognizer that src/train.py made")
     recognizer = build_recognizer(
-        card.model, card.bert, num_frames=card.sampling.num_frames, num_classes=len(card.classes)
+        card.model,
+        card.bert,
+        num_frames=card.sampling.num_frames,
+        height=card.enhance.height,
+        frame_width=card.enhance.width,
+        num_classes=len(card.classes),
     )
     problems = _misfits(recognizer.state_dict(), state)
     if problems:
@@ -100,22 +113,22 @@ def load(path: Path) -> tuple[Recognizer, Card]:
 def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Transfer:
     """Lays the weights in `path` into `recognizer` as a start for training.
 
-    The backbone must fit in every key and shape. The temporal head is taken where it fits as a whole (a file may have
-    another head or none), the classifier where it was made for the same `classes`. Published weights of a bare
-    backbone, with keys such as `stem.0.weight`, are taken too; their `fc` is dropped.
+    The backbone must fit in every key and shape. The temporal head and the multi-representation module are taken where
+    they fit as a whole (a file may have another head or none), the classifier where it was made for the same `classes`.
+    Released weights of a bare network, with keys such as `stem.0.weight`, are taken too, without its classifier.
 
     Raises:
         UserError: naming what does not fit, when the file holds another backbone.
     """
     state = _read(path)
     card = _read_card(path)
-    if card is None or card.classes != classes:
-        state = {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
-    if not any(name.startswith("backbone.") for name in state):
-        state = {f"backbone.{name}": tensor for name, tensor in state.items() if not name.startswith("fc.")}
     own = recognizer.state_dict()
+    if card is None and not any(name.startswith("backbone.") for name in state):
+        state = {f"backbone.{name}": tensor for name, tensor in state.items() if not name.startswith(CLASSIFIERS)}
+    elif card is None or card.classes != classes:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(BY_CLASS)}
     taken, fresh = [], []
-    for part in ("backbone", "head", "classifier"):
+    for part, _ in recognizer.named_children():
         expected = {name: tensor for name, tensor in own.items() if name.startswith(f"{part}.")}
         given = {name: tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
         problems = _misfits(expected, given)
@@ -129,7 +142,16 @@ def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Tra
             own.update(given)
             taken.append(part)
     recognizer.load_state_dict(own)
-    return Transfer(taken=taken, fresh=fresh)
+    return Transfer(taken=taken, fresh=fresh, left_out=_left_out(path, taken))
+
+
+def _left_out(path: Path, taken: list[str]) -> list[str]:
+    """The parts of a file, by the first word of their keys, that were not taken."""
+    with safe_open(path, framework="pt") as file:
+        parts = {name.partition(".")[0] for name in file.keys()}  # noqa: SIM118 - not a mapping
+    if "backbone" in parts:
+        return sorted(parts - set(taken))
+    return sorted(part for part in parts if f"{part}.".startswith(CLASSIFIERS))
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,172 @@
+"""MRAN: the module and its loss against the published implementation, the training on two domains."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import golden
+from darkaction.augmentation import Augmenter
+from darkaction.models.mran import MultiRepresentation
+from darkaction.sampling import Sampler
+from darkaction.training.adaptation import cmmd, strength
+from darkaction.training.loader import Clip, PairedSampler, TrainingClips, training_loader
+
+CASES = (
+    "c1_random_labels",
+    "c2_same_labels",
+    "c3_identical_domains",
+    "c4_disjoint_pseudo_labels",
+    "c5_argmax_of_target_logits",
+)
+PUBLISHED = {
+    "branches.0": "branch1x1",
+    "branches.1.0": "branch5x5_1",
+    "branches.1.1": "branch5x5_2",
+    "branches.2.0": "branch3x3dbl_1",
+    "branches.2.1": "branch3x3dbl_2",
+    "branches.2.2": "branch3x3dbl_3",
+    "branches.3.1": "branch_pool",
+}
+"""Our units by the names of the published code."""
+
+
+def published_name(name: str) -> str:
+    if name.startswith("classifier"):
+        return f"source_fc.{name.partition('.')[2]}"
+    unit, _, rest = max(
+        (name.partition(f"{own}.") for own in PUBLISHED if name.startswith(f"{own}.")), key=lambda t: len(t[1])
+    )
+    own = f"{unit}{_}".rstrip(".")
+    layer, _, leaf = rest.partition(".")
+    return f"{PUBLISHED[own]}.{'conv' if layer == '0' else 'bn'}.{leaf}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_discrepancy_and_its_gradient_are_those_of_the_published_code(shared_dir: Path, case: str) -> None:
+    arrays, _ = golden.load(shared_dir, "mran")
+    source, target = (torch.from_numpy(arrays[f"{case}/{name}"]).requires_grad_() for name in ("source", "target"))
+    labels = [torch.from_numpy(arrays[f"{case}/{name}"]) for name in ("s_label", "t_label")]
+    found = cmmd(source, target, *labels)
+    named = dict(zip(arrays[f"{case}/names"], arrays[f"{case}/values"], strict=True))
+    assert found.item() == pytest.approx(float(named["official_cmmd"]), abs=1e-6)
+    found.backward()
+    np.testing.assert_allclose(source.grad, arrays[f"{case}/grad_source"], atol=1e-6)
+    np.testing.assert_allclose(target.grad, arrays[f"{case}/grad_target"], atol=1e-6)
+
+
+def module_of_the_reference() -> MultiRepresentation:
+    module = MultiRepresentation(32, num_classes=6)
+    golden.fill_cnn(module, {name: published_name(name) for name in module.state_dict()})
+    return module
+
+
+def maps_of_the_reference() -> tuple[torch.Tensor, torch.Tensor]:
+    source = golden.uniform_tensor("mran.inc.source", (16, 32, 7, 7))
+    return source, golden.uniform_tensor("mran.inc.target", (16, 32, 7, 7), 0.8) + 0.2
+
+
+def test_module_is_that_of_the_published_code(shared_dir: Path) -> None:
+    arrays, description = golden.load(shared_dir, "mran")
+    module = module_of_the_reference()
+    assert {published_name(name) for name in module.state_dict()} == set(arrays["inc/key_names"])
+    source, target = maps_of_the_reference()
+    with torch.no_grad():
+        logits, features = module.eval()(source)
+        _, features_of_target = module(target)
+    np.testing.assert_allclose(logits, arrays["inc/eval_logits_source"], atol=1e-5)
+    np.testing.assert_allclose(torch.cat(features, dim=1), arrays["inc/eval_feat_source"], atol=1e-5)
+    np.testing.assert_allclose(torch.cat(features_of_target, dim=1), arrays["inc/eval_feat_target"], atol=1e-5)
+    for width, name in ((2048, "inception_2048_6cls"), (512, "inception_512_6cls")):
+        count = sum(tensor.numel() for tensor in MultiRepresentation(width, num_classes=6).parameters())
+        assert count == description["params"][name]
+
+
+def test_loss_in_training_is_that_of_the_published_code(shared_dir: Path) -> None:
+    """Both domains pass on their own, so that BatchNorm uses the statistics of each."""
+    arrays, _ = golden.load(shared_dir, "mran")
+    module = module_of_the_reference().train()
+    (logits, source), (_, target) = (module(features) for features in maps_of_the_reference())
+    np.testing.assert_allclose(logits.detach(), arrays["inc/train_logits_source"], atol=1e-4)
+    labels = [torch.from_numpy(arrays[f"inc/{name}"]) for name in ("s_label", "t_pseudo")]
+    losses = [cmmd(a, b, *labels).item() for a, b in zip(source, target, strict=True)]
+    np.testing.assert_allclose(losses, arrays["inc/train_loss_per_branch"], atol=1e-5)
+    assert sum(losses) == pytest.approx(float(arrays["inc/train_loss"][0]), abs=1e-5)
+
+
+def test_discrepancy_of_constant_features_has_a_finite_gradient() -> None:
+    same = torch.zeros(4, 3, requires_grad=True)
+    found = cmmd(same, torch.zeros(4, 3), torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 2, 3]))
+    found.backward()
+    assert found.item() == 0
+    assert same.grad is not None
+    assert bool(same.grad.isfinite().all())
+
+
+def test_strength_rises_from_nothing_to_almost_all() -> None:
+    values = [strength(epoch, 20) for epoch in range(20)]
+    assert values[0] == 0
+    assert values == sorted(values)
+    assert 0.99 < values[-1] < 1
+    assert strength(2, 20) == pytest.approx(2 / (1 + np.exp(-1)) - 1)
+
+
+class Blank:
+    """Frames that do not matter."""
+
+    def load(self, clip_id: str) -> np.ndarray:
+        return np.zeros((9, 8, 8, 3), np.uint8)
+
+    def load_flow(self, clip_id: str) -> np.ndarray:
+        raise AssertionError("no flow was asked for")
+
+
+@pytest.mark.parametrize(("auxiliary", "target"), [(10, 7), (5, 16), (8, 8)])
+def test_batches_hold_both_domains_in_halves_and_an_epoch_shows_all_of_the_larger(auxiliary: int, target: int) -> None:
+    numbers = [list(range(auxiliary)), list(range(auxiliary, auxiliary + target))]
+    order = PairedSampler(*numbers, half=2, seed=3)
+    first = [number for _, number in order]
+    assert len(first) == len(order)
+    batches = np.array(first).reshape(-1, 4)
+    assert (batches[:, :2] < auxiliary).all()
+    assert (batches[:, 2:] >= auxiliary).all()
+    larger = batches[:, :2] if auxiliary >= target else batches[:, 2:]
+    assert len(set(larger.ravel().tolist())) == larger.size  # none twice
+    order.set_epoch(1)
+    assert [number for _, number in order] != first
+    order.set_epoch(0)
+    assert [number for _, number in order] == first
+
+
+def test_a_domain_smaller_than_half_a_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 and 9 clips of two domains; 4 of each"):
+        PairedSampler([0], list(range(1, 10)), half=4, seed=0)
+
+
+def test_labels_come_in_the_order_of_the_domains() -> None:
+    clips = [Clip(clip_id=str(n), label=n // 6, source=Blank(), flow=False) for n in range(12)]  # label = domain
+    sampler = Sampler(
+        strategy="delta", num_frames=4, delta_min=0.0, delta_max=0.0, max_rate=8.0, min_frames=9, max_frames=9
+    )
+    shown = TrainingClips(
+        clips,
+        sampler=sampler,
+        augmenter=Augmenter(flip=0.0, rotation=0.0, translation=0.0),
+        seed=0,
+        epochs=1,
+        delta_ramp=0.0,
+    )
+    loader = training_loader(shown, batch_size=4, workers=0, auxiliary=[6, 7, 8, 9, 10, 11])
+    labels = [label.tolist() for _, label in loader]
+    assert labels == [[1, 1, 0, 0]] * 3
+
+
+def test_module_replaces_no_gradient_of_the_others() -> None:
+    """Every parameter of the module takes part in its opinion."""
+    module = MultiRepresentation(8, num_classes=3)
+    logits, features = module(torch.rand(4, 8, 3, 3))
+    (logits.sum() + sum(part.sum() for part in features)).backward()
+    assert isinstance(module, nn.Module)
+    assert all(parameter.grad is not None for parameter in module.parameters())
