@@ -21,7 +21,7 @@ def copy_project(folder: Path) -> None:
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     for name in names:
-        if name.startswith(("src/", "profiles/", "deploy/", "params.yaml", "dvc.yaml")):
+        if name.startswith(("src/", "profiles/", "deploy/", "experiments/", "params.yaml", "dvc.yaml")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
             (folder / name).chmod((ROOT / name).stat().st_mode)

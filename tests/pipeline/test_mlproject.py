@@ -27,8 +27,8 @@ def test_stage_is_an_entry_point_with_the_same_command(stage: str) -> None:
     assert PROJECT["entry_points"][stage]["command"] == pipeline_command(PIPELINE["stages"][stage])
 
 
-def test_entry_points_are_the_stages_the_whole_and_two_more() -> None:
-    assert set(PROJECT["entry_points"]) == {*PIPELINE["stages"], "main", "configure", "tune"}
+def test_entry_points_are_the_stages_the_whole_and_three_more() -> None:
+    assert set(PROJECT["entry_points"]) == {*PIPELINE["stages"], "main", "configure", "tune", "reproduce_tables"}
     assert PROJECT["entry_points"]["main"]["command"] == "dvc repro"
 
 

@@ -1,0 +1,233 @@
+"""What is to be compared: experiments/*.yaml -> tables of rows -> settings of each cell.
+
+A row is a system; a cell is one training of it, with one seed and, in a row with a sweep, one value.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from darkaction import config
+from darkaction.config import STRICT, Params
+from darkaction.errors import UserError
+
+TRAINING_SECTIONS = (
+    "datasets",
+    "data",
+    "split",
+    "zero_dce",
+    "enlightengan",
+    "enhance",
+    "sampling",
+    "augmentation",
+    "model",
+    "mran",
+    "bert",
+    "focal",
+    "optimizer",
+    "train",
+)
+"""Settings that decide what a cell scores, beside the seed and the versions of data and code."""
+
+NO_RESULT = ("train.workers", "train.devices")
+"""Settings in them that change no result."""
+
+ONE_OF = {"zero_dce": "zero_dce", "enlightengan": "enlightengan", "mran": "mran"}
+"""Sections that matter only where the method of that name is in use."""
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class RowFile:
+    """A row as it stands in the file."""
+
+    name: str
+    published: Annotated[float, Field(ge=0, le=100)] | None
+    set: dict[str, Any] = Field(default_factory=dict)
+    sweep: dict[str, Annotated[list[Any], Field(min_length=2)]] = Field(default_factory=dict)
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class TableFile:
+    """A table as it stands in the file."""
+
+    title: str
+    rows: Annotated[dict[str, RowFile], Field(min_length=1)]
+    note: str = ""
+    confusions: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class PlanFile:
+    """The whole file."""
+
+    auxiliary: dict[str, str]
+    common: dict[str, Any]
+    tables: Annotated[dict[str, TableFile], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A system: its settings, or, with a sweep, those of every value."""
+
+    key: str
+    name: str
+    published: float | None  # percent
+    is_reference: bool
+    variants: tuple[Params, ...]
+    fallback: Params  # of the variants, what is taken where there are no validation clips to choose on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows that are compared with one of them."""
+
+    key: str
+    title: str
+    note: str
+    confusions: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def reference(self) -> Row:
+        """The paper's method."""
+        return next(row for row in self.rows if row.is_reference)
+
+
+def load(path: Path, values: dict[str, Any], *, tables: Sequence[str] = (), rows: Sequence[str] = ()) -> list[Table]:
+    """The tables of a file, with settings.
+
+    Args:
+        values: the settings in use, as nested plain values, over which the file's lie.
+        tables: keys of those that are wanted; empty: all.
+        rows: keys of the rows that are wanted; empty: all. A reference stays.
+
+    Raises:
+        UserError: naming the file, table and row, and what would be valid.
+    """
+    plan = _read(path)
+    _known(tables, list(plan.tables), f"--tables: {path.name} has")
+    _known(rows, [key for table in plan.tables.values() for key in table.rows], f"--rows: {path.name} has")
+    return [
+        _table(path, plan, key, values, rows)
+        for key in plan.tables
+        if (not tables or key in tables) and (not rows or set(rows) & set(plan.tables[key].rows))
+    ]
+
+
+def _read(path: Path) -> PlanFile:
+    try:
+        # Through JSON, where strict checking takes a mapping for a section.
+        return TypeAdapter(PlanFile).validate_json(json.dumps(config.read_yaml(path)))
+    except ValidationError as error:
+        places = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors(include_url=False)]
+        raise UserError(f"{path}: {'; '.join(places)}") from None
+
+
+def _known(wanted: Sequence[str], known: list[str], origin: str) -> None:
+    for key in wanted:
+        if key not in known:
+            raise UserError(f"{origin} no '{key}'; did you mean '{config.nearest(key, known)}'? {', '.join(known)}")
+
+
+def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted: Sequence[str]) -> Table:
+    source = plan.tables[key]
+    references = [name for name, row in source.rows.items() if not row.set]
+    if len(references) != 1:
+        raise UserError(f"{path}: table {key} has {len(references)} rows without `set`; one is the reference")
+    rows = [
+        _row(f"{path.name}: table {key}, row {name}", plan, name, row, values)
+        for name, row in source.rows.items()
+        if not wanted or name in wanted or name in references
+    ]
+    classes = values["data"]["classes"]
+    return Table(
+        key=key,
+        title=source.title,
+        note=source.note,
+        confusions=tuple((a, b) for a, b in source.confusions if a in classes and b in classes),
+        rows=tuple(rows),
+    )
+
+
+def _row(origin: str, plan: PlanFile, key: str, row: RowFile, values: dict[str, Any]) -> Row:
+    target = values["datasets"][0]
+    overrides = {**plan.common, **row.set}
+    if "datasets" in overrides:
+        names = {"target": target, "auxiliary": plan.auxiliary.get(target, "auxiliary")}
+        overrides["datasets"] = [names.get(name, name) for name in overrides["datasets"]]
+    else:
+        overrides["datasets"] = [target]
+    base = _laid_over(values, overrides, origin)
+    variants = [_laid_over(base, dict(zip(row.sweep, chosen, strict=True)), origin) for chosen in _choices(row.sweep)]
+    built = tuple(_build(variant, origin) for variant in variants)
+    fallback = _build(base, origin)
+    return Row(
+        key=key,
+        name=row.name,
+        published=row.published,
+        is_reference=not row.set,
+        variants=built if row.sweep else (fallback,),
+        fallback=fallback,
+    )
+
+
+def _choices(sweep: dict[str, list[Any]]) -> Iterator[tuple[Any, ...]]:
+    """Every combination of the values of a sweep; one, of nothing, where there is none."""
+    return product(*sweep.values())
+
+
+def _laid_over(values: dict[str, Any], overrides: dict[str, Any], origin: str) -> dict[str, Any]:
+    for key, value in overrides.items():
+        values = config.merge(values, config.nested(key, value), origin=origin)
+    return values
+
+
+def _build(values: dict[str, Any], origin: str) -> Params:
+    """Checked settings, with the drawn datasets they use among those that are drawn."""
+    drawn = [name for name in values["datasets"] if name in ("demo", "demo_lit")]
+    domains = [
+        *values["synthesize"]["domains"],
+        *(name for name in drawn if name not in values["synthesize"]["domains"]),
+    ]
+    apply = {**dict.fromkeys(values["datasets"], True), **values["enhance"]["apply"]}
+    whole = {
+        **values,
+        "synthesize": {**values["synthesize"], "domains": domains},
+        "enhance": {**values["enhance"], "apply": apply},
+    }
+    return config.build(whole, origin=origin)
+
+
+def fingerprint(params: Params) -> str:
+    """Identifies the settings that decide what a cell scores, but for the seed."""
+    nested = config.as_nested(params)
+    used = {section: nested[section] for section in TRAINING_SECTIONS}
+    method = params.enhance.method
+    for section, name in ONE_OF.items():
+        if name not in (method, "mran" if params.model.mran else ""):
+            del used[section]
+    used["enhance"] = {**used["enhance"], "apply": {name: params.enhance.apply[name] for name in params.datasets}}
+    if method != "gamma":
+        del used["enhance"]["gamma"]
+    flat = {key: value for key, value in _flat(used, "") if key not in NO_RESULT}
+    return config.digest(flat)[:16]
+
+
+def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def as_yaml(params: Params) -> str:
+    """The settings, to be read by a person."""
+    return yaml.safe_dump(config.as_nested(params), sort_keys=False)

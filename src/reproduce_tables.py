@@ -1,0 +1,538 @@
+"""The paper's comparisons, Tables 1-4 and Figure 1, on the datasets in use: -> reports/tables
+
+    python src/reproduce_tables.py --profile tables-cpu            every row, three seeds, small networks
+    python src/reproduce_tables.py --tables 2,3 --rows tgap        some of them
+    python src/reproduce_tables.py --no-run                        only writes the tables of what is on record
+
+experiments/tables.yaml says what each row is. Every row is trained with each seed and tested on the test clips; with
+two folds both halves are tested and pooled. A finished cell stands in reports/tables/cells.csv and is not computed
+again while its settings, data and code are the same; Ctrl-C stops, and the same command goes on. Every cell is a run of
+MLflow's experiment darkaction-tables.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import enhance
+import train_enhancer
+from darkaction import cli, config, layout, tracking, workers
+from darkaction.config import ROOT, Params
+from darkaction.datasets.index import read_index
+from darkaction.enhancement import LEARNT
+from darkaction.enhancement.apply import Settings, build_enhancer
+from darkaction.errors import UserError
+from darkaction.evaluation import plots
+from darkaction.layout import Layout
+from darkaction.provenance import command_line, dvc_md5s, index_digest
+from darkaction.tables import plan, record, render
+from darkaction.tables.cell import Job, Outcome, run_cell, with_seed
+from darkaction.tables.plan import Row, Table
+from darkaction.tables.record import Cell
+from darkaction.tables.render import Exam, Finished, Statistics
+from darkaction.training import data
+from darkaction.video import iter_frames
+from darkaction.workers import Done, Pool
+
+EXPERIMENTS = "experiments/tables.yaml"
+CACHE = "cache"
+"""Enhanced clips and enhancers of all rows; safe to delete."""
+
+DRAWN = ("demo", "demo_lit")
+INDEX_SECTIONS = ("seed", "data", "prepare", "split")
+DRAWING = ("scenes", "takes", "height", "width", "codec")
+"""Settings that decide the index of a dataset, and of `synthesize` its clips."""
+
+TITLES = {"none": "raw", "gamma": "gamma", "enlightengan": "EnlightenGAN", "zero_dce": "Zero-DCE"}
+SHOWN_FRAMES = 3
+"""Of test clips, from the darkest to the brightest."""
+
+TIMED_FRAMES = 8
+POLL = 1.0
+STOPPING = 20.0
+"""Seconds that cells get to end after Ctrl-C."""
+
+TRIES = 2
+"""Of a cell whose worker died."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """Where the clips of some settings lie, and what they are."""
+
+    places: Layout
+    data: str
+    frame_seconds: float
+    enhancement: Settings | None  # of the target; None where nothing was made
+
+
+@dataclass(kw_only=True)
+class Comparisons:
+    """Everything a run is about."""
+
+    tables: list[Table]
+    seeds: list[int]
+    profile: str
+    work: Path  # for own data and stopped trainings
+    cells_file: Path
+    problems: dict[str, str] = field(default_factory=dict)  # fingerprint of settings -> why they cannot be had
+    ready: dict[str, Ready] = field(default_factory=dict)  # fingerprint -> where
+
+    def variants(self) -> dict[str, tuple[Row, Params]]:
+        """Every setting that is to be trained, once, with the first row it belongs to."""
+        found: dict[str, tuple[Row, Params]] = {}
+        for table in self.tables:
+            for row in table.rows:
+                for params in row.variants:
+                    found.setdefault(plan.fingerprint(params), (row, params))
+        return found
+
+
+def main() -> None:
+    arguments = parse()
+    values = config.as_nested(config.load(profile=arguments.profile, overrides=arguments.overrides))
+    tables = plan.load(
+        ROOT / arguments.experiments, values, tables=listed(arguments.tables), rows=listed(arguments.rows)
+    )
+    out = arguments.out or ROOT / layout.TABLES
+    work = ROOT / "runs" / "tables" / config.digest([values[name] for name in INDEX_SECTIONS])[:12]
+    comparisons = Comparisons(
+        tables=tables,
+        seeds=list(range(arguments.seeds)),
+        profile=arguments.profile or "params.yaml",
+        work=work,
+        cells_file=out / "cells.csv",
+    )
+    base = config.build(values, origin="params.yaml")
+    prepare(comparisons, make=not arguments.no_run)
+    if not arguments.no_run:
+        run(comparisons, base, arguments)
+    write(comparisons, base, out / f"{base.datasets[0]}-{comparisons.profile.removesuffix('.yaml')}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--tables", default="", metavar="1,2,f1", help="keys of tables (default: all)")
+    parser.add_argument("--rows", default="", metavar="KEY,...", help="keys of rows (default: all)")
+    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings a row (default 3)")
+    parser.add_argument("--workers", type=worker_count, metavar="auto|N", help="default auto: one per GPU or core")
+    parser.add_argument("--ray-address", metavar="ADDR", help="a Ray cluster (HOST:6379, or auto); default: here")
+    parser.add_argument("--no-run", action="store_true", help="train nothing, only write the tables")
+    parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
+    parser.add_argument("--experiments", default=EXPERIMENTS, metavar="FILE", help=f"default {EXPERIMENTS}")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"default {layout.TABLES}")
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least 1")
+    return int(text)
+
+
+def worker_count(text: str) -> int | None:
+    return None if text == "auto" else positive(text)
+
+
+def listed(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+# Data: indexes, enhancers, enhanced clips; each made once
+
+
+def prepare(comparisons: Comparisons, *, make: bool) -> None:
+    """Finds or makes what every setting needs. What cannot be had is noted as a problem of that setting.
+
+    Raises:
+        UserError: when the target itself cannot be had.
+    """
+    for fingerprint, (row, params) in comparisons.variants().items():
+        try:
+            comparisons.ready[fingerprint] = clips_for(params, comparisons.work, make=make)
+        except UserError as error:
+            if row.is_reference:
+                raise
+            comparisons.problems[fingerprint] = str(error)
+            print(f"{row.name}: cannot run: {error}")
+
+
+def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
+    """The enhanced clips of all datasets of `params`, in cache/clips, made unless they are there.
+
+    Raises:
+        UserError: when a dataset, its index or what an enhancement learns from is missing.
+    """
+    places = indexes_for(params, work, make=make)
+    digests = {name: index_digest(places.read(layout.index(name)) / "index.csv") for name in params.datasets}
+    if params.enhance.method == "enlightengan":
+        bright = places.read(layout.index(params.enlightengan.bright)) / "index.csv"
+        digests["light frames"] = index_digest(bright) if bright.exists() else params.enlightengan.bright
+    versions = config.digest(digests)[:16]
+    if not make:
+        return Ready(places=places, data=versions, frame_seconds=0.0, enhancement=None)
+    moved = dict(places.moved)
+    if params.enhance.method in LEARNT:
+        moved[layout.ENHANCER] = enhancer_for(params, places, digests)
+    weights = moved[layout.ENHANCER] / "weights.safetensors" if params.enhance.method in LEARNT else None
+    used_by = {name: enhance.settings(params, name, weights=weights or ROOT) for name in params.datasets}
+    for name, used in used_by.items():
+        described = {
+            "settings": {k: v for k, v in vars(used).items() if k not in ("weights", "device")},
+            "weights": weights and hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "index": digests[name],
+            "code": record.own_code(),
+        }
+        store = ROOT / CACHE / "clips" / name / config.digest(described)[:16]
+        if not (store / "clips.csv").exists():
+            print(f"enhancing {name}: {used.method}{' with flow' if used.flow else ''}", flush=True)
+            enhance.enhance(places, name, used, store)
+        moved[layout.clips(name)] = store
+    target = params.datasets[0]
+    seconds = timed(used_by[target], places, target)
+    ready = replace(places, moved=moved)
+    return Ready(places=ready, data=versions, frame_seconds=seconds, enhancement=used_by[target])
+
+
+def indexes_for(params: Params, work: Path, *, make: bool) -> Layout:
+    """Where the indexes of the datasets lie: the pipeline's, or for other settings, or a drawn dataset that the
+    pipeline lacks, those made in `work`.
+
+    Raises:
+        UserError: when there is none.
+    """
+    own = config.as_nested(config.load())
+    wanted = config.as_nested(params)
+    moved: dict[str, Path] = {}
+    needed = [*params.datasets]
+    bright = params.enlightengan.bright
+    if params.enhance.method == "enlightengan" and (bright in DRAWN or (ROOT / layout.raw(bright)).is_dir()):
+        needed.append(bright)
+    for name in dict.fromkeys(needed):
+        drawn_alike = name not in DRAWN or all(own["synthesize"][k] == wanted["synthesize"][k] for k in DRAWING)
+        alike = drawn_alike and all(own[section] == wanted[section] for section in INDEX_SECTIONS)
+        is_target = name == params.datasets[0]
+        same_role = is_target == (name == own["datasets"][0])
+        pipeline = ROOT / layout.index(name) / "index.csv"
+        if alike and same_role and pipeline.exists():
+            continue
+        versions = {path: md5 for path, md5 in dvc_md5s(ROOT).items() if path == layout.raw(name)}
+        drawing = {k: wanted["synthesize"][k] for k in DRAWING} if name in DRAWN else versions
+        key = config.digest([name, is_target, drawing, [wanted[section] for section in INDEX_SECTIONS]])[:12]
+        folder = work / "data" / f"{name}-{key}"
+        if not (folder / "done").exists():
+            if not make:
+                raise UserError(f"{folder}: the index of {name} was not made for these settings yet")
+            make_index(params, name, folder)
+        moved[layout.index(name)] = folder / layout.index(name)
+        if name in DRAWN:
+            moved[layout.raw(name)] = folder / layout.raw(name)
+    return Layout(moved=moved)
+
+
+def make_index(params: Params, name: str, folder: Path) -> None:
+    """Draws a drawn dataset, and indexes the dataset, with these settings.
+
+    Raises:
+        UserError: when a stage fails, or an imported dataset is missing.
+    """
+    if name not in DRAWN and not (ROOT / layout.raw(name)).is_dir():
+        raise UserError(f"{layout.raw(name)}: no such dataset; python src/import_dataset.py {name} PATH brings it")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    datasets = list(dict.fromkeys([*params.datasets, name]))
+    domains: Any = list(dict.fromkeys([*params.synthesize.domains, *([name] if name in DRAWN else [])]))
+    used = replace(params, datasets=datasets, synthesize=replace(params.synthesize, domains=domains))
+    sections = ("datasets", "synthesize", *INDEX_SECTIONS)
+    settings = [
+        text
+        for key, value in config.flatten(used).items()
+        if key.partition(".")[0] in sections
+        for text in ("--set", f"{key}={json.dumps(value)}")
+    ]
+    stages = ["synthesize.py"] if name in DRAWN else []
+    for script in [*stages, "prepare.py"]:
+        print(f"{script.removesuffix('.py')} {name}, in {folder.relative_to(ROOT)}", flush=True)
+        command = [sys.executable, str(ROOT / "src" / script), name, *settings, "--out", str(folder)]
+        done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise UserError(f"{script} {name} failed with exit code {done.returncode}")
+    (folder / "done").touch()
+
+
+def enhancer_for(params: Params, places: Layout, digests: Mapping[str, str]) -> Path:
+    """The folder of the enhancer's weights, trained unless it is there."""
+    method = params.enhance.method
+    nested = config.as_nested(params)
+    described: dict[str, Any] = {"method": method, "settings": nested[method], "seed": params.seed}
+    described |= {"data": digests[params.datasets[0]], "code": record.own_code()}
+    if "light frames" in digests:
+        described["light frames"] = digests["light frames"]
+    folder = ROOT / CACHE / "enhancers" / config.digest(described)[:16]
+    if not (folder / layout.ENHANCER / "weights.safetensors").exists():
+        print(f"training the enhancement {method}", flush=True)
+        train_enhancer.train_enhancer(params, replace(places, out=folder))
+    return folder / layout.ENHANCER
+
+
+def timed(settings: Settings, places: Layout, name: str) -> float:
+    """Seconds that the enhancement of one raw frame takes, on one thread or GPU."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        enhancer = build_enhancer(settings)
+        index = read_index(places.read(layout.index(name)))
+        path = places.read(layout.raw(name)) / str(index[index["status"] == "ok"]["path"].iloc[0])
+        frames_NHWC = np.stack(list(islice(iter_frames(path), TIMED_FRAMES)))
+        enhancer(frames_NHWC)
+        started = time.perf_counter()
+        enhancer(frames_NHWC)
+        return (time.perf_counter() - started) / len(frames_NHWC)
+    finally:
+        torch.set_num_threads(threads)
+
+
+# The cells
+
+
+def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -> None:
+    """Trains every cell that is not on record."""
+    open_jobs = list(missing(comparisons, base))
+    total = len(comparisons.variants()) * len(comparisons.seeds)
+    print(f"{total} cells, {len(open_jobs)} of them to run", flush=True)
+    if not open_jobs:
+        return
+    names = sorted({ready.data for ready in comparisons.ready.values()})
+    parent = config.digest([comparisons.profile, names, record.own_code()])[:32]
+    with tracking.family_run(
+        stage="tables",
+        params=base,
+        layout=Layout(),
+        name=f"tables of {base.datasets[0]}, {comparisons.profile}",
+        token=parent,
+        varying=("",),
+        has_company=lambda: False,
+    ):
+        with workers.start(address=arguments.ray_address, workers=arguments.workers) as pool:
+            print(f"{pool.size} workers with {pool.threads} threads", flush=True)
+            jobs = [replace(job, parent=parent, threads=pool.threads) for job in open_jobs]
+            launcher = Launcher(pool, jobs, comparisons.cells_file)
+            launcher.run()
+            comparisons.problems |= launcher.failures
+        tracking.end_killed([], Layout())
+
+
+def missing(comparisons: Comparisons, base: Params) -> Iterator[Job]:
+    """The cells that are not on record with today's code, seed after seed, so that a stop leaves whole tables."""
+    done = {(cell.key, cell.code) for cell in record.read(comparisons.cells_file)}
+    for seed in comparisons.seeds:
+        for fingerprint, (row, params) in comparisons.variants().items():
+            if fingerprint in comparisons.problems:
+                continue
+            ready = comparisons.ready[fingerprint]
+            if ((fingerprint, ready.data, seed), record.own_code()) in done:
+                continue
+            init = params.train.init_from
+            yield Job(
+                row=row.key,
+                name=f"{row.key}, seed {seed}",
+                profile=comparisons.profile,
+                params=with_seed(replace(params, train=replace(params.train, devices=1)), seed),
+                settings=fingerprint,
+                data=ready.data,
+                code=record.own_code(),
+                init=None if init is None else tracking.find_weights(init, Layout()),
+                places=ready.places,
+                work=comparisons.work / "cells" / f"{fingerprint}-{ready.data}-{seed}",
+                frame_seconds=ready.frame_seconds,
+                threads=1,
+                parent="",
+                command=command_line(),
+            )
+
+
+class Launcher:
+    """Keeps the workers busy until every cell is done."""
+
+    def __init__(self, pool: Pool, jobs: list[Job], cells_file: Path) -> None:
+        self.pool, self.cells_file = pool, cells_file
+        self.waiting = jobs
+        self.total = len(jobs)
+        self.started: dict[int, tuple[Job, float]] = {}
+        self.tries: dict[Path, int] = {}
+        self.failures: dict[str, str] = {}  # fingerprint of settings -> why
+        self.ended = 0
+        self.number = 0
+
+    def run(self) -> None:
+        """Runs the cells; what is running when it is stopped goes on at the next start.
+
+        Raises:
+            UserError: when a worker cannot work.
+        """
+        try:
+            while self.waiting or self.pool.busy:
+                while self.waiting and self.pool.busy < self.pool.size:
+                    self.start(self.waiting.pop(0))
+                for done in self.pool.wait(POLL):
+                    self.finish(done)
+        finally:
+            if self.pool.busy:
+                self.pool.cancel(STOPPING)
+
+    def start(self, job: Job) -> None:
+        self.number += 1
+        self.started[self.number] = job, time.monotonic()
+        self.pool.submit(self.number, run_cell, job)
+
+    def finish(self, done: Done) -> None:
+        """Books the end of a cell, and says so."""
+        job, started = self.started.pop(done.key)
+        outcome: Outcome = done.result or Outcome(reason=f"its worker died ({done.lost})")
+        if done.lost or outcome.reason == "stopped":  # somebody killed or ended the worker
+            self.tries[job.work] = self.tries.get(job.work, 1) + 1
+            if self.tries[job.work] <= TRIES:
+                self.waiting.insert(0, job)
+                return
+        if outcome.cell is not None:
+            record.append(self.cells_file, outcome.cell)
+        else:
+            self.failures[job.settings] = str(outcome.reason)
+        self.ended += 1
+        cell = outcome.cell
+        text = f"{cell.accuracy:.1%} [{cell.low:.1%}, {cell.high:.1%}]" if cell else f"failed: {outcome.reason}"
+        seconds = time.monotonic() - started
+        print(f"[{self.ended}/{self.total}] {job.name}: {text} in {seconds:.0f} s", flush=True)
+
+
+# The tables
+
+
+def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
+    """table_<key>.md, .csv and .png of every table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    on_record = record.latest(record.read(comparisons.cells_file), code=record.own_code())
+    how = Statistics(resamples=base.evaluate.resamples, confidence=base.evaluate.confidence, seed=base.seed)
+    for table in comparisons.tables:
+        exam = exam_of(comparisons, table)
+        rows = [finished(comparisons, row, on_record) for row in table.rows]
+        heading = describe(base, comparisons, exam)
+        failures = {row.key: problem for row in table.rows if (problem := problem_of(comparisons, row))}
+        text = render.as_markdown(table, rows, exam, how, heading=heading, failures=failures)
+        (folder / f"table_{table.key}.md").write_text(text)
+        frame = render.as_frame(table, rows, exam, how)
+        frame.to_csv(folder / f"table_{table.key}.csv", index=False, float_format="%.6g")
+        subtitle = f"{base.datasets[0]}, {comparisons.profile}, {len(exam.label_N)} test clips"
+        render.draw(table, rows, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}.png")
+        draw_enhancements(comparisons, table, folder / f"table_{table.key}_frames.png")
+        print(f"\n{text}")
+
+
+def draw_enhancements(comparisons: Comparisons, table: Table, path: Path) -> None:
+    """The middle frames of some clips by every enhancement, for a table that compares some (figure 6 of the paper)."""
+    shown: dict[str, Settings] = {}
+    for row in table.rows:
+        ready = comparisons.ready.get(plan.fingerprint(row.fallback))
+        if ready is not None and ready.enhancement is not None:
+            shown.setdefault(row.fallback.enhance.method, ready.enhancement)
+    if len(shown) < 2:
+        return
+    target = table.reference.fallback.datasets[0]
+    places = comparisons.ready[plan.fingerprint(table.reference.fallback)].places
+    index = read_index(places.read(layout.index(target)))
+    test = index[index["fold_0"] == "test"].sort_values("luma")
+    chosen = test.iloc[np.linspace(0, len(test) - 1, SHOWN_FRAMES).astype(int)]
+    raw = places.read(layout.raw(target))
+    middles = [
+        next(islice(iter_frames(raw / name), int(count) // 2, None))
+        for name, count in zip(chosen["path"], chosen["frames"], strict=True)
+    ]
+    columns = {TITLES[method]: build_enhancer(replace(used, device="cpu")) for method, used in shown.items()}
+    pictures = {name: [enhancer(frame[None])[0] for frame in middles] for name, enhancer in columns.items()}
+    plots.frame_grid(pictures, list(chosen["clip_id"]), path)
+
+
+def describe(base: Params, comparisons: Comparisons, exam: Exam) -> str:
+    """What the numbers are of."""
+    target = base.datasets[0]
+    folds = "one test part" if base.split.folds == 1 else f"{base.split.folds} folds, each tested once, pooled"
+    kind = "drawn figures, not the paper's data" if target in DRAWN else "not the paper's clips and split"
+    return (
+        f"Dataset {target} ({kind}), profile {comparisons.profile}: {len(exam.label_N)} test clips of "
+        f"{len(np.unique(exam.scene_N))} scenes ({base.split.strategy} split, {folds}), networks and training far "
+        f"smaller than the paper's where the profile says so; `{command_line()}`"
+    )
+
+
+def exam_of(comparisons: Comparisons, table: Table) -> Exam:
+    """The test clips that every row of the table is asked."""
+    params = table.reference.fallback
+    ready = comparisons.ready[plan.fingerprint(params)]
+    clips = data.usable_clips(ready.places, params.datasets)
+    parts = [data.select(clips, fold=fold, part="test") for fold in range(params.split.folds)]
+    test = pd.concat(parts, ignore_index=True).sort_values("clip_id")
+    classes = params.data.classes
+    return Exam(
+        label_N=np.array([classes.index(label) for label in test["label"]]),
+        scene_N=test["scene"].to_numpy(dtype=str),
+        classes=classes,
+    )
+
+
+def finished(comparisons: Comparisons, row: Row, on_record: Mapping[tuple[str, str, int], Cell]) -> Finished:
+    """The cells there are of a row; of a sweep, those of the value with the best validation accuracy."""
+    candidates = [(params, cells_of(comparisons, params, on_record)) for params in row.variants]
+    fallback = plan.fingerprint(row.fallback)
+    chosen = ""
+    if len(candidates) == 1:
+        cells = candidates[0][1]
+    else:
+        params, cells = choose(candidates, fallback)
+        chosen = f"γ = {params.enhance.gamma:g}" if cells else ""
+    return Finished(row=row, cells=tuple(cells), chosen=chosen, code=record.own_code())
+
+
+def choose(candidates: Sequence[tuple[Params, list[Cell]]], fallback: str) -> tuple[Params, list[Cell]]:
+    """The candidate with the best mean validation accuracy; without validation clips, the setting's own value."""
+    judged = [
+        (float(np.mean([cell.val_accuracy for cell in cells if cell.val_accuracy is not None])), number)
+        for number, (_, cells) in enumerate(candidates)
+        if cells and all(cell.val_accuracy is not None for cell in cells)
+    ]
+    if judged:
+        return candidates[max(judged, key=lambda pair: (pair[0], -pair[1]))[1]]
+    return next((pair for pair in candidates if plan.fingerprint(pair[0]) == fallback), candidates[0])
+
+
+def cells_of(comparisons: Comparisons, params: Params, on_record: Mapping[tuple[str, str, int], Cell]) -> list[Cell]:
+    fingerprint = plan.fingerprint(params)
+    if fingerprint not in comparisons.ready:
+        return []
+    keys = [(fingerprint, comparisons.ready[fingerprint].data, seed) for seed in comparisons.seeds]
+    return [on_record[key] for key in keys if key in on_record]
+
+
+def problem_of(comparisons: Comparisons, row: Row) -> str | None:
+    return next(
+        (comparisons.problems[f] for p in row.variants if (f := plan.fingerprint(p)) in comparisons.problems), None
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

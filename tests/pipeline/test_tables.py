@@ -1,0 +1,143 @@
+"""src/reproduce_tables.py in a copy of the project: stopped and continued, nothing twice, every cell a run."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from searches import copy_project
+
+PATIENCE = 300.0
+"""Seconds."""
+
+
+class Tables:
+    """Runs of reproduce_tables.py in a project, with the profile smoke."""
+
+    def __init__(self, project: Path) -> None:
+        self.project, self.store = project, f"sqlite:///{project}/mlflow.db"
+        self.cells_file = project / "reports/tables/cells.csv"
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "src/reproduce_tables.py", "--profile", "smoke", "--workers", "1", *arguments]
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": self.store, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            command,
+            cwd=self.project,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        process = self.start(*arguments)
+        out, errors = process.communicate(timeout=2 * PATIENCE)
+        assert process.returncode == code, out + errors[-4000:]
+        return out if code == 0 else errors
+
+    def cells(self) -> list[dict[str, str]]:
+        if not self.cells_file.exists():
+            return []
+        with self.cells_file.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def table(self, key: str) -> str:
+        return (self.project / f"reports/tables/demo-smoke/table_{key}.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    project = tmp_path_factory.mktemp("tables")
+    copy_project(project)
+    return Tables(project)
+
+
+@pytest.fixture(scope="module")
+def continued(tables: Tables) -> Tables:
+    """Two rows with two seeds, killed after the first cell and started again."""
+    process = tables.start("--rows", "tgap", "--seeds", "2")
+    deadline = time.monotonic() + PATIENCE
+    while not tables.cells() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    psutil.wait_procs(family, timeout=60)
+    first = tables.cells()
+    assert 1 <= len(first) < 4
+    out = tables("--rows", "tgap", "--seeds", "2")
+    assert f"4 cells, {4 - len(first)} of them to run" in out
+    assert tables.cells()[: len(first)] == first
+    return tables
+
+
+def test_a_killed_run_goes_on_without_computing_a_cell_twice(continued: Tables) -> None:
+    cells = continued.cells()
+    assert len(cells) == 4
+    assert len({(cell["settings"], cell["seed"]) for cell in cells}) == 4
+    assert {(cell["row"], cell["seed"]) for cell in cells} == {
+        (row, seed) for row in ("tgap", "r_bert") for seed in ("0", "1")
+    }
+    assert "0 of them to run" in continued("--rows", "tgap", "--seeds", "2")
+
+
+def test_tables_show_what_is_on_record(continued: Tables) -> None:
+    text = continued.table("3")
+    assert "| R(2+1)D with average pooling over time |" in text
+    assert "not run" not in text
+    assert "12 test clips of 2 scenes" in text
+    assert "sit and stand taken for each other by R(2+1)D-BERT" in text
+    folder = continued.project / "reports/tables/demo-smoke"
+    assert (folder / "table_3.png").stat().st_size > 5000
+    out = continued("--tables", "2", "--no-run", "--seeds", "2")
+    assert "| SlowFast network | not run" in out
+    assert "| Delta sampling | " in out  # the same system as in table 3, with its cells
+    assert "Delta sampling | not run" not in out
+
+
+def test_every_cell_is_a_run_below_one_of_the_tables(continued: Tables) -> None:
+    client = MlflowClient(continued.store)
+    experiment = client.get_experiment_by_name("darkaction-tables")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    [parent] = [run for run in runs if run.data.tags["stage"] == "tables"]
+    assert parent.info.status == "FINISHED"
+    children = {run.info.run_id: run for run in runs if run.data.tags["stage"] == "cell"}
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children.values())
+    for cell in continued.cells():
+        run = children[cell["run_id"]]
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["test.accuracy"] == pytest.approx(float(cell["accuracy"]), abs=1e-4)
+        assert run.data.tags["table.row"] == cell["row"]
+    unfinished = [run for run in children.values() if run.info.run_id not in {c["run_id"] for c in continued.cells()}]
+    assert {run.info.status for run in unfinished} <= {
+        "KILLED",
+        "FINISHED",
+    }  # finished when nobody was left to record it
+
+
+def test_enhanced_clips_are_made_once_and_may_be_deleted(continued: Tables) -> None:
+    stores = sorted((continued.project / "cache/clips/demo").iterdir())
+    assert [path.name for path in stores if (path / "clips.csv").exists()] == [path.name for path in stores]
+    assert len(stores) == 1
+
+
+def test_wrong_names_end_with_the_valid_ones(tables: Tables) -> None:
+    assert "no 'slowfats'; did you mean 'slowfast'?" in tables("--rows", "slowfats", code=1)
+    assert "no '9'; did you mean" in tables("--tables", "9", code=1)
+
+
+def test_what_cannot_be_had_is_said_in_the_table(continued: Tables) -> None:
+    own = continued.project / "experiments/own.yaml"
+    own.write_text((continued.project / "experiments/tables.yaml").read_text().replace("demo_lit", "hmdb51"))
+    out = continued("--experiments", str(own), "--rows", "supervised", "--seeds", "1")
+    assert "not run: data/raw/hmdb51: no such dataset; python src/import_dataset.py hmdb51 PATH brings it" in out
