@@ -105,7 +105,11 @@ def main() -> None:
     arguments = parse()
     values = config.as_nested(config.load(profile=arguments.profile, overrides=arguments.overrides))
     tables = plan.load(
-        ROOT / arguments.experiments, values, tables=listed(arguments.tables), rows=listed(arguments.rows)
+        ROOT / arguments.experiments,
+        values,
+        tables=listed(arguments.tables),
+        rows=listed(arguments.rows),
+        auxiliary=arguments.auxiliary,
     )
     out = arguments.out or ROOT / layout.TABLES
     work = ROOT / "runs" / "tables" / config.digest([values[name] for name in INDEX_SECTIONS])[:12]
@@ -129,6 +133,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--tables", default="", metavar="1,2,f1", help="keys of tables (default: all)")
     parser.add_argument("--rows", default="", metavar="KEY,...", help="keys of rows (default: all)")
+    parser.add_argument("--auxiliary", metavar="NAME", help="the additional dataset (default: the file's)")
     parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings a row (default 3)")
     parser.add_argument("--workers", type=worker_count, metavar="auto|N", help="default auto: one per GPU or core")
     parser.add_argument("--ray-address", metavar="ADDR", help="a Ray cluster (HOST:6379, or auto); default: here")

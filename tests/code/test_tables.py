@@ -46,6 +46,11 @@ def test_every_row_has_valid_settings_in_the_other_profiles(profile: str) -> Non
     assert tables[3].rows[0].fallback.datasets == [target, {"demo": "demo_lit", "arid": "hmdb51"}[target]]
 
 
+def test_another_auxiliary_dataset_may_be_named() -> None:
+    [table] = plan.load(FILE, VALUES, tables=["4"], auxiliary="hmdb51")
+    assert table.rows[0].fallback.datasets == ["demo", "hmdb51"]
+
+
 def test_rows_and_tables_are_chosen_by_key_and_a_reference_stays() -> None:
     [table] = plan.load(FILE, VALUES, rows=["tgap"])
     assert (table.key, [row.key for row in table.rows]) == ("3", ["tgap", "r_bert"])

@@ -3,6 +3,7 @@
 A row is a system; a cell is one training of it, with one seed and, in a row with a sweep, one value.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,11 +101,19 @@ class Table:
         return next(row for row in self.rows if row.is_reference)
 
 
-def load(path: Path, values: dict[str, Any], *, tables: Sequence[str] = (), rows: Sequence[str] = ()) -> list[Table]:
+def load(
+    path: Path,
+    values: dict[str, Any],
+    *,
+    tables: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    auxiliary: str | None = None,
+) -> list[Table]:
     """The tables of a file, with settings.
 
     Args:
         values: the settings in use, as nested plain values, over which the file's lie.
+        auxiliary: the auxiliary dataset; None: the file's for the target.
         tables: keys of those that are wanted; empty: all.
         rows: keys of the rows that are wanted; empty: all. A reference stays.
 
@@ -112,6 +121,8 @@ def load(path: Path, values: dict[str, Any], *, tables: Sequence[str] = (), rows
         UserError: naming the file, table and row, and what would be valid.
     """
     plan = _read(path)
+    if auxiliary is not None:
+        plan = dataclasses.replace(plan, auxiliary={values["datasets"][0]: auxiliary})
     _known(tables, list(plan.tables), f"--tables: {path.name} has")
     _known(rows, [key for table in plan.tables.values() for key in table.rows], f"--rows: {path.name} has")
     return [
