@@ -26,6 +26,9 @@ MEMORY_PER_WORKER = 2 * 1024**3
 OBJECT_STORE = 100 * 1024**2
 """Bytes of Ray's shared memory, its least: tasks and results are small."""
 
+STARTS = 2
+"""Tries to start Ray."""
+
 REACHABLE_WITHIN = 10.0
 """Seconds."""
 
@@ -132,7 +135,7 @@ def start(*, address: str | None, workers: int | None) -> Iterator[Pool]:
             if address is None:
                 cores = usable_processors()
                 size = workers or _auto(cores)
-                ray.init(address="local", num_cpus=max(cores, size), object_store_memory=OBJECT_STORE, **common)
+                _start_here(num_cpus=max(cores, size), object_store_memory=OBJECT_STORE, **common)
             else:
                 del common["include_dashboard"]
                 ray.init(address=address, **common)
@@ -152,6 +155,20 @@ def start(*, address: str | None, workers: int | None) -> Iterator[Pool]:
         yield Pool(size, gpus=gpus, threads=threads, environment=_environment(threads))
     finally:
         ray.shutdown()
+
+
+def _start_here(**settings: Any) -> None:
+    """Starts Ray on this machine. It gives its own parts 30 seconds, which a busy machine may need more than once."""
+    import ray
+
+    for attempt in range(STARTS):
+        try:
+            ray.init(address="local", **settings)
+            return
+        except Exception:  # Ray raises what its parts raise
+            ray.shutdown()
+            if attempt == STARTS - 1:
+                raise
 
 
 def _check_reachable(address: str) -> None:
