@@ -188,7 +188,7 @@ def _markdown_line(line: Mapping[Any, Any], failures: Mapping[str, str]) -> str:
         cells += ["", ""]
     else:
         points = (100 * line[key] for key in ("difference", "difference_low", "difference_high"))
-        cells += ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*points), f"{line['p_value']:.3f}"]
+        cells += ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*points), _p_value(line["p_value"])]
     cells += [
         f"{line['parameters'] / 1e6:.2f} M",
         f"{line['gflop']:.2f}",
@@ -221,6 +221,10 @@ def draw(table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics, *,
         title=f"{_title(table)}\n{subtitle}",
         path=path,
     )
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _percent(value: float, low: float, high: float) -> str:
