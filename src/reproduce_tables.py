@@ -481,7 +481,8 @@ def describe(base: Params, comparisons: Comparisons, exam: Exam) -> str:
     return (
         f"Dataset {target} ({kind}), profile {comparisons.profile}: {len(exam.label_N)} test clips of "
         f"{len(np.unique(exam.scene_N))} scenes ({base.split.strategy} split, {folds}), networks and training far "
-        f"smaller than the paper's where the profile says so; `{command_line()}`"
+        f"smaller than the paper's where the profile says so; times as measured while other cells ran; "
+        f"`{command_line()}`"
     )
 
 
