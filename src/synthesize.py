@@ -27,6 +27,8 @@ def main() -> None:
         lit=arguments.dataset == "demo_lit",
         seed=params.seed,
         codec=params.synthesize.codec,
+        variation=None,
+        backgrounds=(),
     )
     with new_folder(places.write(layout.raw(arguments.dataset))) as folder:
         clips = generate(settings, folder, workers=os.cpu_count() or 1, progress=True)

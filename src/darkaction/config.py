@@ -107,6 +107,95 @@ class EnlightenGan:
             raise ValueError(f"patch_size is {self.patch_size}, larger than image_size {self.image_size}")
 
 
+PlaceKind = Literal["room", "street", "corridor"]
+
+Span = tuple[float, float]
+"""Lowest and highest value of what is drawn at random."""
+
+SPANS: dict[str, Span] = {
+    "oblique": (-180, 180),
+    "camera_height": (0.1, 5),
+    "fill": (0.1, 3),
+    "off_centre": (-0.5, 0.5),
+    "shake": (0, 0.2),
+    "lamps": (0, 30),
+    "yaw": (-360, 360),
+    "frames": (8, 2000),
+    "action_share": (0.05, 1),
+    "tempo": (0.25, 4),
+    "luma": (1, 255),
+    "black": (0, 60),
+    "contrast": (0.3, 4),
+    "falloff": (0, 1),
+    "cast": (0, 0.5),
+    "photons": (10, 1e7),
+    "read_noise": (0, 1000),
+    "banding": (0, 20),
+    "blotch": (0, 1),
+    "held": (0, 1),
+}
+"""Within what the ranges of `Variation` may lie."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Variation:
+    """What differs from one drawn clip to the next, as ranges and probabilities; params.yaml says what each is.
+
+    Place, camera, person, light and sensor are drawn for a scene and hold for all its clips; the movement (yaw to
+    interrupted) is a clip's own. fill, luma and photons are drawn log-uniformly, the others uniformly.
+    """
+
+    places: Annotated[tuple[PlaceKind, ...], Field(min_length=1)]
+    oblique: Span
+    camera_height: Span
+    fill: Span
+    off_centre: Span
+    follow: Fraction
+    shake: Span
+    clutter: Fraction
+    lamps: tuple[int, int]
+    on_background: Fraction
+    subject: Fraction
+    yaw: Span
+    frames: tuple[int, int]
+    action_share: Span
+    tempo: Span
+    interrupted: Fraction
+    dark: bool
+    luma: Span
+    black: Span
+    contrast: Span
+    falloff: Span
+    cast: Span
+    photons: Span
+    read_noise: Span
+    banding: Span
+    blotch: Span
+    held: Span
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in SPANS.items():
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
+                raise ValueError(f"{name} is [{low:g}, {high:g}]; expected [low, high] within [{least:g}, {most:g}]")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Pretrain:
+    enabled: bool
+    classes: Annotated[list[str], Field(min_length=2)] | None
+    scenes: Annotated[int, Field(ge=2)]
+    takes: Positive
+    val: Annotated[float, Field(gt=0, lt=1)]
+    height: Annotated[int, Field(ge=32)]
+    width: Annotated[int, Field(ge=32)]
+    backgrounds: bool
+    epochs: Positive
+    batch_size: Positive
+    max_lr: Above0
+    variation: Variation
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Enhance:
     method: Literal["none", "gamma", "zero_dce", "enlightengan"]
@@ -226,10 +315,17 @@ class Train:
     epochs: Positive
     batch_size: Positive
     init_from: str | None
+    clips_per_class: Count | None
     precision: Literal["auto", "fp32", "bf16"]
     devices: Positive
     workers: Count
     keep: Literal["last", "best"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Transfer:
+    input_rate: Annotated[float, Field(gt=0, le=1)]
+    fresh_head: bool
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -312,7 +408,9 @@ class Params:
     bert: Bert
     focal: Focal
     optimizer: Optimizer
+    pretrain: Pretrain
     train: Train
+    transfer: Transfer
     evaluate: Evaluate
     registry: Registry
     tune: Tune
@@ -343,6 +441,8 @@ class Params:
             raise ValueError("model.input is 'rgb_flow', which needs the flow that enhance.flow: true stores")
         if self.model.mran and len(self.datasets) < 2:
             raise ValueError(f"model.mran adapts between two domains: datasets is {self.datasets}, give two or more")
+        if self.train.clips_per_class == 0 and self.train.init_from is None:
+            raise ValueError("train.clips_per_class is 0: without clips to learn from, train.init_from must be given")
         if self.train.keep == "best" and self.split.validation == "none":
             raise ValueError("train.keep is 'best', which needs validation clips: split.validation is scene or take")
 

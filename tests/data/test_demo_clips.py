@@ -15,7 +15,7 @@ from darkaction.video import read_video
 
 SETTINGS = DemoSettings(
     classes=("run", "sit", "stand", "turn", "walk", "wave"),
-    scenes=24, takes=1, height=120, width=160, fps=30, lit=False, seed=0, codec="mp4v",
+    scenes=24, takes=1, height=120, width=160, fps=30, lit=False, seed=0, codec="mp4v", variation=None, backgrounds=(),
 )  # fmt: skip
 SMALL = dataclasses.replace(SETTINGS, classes=("walk", "sit"), scenes=2, height=48, width=64, codec="FFV1")
 

@@ -17,7 +17,17 @@ from darkaction.datasets.demo.motion import Action
 
 CLASSES: tuple[Action, ...] = ("run", "sit", "stand", "turn", "walk", "wave")
 SETTINGS = DemoSettings(
-    classes=CLASSES, scenes=24, takes=2, height=48, width=64, fps=30, lit=False, seed=0, codec="mp4v"
+    classes=CLASSES,
+    scenes=24,
+    takes=2,
+    height=48,
+    width=64,
+    fps=30,
+    lit=False,
+    seed=0,
+    codec="mp4v",
+    variation=None,
+    backgrounds=(),
 )
 SHORTCUT = 0.35
 

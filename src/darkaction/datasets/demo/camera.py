@@ -1,6 +1,7 @@
 """Where the camera stands, how it follows the person, and how it projects.
 
-The back wall is parallel to the x axis, so a camera yaw of 0 looks straight at it.
+The demo's back wall is parallel to the x axis, so a camera yaw of 0 looks straight at it; varied places are turned
+under a camera of yaw 0 instead.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from darkaction.config import Variation
 from darkaction.datasets.demo.skeleton import Floats
+from darkaction.datasets.demo.variation import draw, draw_log
 
 FollowMode = Literal["static", "pan", "dolly"]
 
@@ -23,6 +26,8 @@ class Viewpoint:
     distance: float  # metres to the person's place
     field_of_view: float  # vertical, radians
     shake: float  # hand-held unrest, metres
+    aim: float  # height it is pointed at, metres
+    off_centre: float  # where that is, as a fraction of the frame's width right of its middle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,25 @@ def make_viewpoint(rng: np.random.Generator, *, person_height: float, lit: bool)
         distance=float(person_height / (2 * np.tan(field_of_view / 2) * fill)),
         field_of_view=field_of_view,
         shake=float(rng.choice([0.0, rng.uniform(0.002, 0.012)])),
+        aim=0.95,
+        off_centre=0.0,
+    )
+
+
+def vary_viewpoint(rng: np.random.Generator, variation: Variation, *, person_height: float) -> Viewpoint:
+    """A random stand from the ranges; every clip points the camera itself (`aim`)."""
+    field_of_view = float(np.radians(rng.uniform(36, 56)))
+    fill = draw_log(rng, variation.fill)
+    follows = rng.random() < variation.follow
+    return Viewpoint(
+        mode=("pan", "dolly")[int(rng.integers(2))] if follows else "static",
+        yaw=0.0,
+        height=draw(rng, variation.camera_height),
+        distance=float(person_height / (2 * np.tan(field_of_view / 2) * fill)),
+        field_of_view=field_of_view,
+        shake=draw(rng, variation.shake),
+        aim=0.95,
+        off_centre=draw(rng, variation.off_centre),
     )
 
 
@@ -103,7 +127,7 @@ def follow(
     position_N3 = np.concatenate([anchor_N2 - view.distance * forward_N2, np.full((num_frames, 1), view.height)], 1)
     for axis in range(3):
         position_N3[:, axis] += view.shake * smooth_noise(rng, num_frames, period=14)
-    look_N3 = np.concatenate([target_N2, np.full((num_frames, 1), 0.95 + rng.normal(0, 0.02))], 1) - position_N3
+    look_N3 = np.concatenate([target_N2, np.full((num_frames, 1), view.aim + rng.normal(0, 0.02))], 1) - position_N3
     look_N3 /= np.linalg.norm(look_N3, axis=1, keepdims=True)
     right_N3 = np.stack([look_N3[:, 1], -look_N3[:, 0], np.zeros(num_frames)], -1)
     right_N3 /= np.linalg.norm(right_N3, axis=1, keepdims=True)
@@ -114,5 +138,5 @@ def follow(
         rotation_N33=np.stack([right_N3, down_N3, look_N3], 1),
         yaw_N=np.arctan2(-look_N3[:, 0], look_N3[:, 1]),
         focal=float(height / 2 / np.tan(view.field_of_view / 2)),
-        centre=((width - 1) / 2, (height - 1) / 2),
+        centre=((width - 1) / 2 + view.off_centre * width, (height - 1) / 2),
     )

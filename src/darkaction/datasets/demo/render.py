@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkaction.datasets.demo.camera import CameraPath
-from darkaction.datasets.demo.scene import Image, Room, plane_matrix
+from darkaction.datasets.demo.scene import Box, Image, Room, plane_matrix
 from darkaction.datasets.demo.skeleton import INDEX, Floats
 from darkaction.datasets.demo.subject import Colour, Subject
 
@@ -68,6 +68,15 @@ class Painter:
         core = hulls(pixels[:, 0] + light, pixels[:, 1] + light, 0.55 * r0, 0.55 * r1)
         self._add(core, depth.mean(1) - nudge - 1e-3, _shade(colour, 1.06))
 
+    def column(self, start_N3: Floats, stop_N3: Floats, radii: tuple[float, float], colour: Colour) -> None:
+        """Add a part of the trunk: its rim lies behind the cores of its neighbours, so that no stripes appear."""
+        pixels, depth = self._camera.project(np.stack([start_N3, stop_N3], 1))
+        r0, r1 = (radius * self._camera.focal / depth[:, k] for k, radius in enumerate(radii))
+        self._add(hulls(pixels[:, 0], pixels[:, 1], r0, r1), depth.mean(1) + 0.05, _shade(colour, 0.66))
+        light = np.stack([-0.12 * r0, -0.1 * r0], -1)
+        core = hulls(pixels[:, 0] + light, pixels[:, 1] + light, 0.84 * r0, 0.84 * r1)
+        self._add(core, depth.mean(1), colour)
+
     def patch(self, corners_NK3: Floats, colour: Colour, nudge: float) -> None:
         """Add a flat convex patch of K corners."""
         pixels, depth = self._camera.project(corners_NK3)
@@ -78,6 +87,11 @@ class Painter:
         pixels, _ = self._camera.project(np.broadcast_to(corners_K3, (count, *corners_K3.shape)))
         self._add(pixels, np.full(count, 1000.0 - rank), colour)
 
+    def shadow(self, corners_NK3: Floats, colour: Colour) -> None:
+        """Add a patch on the floor that moves along, behind everything but what stands still."""
+        pixels, _ = self._camera.project(corners_NK3)
+        self._add(pixels, np.full(len(corners_NK3), 500.0), colour)
+
     def _add(self, outline_NK2: Floats, depth_N: Floats, colour: Colour) -> None:
         self._outlines.append(_fixed(outline_NK2))
         self._depths.append(depth_N)
@@ -85,6 +99,8 @@ class Painter:
 
     def order(self) -> NDArray[np.intp]:
         """Shapes of every frame from far to near (N, shapes)."""
+        if not self._depths:
+            return np.zeros((len(self._camera.yaw_N), 0), np.intp)
         return np.argsort(-np.stack(self._depths, 1), axis=1, kind="stable")
 
     def paint(self, image: Image, frame: int, order: NDArray[np.intp]) -> None:
@@ -93,9 +109,13 @@ class Painter:
             _fill(image, self._outlines[item][frame], self._colours[item])
 
 
-def add_furniture(painter: Painter, room: Room, count: int, eye_x: float) -> None:
-    """Add the boxes along the wall; the side turned away from `eye_x` goes first and is hidden by the others."""
-    for number, box in enumerate(room.boxes):
+def add_furniture(painter: Painter, boxes: tuple[Box, ...], count: int, *, eye_x: float, angle: float) -> None:
+    """Add boxes along a wall; the side turned away from `eye_x` goes first and is hidden by the others.
+
+    `angle` (radians) turns the boxes, not `eye_x`, about the origin.
+    """
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    for number, box in enumerate(boxes):
         (x0, y0, z0), (x1, y1, z1) = box.low, box.high
         near, far = (x0, x1) if eye_x < (x0 + x1) / 2 else (x1, x0)
         faces = (
@@ -105,7 +125,7 @@ def add_furniture(painter: Painter, room: Room, count: int, eye_x: float) -> Non
             (1.00, [(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)]),
         )
         for step, (factor, corners) in enumerate(faces):
-            painter.behind(np.array(corners), _shade(box.colour, factor), rank=4 * number + step, count=count)
+            painter.behind(np.array(corners) @ turn.T, _shade(box.colour, factor), rank=4 * number + step, count=count)
 
 
 def add_person(painter: Painter, joints_NJ3: Floats, subject: Subject) -> None:
@@ -121,7 +141,10 @@ def add_person(painter: Painter, joints_NJ3: Floats, subject: Subject) -> None:
     for sign in (-1.0, 0.0, 1.0):  # the trunk: three columns, so that it is wide from the front and slim from the side
         top = at["neck"] + across * sign * (bones.shoulder_half - 0.07) - up * 0.07
         bottom = at["pelvis"] + across * sign * (bones.hip_half - 0.02) + up * 0.03
-        painter.limb(top, bottom, (0.095 * g, 0.10 * g), subject.top, 0.0)
+        if subject.plain:
+            painter.limb(top, bottom, (0.095 * g, 0.10 * g), subject.top, 0.0)
+        else:
+            painter.column(top, bottom, (0.095 * g, 0.10 * g), subject.top)
     print_at = at["neck"] + front * 0.105 * g - up * 0.2
     corners = [print_at + across * x * 0.11 - up * z * 0.12 for x, z in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
     painter.patch(np.stack(corners, 1), subject.chest, 0.03)
@@ -145,14 +168,22 @@ def _add_head(painter: Painter, at: dict[str, Floats], subject: Subject, across:
     front = np.cross(up, across)
     head = at["head"]
     painter.limb(head - up * r * 0.35, head + up * r * 0.2, (0.78 * r, 0.85 * r), subject.skin, 0.02)
-    crown = head - front * r * 0.3 + up * r * 0.3
-    painter.limb(crown - up * r * 0.55, crown, (0.72 * r, 0.85 * r), subject.hair, 0.02)
+    if subject.plain:
+        crown = head - front * r * 0.3 + up * r * 0.3
+        painter.limb(crown - up * r * 0.55, crown, (0.72 * r, 0.85 * r), subject.hair, 0.02)
+    else:
+        back, brow = head - front * r * 0.32, head + up * r * 0.7
+        low = 1.7 if subject.hair_style == "long" else 0.1
+        painter.limb(back - up * r * low, back + up * r * 0.3, (0.62 * r, 0.84 * r), subject.hair, 0.0)
+        painter.limb(brow - front * r * 0.3, brow + front * r * 0.15, (0.66 * r, 0.36 * r), subject.hair, 0.045)
     nose = head + front * r * 0.85 - up * r * 0.1
     painter.limb(nose, nose - up * r * 0.15, (0.16 * r, 0.2 * r), subject.skin, 0.03)
 
 
-def add_chair(painter: Painter, room: Room, place: tuple[float, float], yaw: float, seat: float, count: int) -> None:
-    """Add the chair of the room: a seat `seat` metres high at `place`, facing `yaw`, and its legs."""
+def add_chair(
+    painter: Painter, colour: Colour, rest: float, place: tuple[float, float], yaw: float, seat: float, count: int
+) -> None:
+    """Add a chair: a seat `seat` metres high at `place`, facing `yaw`, its legs, and a back rest `rest` metres high."""
     centre = np.array([place[0], place[1], 0.0])
     forward, right = np.array([-np.sin(yaw), np.cos(yaw), 0.0]), np.array([np.cos(yaw), np.sin(yaw), 0.0])
     up = np.array([0.0, 0.0, 1.0])
@@ -162,11 +193,11 @@ def add_chair(painter: Painter, room: Room, place: tuple[float, float], yaw: flo
 
     corners = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
     slab = np.stack([centre + right * 0.21 * x + forward * 0.21 * y + up * seat for x, y in corners])
-    painter.patch(still(slab), _shade(room.chair, 1.1), 0.0)
+    painter.patch(still(slab), _shade(colour, 1.1), 0.0)
     for x, y in corners:
         foot = centre + right * 0.19 * x + forward * 0.19 * y
-        painter.limb(still(foot), still(foot + up * seat), (0.02, 0.022), room.chair, 0.0)
-    if room.chair_back:
+        painter.limb(still(foot), still(foot + up * seat), (0.02, 0.022), colour, 0.0)
+    if rest:
         low = [centre - forward * 0.22 + right * 0.21 * x + up * (seat + 0.05) for x in (-1, 1)]
-        rest = np.stack([low[0], low[1], low[1] + up * room.chair_back, low[0] + up * room.chair_back])
-        painter.patch(still(rest), room.chair, 0.0)
+        back = np.stack([low[0], low[1], low[1] + up * rest, low[0] + up * rest])
+        painter.patch(still(back), colour, 0.0)

@@ -1,12 +1,14 @@
 """Who is filmed: proportions, clothes and manner of one person."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import numpy as np
 
 from darkaction.datasets.demo.skeleton import Proportions
 
 Colour = tuple[float, float, float]  # RGB, 0..255
+HairStyle = Literal["short", "long"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,8 @@ class Subject:
     skirted: bool  # shorts or skirt: bare shins
     tempo: float  # factor on the speed of movements
     vigour: float  # factor on amplitudes
+    plain: bool  # the demo's looks: stripes on the trunk, hair on the back of the head only
+    hair_style: HairStyle
 
 
 def _tint(rng: np.random.Generator, luma: float, strength: float) -> Colour:
@@ -61,4 +65,31 @@ def make_subject(rng: np.random.Generator) -> Subject:
         skirted=bool(rng.random() < 0.3),
         tempo=float(rng.uniform(0.88, 1.14)),
         vigour=float(rng.uniform(0.9, 1.12)),
+        plain=True,
+        hair_style="short",
+    )
+
+
+def vary_subject(rng: np.random.Generator, amount: float) -> Subject:
+    """A random person; at `amount` 1 of any stature, in clothes from black to white, at 0 as in the demo."""
+    subject = make_subject(rng)
+    scale = 1 + 0.12 * amount * float(rng.uniform(-1, 1))
+    bones = Proportions(**{field.name: getattr(subject.bones, field.name) * scale for field in fields(subject.bones)})
+    if rng.random() >= amount:
+        return replace(subject, bones=bones, plain=False)
+    top, trousers = (float(np.exp(rng.uniform(np.log(14), np.log(205)))) for _ in range(2))
+    skin = rng.uniform(70, 175)
+    return replace(
+        subject,
+        bones=bones,
+        girth=float(np.clip(rng.normal(1.1, 0.2), 0.8, 1.6)),
+        skin=(float(min(skin * 1.15, 205)), float(skin * 0.95), float(skin * 0.8)),
+        hair=_tint(rng, rng.uniform(8, 60), 6.0),
+        top=_tint(rng, top, 0.25 * top),
+        trousers=_tint(rng, trousers, 0.15 * trousers),
+        shoes=_tint(rng, rng.uniform(15, 200), 12.0),
+        chest=_tint(rng, float(np.clip(top * np.exp(rng.normal(0, 0.3)), 12, 205)), 0.2 * top),
+        skirted=bool(rng.random() < 0.45),
+        plain=False,
+        hair_style="long" if rng.random() < 0.3 else "short",
     )

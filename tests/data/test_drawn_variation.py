@@ -1,0 +1,389 @@
+"""Varied scenes: every action in them, what their ranges do, and how near they come to real dark clips."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from darkaction import config
+from darkaction.config import Variation
+from darkaction.datasets.demo.actions import perform
+from darkaction.datasets.demo.generate import DemoSettings, draw_clip, generate, map_clips, paint_clip, stage_clip
+from darkaction.datasets.demo.handling import reach
+from darkaction.datasets.demo.motion import ACTIONS, Timing
+from darkaction.datasets.demo.sheet import contact_sheet, write_sheet
+from darkaction.datasets.demo.skeleton import INDEX, Motion, forward_kinematics
+from darkaction.datasets.demo.subject import make_subject
+from darkaction.datasets.demo.things import Thing, place_things
+from darkaction.datasets.demo.varied import make_varied_scene
+from darkaction.errors import UserError
+from darkaction.video import read_video
+
+LIKE_ARID = config.load(profile="demo").pretrain.variation
+
+SETTINGS = DemoSettings(
+    classes=ACTIONS, scenes=60, takes=2, height=120, width=160, fps=30, lit=False, seed=0, codec="mp4v",
+    variation=LIKE_ARID, backgrounds=(),
+)  # fmt: skip
+DEMO = dataclasses.replace(SETTINGS, variation=None)
+
+
+def varied(**changes: object) -> DemoSettings:
+    return dataclasses.replace(SETTINGS, variation=dataclasses.replace(LIKE_ARID, **changes))  # type: ignore[arg-type]
+
+
+def digest_of(action: str, scene: int, take: int, frames: np.ndarray) -> str:
+    return f"{action} {scene} {take} {hashlib.sha256(frames.tobytes()).hexdigest()}"
+
+
+def moved(frames: np.ndarray) -> float:
+    return float(np.abs(np.diff(frames[..., 1].astype(float), axis=0)).mean())
+
+
+# --- what the demo draws stays ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "scene", "take", "lit", "digest"),
+    [
+        ("run", 1, 1, False, "e62227148057c9aa"),
+        ("stand", 7, 3, False, "00bdc545a0510417"),
+        ("wave", 9, 2, False, "b0a72034ec3b3af8"),
+        ("jump", 5, 1, True, "192990d5689d8478"),
+        ("turn", 10, 1, True, "1ced5763d6b2931b"),
+    ],
+)
+def test_the_demo_is_drawn_as_ever(action: str, scene: int, take: int, lit: bool, digest: str) -> None:
+    # Joints to a thousandth of a millimetre: sines may differ in their last digit between processors, pixels by more.
+    staged = stage_clip(dataclasses.replace(DEMO, lit=lit, scenes=14), action, scene, take)
+    assert hashlib.sha256(np.round(staged.joints_NJ3, 6).tobytes()).hexdigest()[:16] == digest
+
+
+# --- actions with things ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_hand_reaches_its_target(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    bones = make_subject(rng).bones
+    side, lean = int(rng.integers(2)), float(rng.uniform(0, 1.2))
+    sign = 2 * side - 1
+    target = (sign * rng.uniform(0.05, 0.25), rng.uniform(0.25, 0.38), rng.uniform(-0.35, 0.1))
+    motion = Motion.still(1)
+    motion.lean_N += lean
+    angles = reach(bones, side, target, lean=lean, turn=0.0)
+    motion.arm_swing_N2[:, side], motion.arm_out_N2[:, side], motion.elbow_N2[:, side] = angles
+    joints = forward_kinematics(motion, bones)[0]
+    hand = joints[INDEX[f"hand_{'lr'[side]}"]] - joints[INDEX["neck"]]
+    shoulder = np.array([sign * bones.shoulder_half, 0, 0])
+    near_enough = np.linalg.norm(np.array(target) - shoulder) < bones.upper_arm + bones.forearm - 0.06
+    assert np.linalg.norm(hand - target) < (0.02 if near_enough else 0.3)
+
+
+def handled(action: str, seed: int) -> tuple[np.ndarray, tuple[Thing, ...]]:
+    """Joints and things of one performance."""
+    rng = np.random.default_rng(seed)
+    subject = make_subject(rng)
+    timing = Timing(num_frames=80, start=10, stop=70)
+    performance = perform(rng, action, subject, timing=timing, yaw=0.0, fps=30)  # type: ignore[arg-type]
+    joints = forward_kinematics(performance.motion, subject.bones)
+    return joints, place_things(performance.held, performance.motion, joints, timing.start)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_things_do_what_the_action_says(seed: int) -> None:
+    joints, (cup,) = handled("drink", seed)
+    rim = cup.centre_N3 + cup.up_N3 * cup.held.size[2] / 2
+    mouth = joints[:, INDEX["neck"]] + np.array([0, 0.1, 0.15])  # yaw 0: ahead is y
+    to_mouth = np.linalg.norm(rim - mouth, axis=1)
+    assert to_mouth[:8].min() > 0.25 and to_mouth.min() < 0.13
+    assert cup.held.tilt_N.max() > 0.8
+
+    joints, (thing,) = handled("pick", seed)
+    height = thing.centre_N3[:, 2]
+    assert height[-1] - height[0] > 0.3 and height[0] < 0.75
+    assert np.ptp(thing.centre_N3[:25], axis=0).max() < 1e-9  # lies still until it is taken
+
+    _, (bottle, cup) = handled("pour", seed)
+    pouring = bottle.held.tilt_N > 1.5
+    mouth = bottle.centre_N3 + bottle.up_N3 * bottle.held.size[2] / 2
+    off = np.linalg.norm((mouth - cup.centre_N3)[pouring][:, :2], axis=1)
+    assert pouring.any() and np.median(off) < 0.17
+    assert (mouth - cup.centre_N3)[pouring][:, 2].mean() > 0
+
+    joints, (load,) = handled("push", seed)
+    hands = joints[30:60, [INDEX["hand_l"], INDEX["hand_r"]]].mean(1)
+    assert np.linalg.norm((hands - load.centre_N3[30:60])[:, :2], axis=1).max() < 0.7
+    assert np.linalg.norm(load.centre_N3[-1] - load.centre_N3[0]) > 0.03
+
+
+@pytest.mark.parametrize("action", ["drink", "pick", "pour", "push"])
+def test_the_demo_can_draw_the_new_actions(action: str) -> None:
+    clip = draw_clip(DEMO, action, 2, 1)  # type: ignore[arg-type]
+    assert clip.staged.things and clip.dark_NHWC.shape == clip.clean_NHWC.shape
+
+
+# --- varied scenes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_action_is_drawn_again_the_same_and_can_be_seen(action: str) -> None:
+    for scene in (1, 2, 3):
+        clip, again = (draw_clip(SETTINGS, action, scene, 1) for _ in range(2))
+        np.testing.assert_array_equal(clip.dark_NHWC, again.dark_NHWC)
+        low, high = LIKE_ARID.frames
+        assert low <= len(clip.dark_NHWC) <= high and clip.dark_NHWC.shape[1:] == (120, 160, 3)
+        frames = range(0, len(clip.clean_NHWC), 4)
+        empty = paint_clip(SETTINGS, scene, clip.staged, frames, person=False)
+        person = (np.abs(clip.clean_NHWC[::4].astype(int) - empty).max(-1) > 2).mean((1, 2))
+        assert (person > 0.01).mean() > 0.6
+
+
+def test_takes_scenes_and_seeds_differ() -> None:
+    first = draw_clip(SETTINGS, "turn", 1, 1).dark_NHWC
+    others = [
+        draw_clip(SETTINGS, "turn", 1, 2),
+        draw_clip(SETTINGS, "turn", 2, 1),
+        draw_clip(dataclasses.replace(SETTINGS, seed=1), "turn", 1, 1),
+    ]
+    for other in others:
+        assert first.shape != other.dark_NHWC.shape or (first != other.dark_NHWC).any()
+
+
+def test_the_same_clips_whatever_the_workers() -> None:
+    small = dataclasses.replace(SETTINGS, classes=("walk", "pour"), scenes=3, takes=1, height=48, width=64)
+    here, two = (list(map_clips(small, digest_of, workers=workers, progress=False)) for workers in (0, 2))
+    assert here == two
+    assert [line.split()[:3] for line in here[:3]] == [["walk", "1", "1"], ["pour", "1", "1"], ["walk", "2", "1"]]
+
+
+def test_whoever_stops_early_is_not_kept_waiting() -> None:
+    many = dataclasses.replace(SETTINGS, scenes=2000, takes=1, height=48, width=64)
+    clips = map_clips(many, digest_of, workers=1, progress=False)
+    assert next(clips).startswith("run 1 1")
+    clips.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_very_short_clips(action: str) -> None:
+    assert 8 <= len(draw_clip(varied(frames=(8, 12), interrupted=1.0), action, 1, 1).dark_NHWC) <= 12
+
+
+def test_varied_clips_are_written(tmp_path: Path) -> None:
+    small = dataclasses.replace(SETTINGS, classes=("push",), scenes=1, takes=1)
+    (record,) = generate(small, tmp_path, workers=0, progress=False)
+    assert record.path.name == "Push_1_1.mp4" and len(read_video(record.path)) == record.num_frames
+
+
+def test_ranges_are_kept() -> None:
+    wanted = varied(
+        luma=(18, 22), lamps=(0, 0), camera_height=(1.0, 1.2), fill=(0.5, 0.6), frames=(40, 50), follow=0.0,
+        shake=(0, 0), off_centre=(0.1, 0.2), yaw=(80, 100), places=("room",),
+    )  # fmt: skip
+    assert wanted.variation is not None
+    luma, heights = [], []
+    for scene in range(1, 13):
+        clip = draw_clip(wanted, "turn", scene, 1)
+        view = make_varied_scene(wanted, wanted.variation, scene).view
+        assert 1.0 <= view.height <= 1.2 and 0.1 <= view.off_centre <= 0.2 and clip.staged.camera.still
+        assert 40 <= len(clip.dark_NHWC) <= 50
+        start = clip.staged.performance.motion.yaw_N[clip.staged.performance.timing.start]
+        assert np.radians(20) < start < np.radians(160)  # the idle time may turn the body by up to 50 degrees
+        luma.append(np.mean([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).mean() for frame in clip.dark_NHWC[::5]]))
+        heights.append(np.ptp(clip.staged.joints_NJ2[:, :, 1], axis=1).max() / 120)
+    assert 17 < np.median(luma) < 23
+    assert 0.4 < np.median(heights) < 0.65
+
+
+def test_close_ups_follow_and_tempo() -> None:
+    near, far = (varied(fill=(fill, fill), follow=0.0) for fill in (1.6, 0.5))
+    sizes = [
+        np.median([np.ptp(stage_clip(what, "turn", scene, 1).joints_NJ2[0, :, 1]) for scene in range(1, 6)])
+        for what in (near, far)
+    ]
+    assert sizes[0] > 2.4 * sizes[1]
+    modes = {make_varied_scene(what, what.variation, 1).view.mode for what in [varied(follow=1.0)]}  # type: ignore[arg-type]
+    assert modes <= {"pan", "dolly"}
+    slow, fast = (varied(tempo=(factor, factor), interrupted=0.0, follow=0.0) for factor in (0.5, 2.0))
+    swings = []
+    for what in (slow, fast):
+        thigh = stage_clip(what, "walk", 1, 1).performance.motion.hip_N2[:, 0]
+        swings.append(np.abs(np.diff(thigh)).mean())
+    assert swings[1] > 1.8 * swings[0]
+
+
+def test_interrupted_actions_halt_or_go_back() -> None:
+    straight, broken = (varied(interrupted=chance, action_share=(1.0, 1.0)) for chance in (0.0, 1.0))
+    undone = 0
+    for scene in range(1, 13):
+        smooth, bent = (stage_clip(what, "sit", scene, 1).performance.motion.squat_N for what in (straight, broken))
+        assert smooth.shape == bent.shape and not np.allclose(smooth, bent)
+        assert bent[-1] == pytest.approx(smooth[-1], abs=0.05)  # it is finished all the same
+        falls, rises = (np.clip(-np.diff(angle), 0, None).sum() for angle in (bent, smooth))
+        undone += falls > rises + 0.1
+    assert undone >= 3
+
+
+def test_noise_follows_its_settings() -> None:
+    def roughness(**changes: object) -> float:
+        what = varied(follow=0.0, shake=(0, 0), luma=(15, 15), **changes)
+        clips = [draw_clip(what, "turn", scene, 1).dark_NHWC for scene in (1, 2)]
+        return float(np.median([np.abs(np.diff(clip.astype(float), axis=0)).mean() for clip in clips]))
+
+    noisy = roughness(photons=(4000, 4000))
+    assert noisy > 1.5 * roughness(photons=(200000, 200000))
+    assert roughness(photons=(4000, 4000), held=(0.9, 0.9)) < 0.6 * roughness(photons=(4000, 4000), held=(0.0, 0.0))
+    assert roughness(banding=(3, 3)) > roughness(banding=(0, 0)) + 0.3
+
+
+def test_lit_scenes_are_left_as_drawn() -> None:
+    clip = draw_clip(varied(dark=False), "wave", 1, 1)
+    np.testing.assert_array_equal(clip.clean_NHWC, clip.dark_NHWC)
+
+
+def test_one_clip_of_each_place() -> None:
+    for place in ("room", "street", "corridor"):
+        image = draw_clip(varied(places=(place,)), "walk", 1, 1).clean_NHWC[0]
+        assert image.std() > 3
+
+
+# --- backgrounds -----------------------------------------------------------------------------------------------------
+
+
+def picture(path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    image = cv2.resize(rng.uniform(4, 40, (12, 16, 3)), (320, 240), interpolation=cv2.INTER_CUBIC)
+    assert cv2.imwrite(str(path), np.clip(image, 3, 60).astype(np.uint8))
+    return path
+
+
+def test_a_picture_stands_behind_the_person(tmp_path: Path) -> None:
+    path = picture(tmp_path / "place.png")
+    what = dataclasses.replace(varied(shake=(0, 0), photons=(1e7, 1e7)), backgrounds=(path,))
+    clip = draw_clip(what, "turn", 1, 1)
+    empty = paint_clip(what, 1, clip.staged, [0], person=False)[0]
+    assert clip.staged.camera.still
+    mean = cv2.imread(str(path)).mean()
+    assert abs(clip.dark_NHWC.mean() - mean) < 0.35 * mean
+    shown = (np.abs(clip.clean_NHWC[0].astype(int) - empty).max(-1) > 2).mean()
+    assert 0.01 < shown < 0.9
+    shaking = draw_clip(dataclasses.replace(varied(shake=(0.02, 0.02)), backgrounds=(path,)), "turn", 1, 1)
+    assert moved(shaking.clean_NHWC) > moved(clip.clean_NHWC)
+
+
+def test_bad_backgrounds_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"missing\.png"):
+        dataclasses.replace(SETTINGS, backgrounds=(tmp_path / "missing.png",))
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    with pytest.raises(UserError, match=r"text\.png"):
+        dataclasses.replace(SETTINGS, backgrounds=(text,))
+    cut = picture(tmp_path / "cut.png")
+    cut.write_bytes(cut.read_bytes()[:40])
+    with pytest.raises(UserError, match=r"cut\.png"):
+        draw_clip(dataclasses.replace(SETTINGS, backgrounds=(cut,)), "turn", 1, 1)
+    with pytest.raises(UserError, match="backgrounds"):
+        dataclasses.replace(DEMO, backgrounds=(picture(tmp_path / "place.png"),))
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"places": ()}, "places"),
+        ({"places": ("moon",)}, "places"),
+        ({"yaw": (90, -90)}, "yaw"),
+        ({"fill": (0.0, 1.0)}, "fill"),
+        ({"fill": 0.7}, "fill"),
+        ({"frames": (33.5, 40)}, "frames"),
+        ({"lamps": (-1, 2)}, "lamps"),
+        ({"luma": (5, 300)}, "luma"),
+        ({"photons": ("nan", 5)}, "photons"),
+        ({"follow": 1.5}, "follow"),
+        ({"interrupted": (0, 1)}, "interrupted"),
+        ({"held": (0.1, 0.2, 0.3)}, "held"),
+        ({"dark": 1}, "dark"),
+    ],
+)
+def test_impossible_ranges_are_named(change: dict[str, object], named: str) -> None:
+    [(name, value)] = change.items()
+    with pytest.raises(UserError, match=rf"params\.yaml: pretrain\.variation(\.|: ){named}"):
+        config.load(overrides=[f"pretrain.variation.{name}={json.dumps(value)}"])
+
+
+def test_lit_and_variation_exclude_each_other() -> None:
+    with pytest.raises(UserError, match="lit"):
+        dataclasses.replace(SETTINGS, lit=True)
+
+
+def test_every_range_has_limits() -> None:
+    free = {"places", "dark"}
+    for field in dataclasses.fields(Variation):
+        if field.name not in free:
+            for value in ("much", "1e9", "[-1e9, 1e9]"):
+                with pytest.raises(UserError, match=field.name):
+                    config.load(overrides=[f"pretrain.variation.{field.name}={value}"])
+
+
+def test_contact_sheet(tmp_path: Path) -> None:
+    small = dataclasses.replace(SETTINGS, classes=("drink", "pick"), height=48, width=64)
+    sheet = contact_sheet(small, (1, 2), moments=3)
+    write_sheet(tmp_path / "sheet.png", sheet)
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == sheet.shape
+    assert sheet.shape[0] == 2 * (2 * 48 + 4)
+    with pytest.raises(UserError, match="nowhere"):
+        write_sheet(tmp_path / "nowhere" / "sheet.png", sheet)
+
+
+# --- against real clips ----------------------------------------------------------------------------------------------
+
+MEASURES = ("luma", "noise", "difference", "flow")
+
+
+def measures(frames_NHWC: np.ndarray) -> tuple[float, ...]:
+    """Luma, temporal noise where little moves, frame difference, and mean optical flow (pixels in three frames)."""
+    small = [cv2.resize(frame, (160, 120), interpolation=cv2.INTER_AREA) for frame in frames_NHWC]
+    grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in small]).astype(np.float32)
+    difference = np.diff(grey, axis=0)
+    activity = np.abs(difference).mean(0)
+    still = activity <= np.quantile(activity, 0.3)
+    noise = np.sqrt((difference[:, still] ** 2).mean() / 2)
+    bright = np.clip(255 * (grey[::3] / 255) ** (1 / 2.2), 0, 255).astype(np.uint8)
+    bright = [cv2.resize(frame, (80, 60), interpolation=cv2.INTER_AREA) for frame in bright]
+    flows = [
+        cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 13, 3, 5, 1.1, 0)
+        for before, after in itertools.pairwise(bright)
+    ]
+    flow = np.mean([np.hypot(flow[..., 0], flow[..., 1]).mean() for flow in flows])
+    return float(grey.mean()), float(noise), float(np.abs(difference).mean()), float(flow)
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Wasserstein distance of two samples: mean distance of their quantiles."""
+    levels = np.linspace(0.01, 0.99, 99)
+    return float(np.abs(np.quantile(a, levels) - np.quantile(b, levels)).mean())
+
+
+def test_drawn_clips_are_like_real_ones(shared_dir: Path) -> None:
+    paths = sorted((shared_dir / "data" / "arid_sample" / "train").glob("*/*.mp4"))
+    if not paths:
+        pytest.skip("real clips not present: ../shared/data/arid_sample")
+    real = np.array([measures(read_video(path)) for path in paths[::4]])
+    drawn = np.array(
+        [measures(draw_clip(SETTINGS, ACTIONS[scene % len(ACTIONS)], scene, 1).dark_NHWC) for scene in range(1, 41)]
+    )
+    for name, ours, theirs in zip(MEASURES, drawn.T, real.T, strict=True):
+        low, median, high = np.percentile(theirs, [5, 50, 95])
+        print(
+            f"{name}: drawn {np.median(ours):.3f}, real {median:.3f} [{low:.3f}, {high:.3f}],"
+            f" distance {distance(ours, theirs):.3f} = {distance(ours, theirs) / theirs.std():.2f} deviations"
+        )
+        assert low <= np.median(ours) <= high
+        assert distance(ours, theirs) < theirs.std()
