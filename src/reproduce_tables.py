@@ -2,12 +2,13 @@
 
     python src/reproduce_tables.py --profile tables-cpu            every row, three seeds, small networks
     python src/reproduce_tables.py --tables 2,3 --rows tgap        some of them
+    python src/reproduce_tables.py --tables limited_data           the study of pretraining on drawn actions
     python src/reproduce_tables.py --no-run                        only writes the tables of what is on record
 
-experiments/tables.yaml says what each row is. Every row is trained with each seed and tested on the test clips; with
-two folds both halves are tested and pooled. A finished cell stands in reports/tables/cells.csv and is not computed
-again while its settings, data and code are the same; Ctrl-C stops, and the same command goes on. Every cell is a run of
-MLflow's experiment darkaction-tables.
+experiments/tables.yaml (for the study experiments/limited_data.yaml) says what each row is. Every row is trained with
+each seed and tested on the test clips; with two folds both halves are tested and pooled. A finished cell stands in
+reports/tables/cells.csv and is not computed again while its settings, data and code are the same; Ctrl-C stops, and the
+same command goes on. Every cell is a run of MLflow's experiment darkaction-tables.
 """
 
 import argparse
@@ -28,8 +29,9 @@ import pandas as pd
 import torch
 
 import enhance
+import pretrain
 import train_enhancer
-from darkaction import cli, config, layout, tracking, workers
+from darkaction import cli, config, layout, pretraining, tracking, workers
 from darkaction.config import ROOT, Params
 from darkaction.datasets.index import read_index
 from darkaction.enhancement import LEARNT
@@ -48,6 +50,7 @@ from darkaction.video import iter_frames
 from darkaction.workers import Done, Pool
 
 EXPERIMENTS = "experiments/tables.yaml"
+LIMITED_DATA = "experiments/limited_data.yaml"
 CACHE = "cache"
 """Enhanced clips and enhancers of all rows; safe to delete."""
 
@@ -55,6 +58,9 @@ DRAWN = ("demo", "demo_lit")
 INDEX_SECTIONS = ("seed", "data", "prepare", "split")
 DRAWING = ("scenes", "takes", "height", "width", "codec")
 """Settings that decide the index of a dataset, and of `synthesize` its clips."""
+
+DRAWING_CODE = ("datasets/demo", "pretraining.py")
+"""The parts of the package that decide what is drawn to pretrain on."""
 
 TITLES = {"none": "raw", "gamma": "gamma", "enlightengan": "EnlightenGAN", "zero_dce": "Zero-DCE"}
 SHOWN_FRAMES = 3
@@ -104,10 +110,12 @@ class Comparisons:
 def main() -> None:
     arguments = parse()
     values = config.as_nested(config.load(profile=arguments.profile, overrides=arguments.overrides))
+    wanted = listed(arguments.tables)
+    study = bool(wanted) and all(key.startswith("limited_data") for key in wanted)
     tables = plan.load(
-        ROOT / arguments.experiments,
+        ROOT / (arguments.experiments or (LIMITED_DATA if study else EXPERIMENTS)),
         values,
-        tables=listed(arguments.tables),
+        tables=wanted,
         rows=listed(arguments.rows),
         auxiliary=arguments.auxiliary,
     )
@@ -140,7 +148,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-run", action="store_true", help="train nothing, only write the tables")
     parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
-    parser.add_argument("--experiments", default=EXPERIMENTS, metavar="FILE", help=f"default {EXPERIMENTS}")
+    parser.add_argument("--experiments", metavar="FILE", help="default: that of experiments/ which has the tables")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"default {layout.TABLES}")
     return parser.parse_args()
 
@@ -212,6 +220,8 @@ def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
     target = params.datasets[0]
     seconds = timed(used_by[target], places, target)
     ready = replace(places, moved=moved)
+    if params.train.init_from == layout.PRETRAINING:
+        ready = replace(ready, moved={**moved, layout.PRETRAINING: pretraining_for(params, ready, used_by[target])})
     return Ready(places=ready, data=versions, frame_seconds=seconds, enhancement=used_by[target])
 
 
@@ -296,6 +306,28 @@ def enhancer_for(params: Params, places: Layout, digests: Mapping[str, str]) -> 
     return folder / layout.ENHANCER
 
 
+def pretraining_for(params: Params, places: Layout, enhancement: Settings) -> Path:
+    """The folder of the weights pretrained on drawn actions, made unless it is there. All seeds of a row begin with the
+    same.
+
+    Raises:
+        UserError: when pretrain.enabled is false.
+    """
+    if not params.pretrain.enabled:
+        raise UserError(f"train.init_from is {layout.PRETRAINING}, but pretrain.enabled is false")
+    weights = enhancement.weights
+    described = {
+        **pretraining.describe(params, places),
+        "enhancer": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None,
+        "code": [record.own_code(), record.code_of(DRAWING_CODE)],
+    }
+    folder = ROOT / CACHE / "pretraining" / config.digest(described)[:16]
+    if not (folder / layout.PRETRAINING).exists():
+        print(f"pretraining on drawn actions, in {folder.relative_to(ROOT)}", flush=True)
+        pretrain.pretrain(params, replace(places, out=folder), folder / layout.PRETRAINING)
+    return folder / layout.PRETRAINING
+
+
 def timed(settings: Settings, places: Layout, name: str) -> float:
     """Seconds that the enhancement of one raw frame takes, on one thread or GPU."""
     threads = torch.get_num_threads()
@@ -362,7 +394,10 @@ def missing(comparisons: Comparisons, base: Params) -> Iterator[Job]:
                 settings=fingerprint,
                 data=ready.data,
                 code=record.own_code(),
-                init=None if init is None else tracking.find_weights(init, Layout()),
+                inits=tuple(
+                    None if init is None else tracking.find_weights(init, ready.places, fold=fold)
+                    for fold in range(params.split.folds)
+                ),
                 places=ready.places,
                 work=comparisons.work / "cells" / f"{fingerprint}-{ready.data}-{seed}",
                 frame_seconds=ready.frame_seconds,
@@ -445,6 +480,7 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
         frame.to_csv(folder / f"table_{table.key}.csv", index=False, float_format="%.6g")
         subtitle = f"{base.datasets[0]}, {comparisons.profile}, {len(exam.label_N)} test clips"
         render.draw(table, rows, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}.png")
+        render.draw_curves(table, rows, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}_curves.png")
         draw_enhancements(comparisons, table, folder / f"table_{table.key}_frames.png")
         print(f"\n{text}")
 
@@ -494,9 +530,10 @@ def exam_of(comparisons: Comparisons, table: Table) -> Exam:
     parts = [data.select(clips, fold=fold, part="test") for fold in range(params.split.folds)]
     test = pd.concat(parts, ignore_index=True).sort_values("clip_id")
     classes = params.data.classes
+    clusters = test["scene"] if table.clusters == "scene" else test["label"] + " " + test["scene"]
     return Exam(
         label_N=np.array([classes.index(label) for label in test["label"]]),
-        scene_N=test["scene"].to_numpy(dtype=str),
+        scene_N=clusters.to_numpy(dtype=str),
         classes=classes,
     )
 
@@ -510,7 +547,8 @@ def finished(comparisons: Comparisons, row: Row, on_record: Mapping[tuple[str, s
         cells = candidates[0][1]
     else:
         params, cells = choose(candidates, fallback)
-        chosen = f"γ = {params.enhance.gamma:g}" if cells else ""
+        values = config.flatten(params)
+        chosen = ", ".join(f"{key.rpartition('.')[2]} {values[key]:g}" for key in row.swept) if cells else ""
     return Finished(row=row, cells=tuple(cells), chosen=chosen, code=record.own_code())
 
 

@@ -30,13 +30,15 @@ def main() -> None:
     if arguments.max_steps is not None and arguments.out is None:
         raise UserError("--max-steps makes an unfinished model: say with --out DIR where it goes")
     clips = data.usable_clips(places, params.datasets)
-    init = None if params.train.init_from is None else tracking.find_weights(params.train.init_from, places)
+    source = params.train.init_from
+    folds = range(params.split.folds)
+    inits = [None if source is None else tracking.find_weights(source, places, fold=fold) for fold in folds]
     print(f"computing in {'bfloat16' if uses_bf16(params.train.precision, params.model.backbone) else 'float32'}")
     target = places.write(layout.RECOGNIZER)
     with tracking.start_run(stage="train", params=params, layout=places, resume=True) as run:
         with new_folder(target) as folder:
             copy_enhancer(params, places, folder)
-            for fold in range(params.split.folds):
+            for fold in folds:
                 (folder / f"fold_{fold}").mkdir()
                 prefix = "" if params.split.folds == 1 else f"fold_{fold}."
                 recipe.train_fold(
@@ -46,7 +48,7 @@ def main() -> None:
                     fold,
                     folder / f"fold_{fold}",
                     checkpoints=places.write(f"{layout.CHECKPOINTS}/recognizer/fold_{fold}"),
-                    init=init,
+                    init=inits[fold],
                     max_steps=arguments.max_steps,
                     on_epoch=epoch_recorder(run, prefix),
                 )

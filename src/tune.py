@@ -83,7 +83,8 @@ def main() -> None:
     if arguments.exists:
         return
     places = prepared(params, arguments)
-    init = None if params.train.init_from is None else tracking.find_weights(params.train.init_from, places)
+    source = params.train.init_from
+    init = None if source is None else tracking.find_weights(source, places, fold=0)
     digest = data_digest(params, places)
     make = search.join if arguments.resume else search.create
     study = make(arguments.storage, arguments.study, params, data=digest)

@@ -17,6 +17,7 @@ SMOKE_STAGES = (
     ["leakage.py"],
     ["train_enhancer.py"],
     ["enhance.py", "demo"],
+    ["pretrain.py"],
     ["train.py"],
     ["evaluate.py"],
 )

@@ -52,6 +52,9 @@ def clips(dataset: str) -> str:
 ENHANCER = "models/enhancer"
 """weights.safetensors (zero_dce only), metrics.json, contact_sheet.png."""
 
+PRETRAINING = "models/pretraining"
+"""fold_<k>/weights.safetensors and history.csv of the pretraining on drawn actions; README.md alone where it is off."""
+
 RECOGNIZER = "models/recognizer"
 """fold_<k>/weights.safetensors and history.csv; enhancer.safetensors; README.md. All that prediction needs."""
 

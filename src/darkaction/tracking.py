@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 EXPERIMENTS = {
     "train_enhancer": "darkaction-enhancer",
+    "pretrain": "darkaction-pretraining",
     "train": "darkaction-recognizer",
     "tune": "darkaction-search",
     "trial": "darkaction-search",
@@ -255,20 +256,30 @@ def attach_run(*, stage: str, params: Params, layout: Layout) -> Iterator[Run]:
         delivery.close()
 
 
-def find_weights(source: str, layout: Layout) -> Path:
-    """The weights file that `train.init_from` names: a path (relative to the project's folder), or a model as in
-    `fetch_model`, of which fold_0 is taken unless `/fold_1` stands behind it.
+def find_weights(source: str, layout: Layout, *, fold: int) -> Path:
+    """The weights file that `train.init_from` names for the training of a fold: a file, a folder laid out as
+    models/recognizer (either relative to the project's folder), or a model as in `fetch_model`.
+
+    Of a folder or model with weights for each fold those of this one are taken, which have not seen its test clips;
+    else fold_0; `/fold_1` behind the name of a model takes just that one.
 
     Raises:
         UserError: when there is no such file, run or model.
     """
     if source.startswith(("runs:/", "models:/")):
-        uri, _, fold = source.partition("/fold_")
-        path = fetch_model(uri, layout) / f"fold_{fold or 0}" / WEIGHTS
+        uri, _, wanted = source.partition("/fold_")
+        folder = fetch_model(uri, layout)
+        path = folder / f"fold_{wanted}" / WEIGHTS if wanted else _of_fold(folder, fold)
         if not path.is_file():
-            raise UserError(f"train.init_from: {source}: the model has no fold_{fold}")
+            raise UserError(f"train.init_from: {source}: the model has no {path.parent.name}")
         return path
     path = layout.read(source)
+    if source == places.PRETRAINING and not any(path.glob(f"fold_*/{WEIGHTS}")):
+        raise UserError(
+            f"train.init_from: {source} is empty; set pretrain.enabled: true and run python src/pretrain.py"
+        )
+    if path.is_dir():
+        path = _of_fold(path, fold)
     if not path.is_file():
         raise UserError(
             f"train.init_from: {path}: no such file. To start from fresh weights: "
@@ -276,6 +287,12 @@ def find_weights(source: str, layout: Layout) -> Path:
             "weights of another origin are made usable by python src/import_weights.py FILE"
         )
     return path
+
+
+def _of_fold(folder: Path, fold: int) -> Path:
+    """The weights for a fold, where there are some for each; else those of fold_0."""
+    own = folder / f"fold_{fold}" / WEIGHTS
+    return own if own.is_file() else folder / "fold_0" / WEIGHTS
 
 
 def fetch_model(uri: str, layout: Layout) -> Path:

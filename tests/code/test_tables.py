@@ -93,6 +93,11 @@ def test_settings_that_a_row_does_not_use_do_not_change_its_identity() -> None:
         assert identity(override) == same, override
     for override in ("zero_dce.epochs=9", "sampling.delta_max=3", "train.epochs=3", "enhance.curve_scale=0.5"):
         assert identity(override) != same, override
+    for override in ("pretrain.epochs=9", "transfer.input_rate=0.5"):
+        assert identity(override) == same, override
+        pretrained = ("pretrain.enabled=true", "train.init_from=models/pretraining")
+        assert identity(override, base=pretrained) != identity(base=pretrained), override
+    assert identity("train.clips_per_class=2") != same
     gamma = ("enhance.method=gamma",)
     assert identity("enhance.gamma=3", base=gamma) != identity(base=gamma)
     assert identity("zero_dce.epochs=9", base=gamma) == identity(base=gamma)
@@ -156,12 +161,21 @@ HOW = Statistics(resamples=200, confidence=0.95, seed=0)
 def row(key: str, published: float | None, *, reference: bool = False) -> Row:
     params = config.load(profile="smoke")
     return Row(
-        key=key, name=key.upper(), published=published, is_reference=reference, variants=(params,), fallback=params
+        key=key,
+        name=key.upper(),
+        published=published,
+        is_reference=reference,
+        against="r_bert",
+        swept=(),
+        variants=(params,),
+        fallback=params,
     )
 
 
 def table_of(*rows: Row) -> Table:
-    return Table(key="3", title="T", note="A note.", confusions=(("sit", "stand"),), rows=rows)
+    return Table(
+        key="3", title="T", note="A note.", confusions=(("sit", "stand"),), curves={}, clusters="scene", rows=rows
+    )
 
 
 def test_a_table_by_hand() -> None:
@@ -186,6 +200,42 @@ def test_a_table_by_hand() -> None:
     # two seeds of two sit and two stand clips, one taken for the other
     assert "- sit and stand taken for each other by TGAP: 12.5% " in text
     assert "Kendall's tau over 3 rows is +1.00" in text
+
+
+def test_rows_may_be_compared_with_others_than_the_reference(tmp_path: Path) -> None:
+    rows = [dataclasses.replace(row("a", None), against="b"), row("b", None), row("r_bert", None, reference=True)]
+    done = [
+        Finished(row=each, cells=(cell(predicted=answers),), chosen="", code="c")
+        for each, answers in zip(rows, ("000000", "001100", "001122"), strict=True)
+    ]
+    table = dataclasses.replace(table_of(*rows), key="limited_data", curves={"up": ("a", "b", "r_bert")})
+    text = render.as_markdown(table, done, EXAM, HOW, heading="Data.", failures={})
+    assert text.startswith("## T\n")
+    assert "the paper" not in text.splitlines()[4]
+    assert "| A | 33.3% " in text and "-33.3 [" in text and "to B |" in text and "to R_BERT |" in text
+    render.draw_curves(table, done, EXAM, HOW, subtitle="s", path=tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+
+
+def test_the_study_of_limited_data_has_valid_rows_and_pairs() -> None:
+    path = ROOT / "experiments/limited_data.yaml"
+    main, ablations = plan.load(path, config.as_nested(config.load(profile="arid-sample")))
+    pairs = {row.key: row.against for row in main.rows if row.against != main.reference.key}
+    assert pairs == {f"scratch_{n}": f"pretrained_{n}" for n in ("1", "2", "4", "tgap")}
+    assert main.reference.key == "pretrained_all" and main.clusters == "class and scene"
+    by_key = {row.key: row.fallback for row in main.rows}
+    for name, params in by_key.items():
+        partner = by_key[name.replace("scratch", "pretrained")]
+        same = dataclasses.replace(
+            params,
+            train=dataclasses.replace(params.train, init_from="models/pretraining"),
+            optimizer=dataclasses.replace(params.optimizer, max_lr=0.002),
+        )
+        assert same == partner, name
+    assert len({plan.fingerprint(row.fallback) for table in (main, ablations) for row in table.rows}) == 18
+    assert {row.fallback.pretrain.epochs for row in ablations.rows} == {6}
+    chosen = plan.load(path, config.as_nested(config.load(profile="arid-sample")), rows=["scratch_2"])
+    assert [row.key for row in chosen[0].rows] == ["scratch_2", "pretrained_2", "pretrained_all"]
 
 
 def test_order_of_rows() -> None:

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 import golden
-from darkaction.training.optimizer import make_ranger, one_cycle
+from darkaction import config
+from darkaction.models.build import BACKBONES, build_recognizer
+from darkaction.training.optimizer import layer_groups, make_ranger, one_cycle
 
 
 @pytest.mark.parametrize("config", ["default", "lr1e-2", "wd0.01_lr1e-2"])
@@ -54,3 +56,22 @@ def test_one_cycle_rises_then_falls_to_zero() -> None:
     assert rates[0] == pytest.approx(0.02)
     assert max(rates) == pytest.approx(0.5) and int(np.argmax(rates)) == 29
     assert rates[-1] < 1e-4
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_learning_rates_rise_from_the_input_to_the_head(backbone: str) -> None:
+    head = "bert" if backbone == "r2plus1d" else "average"
+    params = config.load(profile="smoke", overrides=[f"model.backbone={backbone}", f"model.head={head}"])
+    network = build_recognizer(params.model, params.bert, num_frames=8, height=32, frame_width=32, num_classes=6)
+    groups = layer_groups(network, max_lr=0.4, input_rate=0.01)
+    in_groups = [parameter for group in groups for parameter in group["params"]]
+    assert len(in_groups) == len(set(in_groups)) == len(list(network.parameters()))
+    head_rate, *rates = (group["lr"] for group in groups)
+    assert head_rate == 0.4 and network.classifier.weight in set(groups[0]["params"])
+    assert rates[0] == pytest.approx(0.004) and rates == sorted(rates) and rates[-1] < 0.4 and len(rates) >= 3
+    schedule = one_cycle(
+        make_ranger(groups, lr=0.4, weight_decay=0), max_lr=[g["lr"] for g in groups], total_steps=9, warmup=0.3
+    )
+    assert schedule.get_last_lr() == pytest.approx(
+        [group["lr"] / 25 for group in layer_groups(network, max_lr=0.4, input_rate=0.01)]
+    )

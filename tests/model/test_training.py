@@ -1,10 +1,12 @@
 """The training room on tiny clips: loading, learning, resuming, weights."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from darkaction.config import Bert, Enhance, Model, Sampling
 from darkaction.errors import UserError
 from darkaction.models.build import build_recognizer
 from darkaction.sampling import Sampler
-from darkaction.training import weights
+from darkaction.training import data, weights
 from darkaction.training.fit import fit, resumable
 from darkaction.training.focal import FocalLoss
 from darkaction.training.loader import Clip, EpochSampler, TestClips, TrainingClips, test_loader, training_loader
@@ -58,7 +60,13 @@ def new_module() -> RecognizerModule:
     torch.manual_seed(0)
     recognizer = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     return RecognizerModule(
-        recognizer, FocalLoss(gamma=2.0, alpha_K=None), max_lr=0.01, weight_decay=1e-4, warmup=0.25, seed=0
+        recognizer,
+        FocalLoss(gamma=2.0, alpha_K=None),
+        max_lr=0.01,
+        input_rate=1.0,
+        weight_decay=1e-4,
+        warmup=0.25,
+        seed=0,
     )
 
 
@@ -176,10 +184,10 @@ def test_start_from_other_classes_keeps_backbone_and_head(tmp_path: Path) -> Non
     source = new_module().recognizer
     weights.save(tmp_path / "w.safetensors", source, CARD)
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["left", "right"])
+    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["left", "right"], fresh_head=False)
     assert (transfer.taken, transfer.fresh) == (["backbone", "head"], ["classifier"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
-    same = weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
+    same = weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes, fresh_head=False)
     assert same.fresh == []
 
 
@@ -188,7 +196,7 @@ def test_start_from_another_architecture_is_an_error(tmp_path: Path) -> None:
     wider = Model(**{**MODEL.__dict__, "widths": [8, 8, 16, 16]})
     target = build_recognizer(wider, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     with pytest.raises(UserError, match=r"w\.safetensors holds another architecture .*expected"):
-        weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
+        weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes, fresh_head=False)
 
 
 def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
@@ -198,9 +206,42 @@ def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
     state = {**source.backbone.state_dict(), "fc.weight": torch.zeros(4, 16), "fc.bias": torch.zeros(4)}
     save_file({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "published.safetensors")
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "published.safetensors", classes=CARD.classes)
+    transfer = weights.start_from(target, tmp_path / "published.safetensors", classes=CARD.classes, fresh_head=False)
     assert (transfer.taken, transfer.left_out) == (["backbone"], ["fc"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
+
+
+def test_a_classifier_of_more_classes_gives_its_rows_and_a_head_may_begin_fresh(tmp_path: Path) -> None:
+    source = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=4)
+    more = dataclasses.replace(CARD, classes=["run", "sit", "turn", "walk"])
+    weights.save(tmp_path / "w.safetensors", source, more)
+    target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
+    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["walk", "sit"], fresh_head=False)
+    assert transfer.fresh == []
+    assert torch.equal(target.classifier.weight, source.classifier.weight[[3, 1]])
+    assert torch.equal(target.classifier.bias, source.classifier.bias[[3, 1]])
+    fresh = weights.start_from(target, tmp_path / "w.safetensors", classes=more.classes, fresh_head=True)
+    assert (fresh.taken, fresh.fresh) == (["backbone"], ["head", "classifier"])
+
+
+def test_few_clips_of_each_class_are_of_many_scenes_and_nested() -> None:
+    rows = pd.DataFrame(
+        [
+            {"clip_id": f"{dataset}/{label}_{scene}_{take}", "dataset": dataset, "label": label, "scene": str(scene)}
+            for dataset, scenes in (("arid", (1, 2, 3)), ("hmdb51", (9,)))
+            for label in ("run", "sit")
+            for scene in scenes
+            for take in range(4)
+        ]
+    )
+    chosen = {most: data.few_per_class(rows, "arid", most=most, seed=5) for most in (0, 1, 3, 100)}
+    target = {most: table[table["dataset"] == "arid"] for most, table in chosen.items()}
+    assert {most: len(table) for most, table in target.items()} == {0: 0, 1: 2, 3: 6, 100: 24}
+    assert all((table["dataset"] == "hmdb51").sum() == 8 for table in chosen.values())
+    assert target[3].groupby("label")["scene"].nunique().tolist() == [3, 3]
+    assert set(target[1]["clip_id"]) <= set(target[3]["clip_id"])
+    other = data.few_per_class(rows, "arid", most=1, seed=6)
+    assert set(other["clip_id"]) != set(chosen[1]["clip_id"])
 
 
 def test_training_starts_without_importing_mlflow() -> None:

@@ -34,12 +34,31 @@ NO_PARAMETER = {
         "datasets": "only checked: the stage's name has the dataset",
         "enhance.apply": "the stage watches the entry of its own dataset",
     },
+    "pretrain": {
+        "datasets": "the dependencies name the target",
+        "optimizer.max_lr": "pretrain.max_lr takes its place",
+        "train.epochs": "pretrain.epochs takes its place",
+        "train.batch_size": "pretrain.batch_size takes its place",
+        "train.init_from": "it begins with fresh weights",
+        "train.clips_per_class": "it learns from all drawn clips",
+        "train.keep": "the last epoch counts",
+        "train.workers": "how many processes load clips changes no figure",
+        "transfer.input_rate": "it begins with fresh weights",
+        "transfer.fresh_head": "it begins with fresh weights",
+        "mran.target_labels": "there is one domain",
+        "mran.weight": "there is one domain",
+        "evaluate.batch_size": "how many validation clips go through at once changes no figure",
+    },
     "train": {"evaluate.batch_size": "how many validation clips go through at once changes no figure"},
     "evaluate": {"train.workers": "how many processes load clips changes no figure"},
 }
 
 
-ASSEMBLERS = {SRC / "darkaction/training/recipe.py", SRC / "darkaction/evaluation/score.py"}
+ASSEMBLERS = {
+    SRC / "darkaction/training/recipe.py",
+    SRC / "darkaction/evaluation/score.py",
+    SRC / "darkaction/pretraining.py",
+}
 """The modules of the package that, like the scripts, make parts from `params`."""
 
 
@@ -197,6 +216,7 @@ outs = {
     "train_enhancer": ["models/enhancer/weights", "models/runs/train_enhancer.json"],
     "enhance": [f"data/clips/{dataset}/clips.csv"], "train": ["models/recognizer/weights", "models/runs/train.json"],
     "evaluate": ["reports/metrics.json", "reports/predictions.csv", "reports/plots/confusion.csv"],
+    "pretrain": ["models/pretraining/README.md", "models/runs/pretrain.json"],
     "report": ["reports/report.html"],
     "leakage": ["reports/leakage.json", "reports/leakage/near_duplicates.csv"],
 }
@@ -259,12 +279,14 @@ def test_what_runs_again(project: Project) -> None:
         "evaluate",
         "leakage",
         "prepare@demo",
+        "pretrain",
         "report",
         "synthesize@demo",
         "train",
         "train_enhancer",
     ]
     from_train = ["evaluate", "report", "train"]
+    from_pretrain = ["evaluate", "pretrain", "report", "train"]
     record = project.folder / "models/runs/train.json"
 
     assert project.repro(datasets=["demo"], synthesize__domains=["demo"]) == everything
@@ -273,25 +295,27 @@ def test_what_runs_again(project: Project) -> None:
 
     settings = json.loads(first)["settings"]
     gamma, delta_max = settings["focal"]["gamma"], settings["sampling"]["delta_max"]
-    assert project.repro(focal__gamma=gamma + 1) == from_train
+    assert project.repro(train__epochs=1) == from_train
+    assert project.repro(train__epochs=settings["train"]["epochs"]) == ["evaluate", "report"]
+    assert project.repro(focal__gamma=gamma + 1) == from_pretrain
     assert record.read_text() != first
     # Taking it back restores the first model and the record of its run; only the reports, which DVC does not cache, are
     # made again.
     assert project.repro(focal__gamma=gamma) == ["evaluate", "report"]
     assert project.repro(prepare__near_duplicate=0.2) == ["leakage", "report"]
     assert record.read_text() == first
-    assert project.repro(sampling__delta_max=delta_max + 1, augmentation__flip=0.125) == from_train
+    assert project.repro(sampling__delta_max=delta_max + 1, augmentation__flip=0.125) == from_pretrain
 
     ran = project.repro(datasets=["demo", "demo_lit"], synthesize__domains=["demo", "demo_lit"])
     assert ran == sorted(["synthesize@demo_lit", "prepare@demo_lit", "enhance@demo_lit", "leakage", *from_train])
     # Whether the auxiliary domain is enhanced is a switch of its own.
-    assert project.repro(enhance__apply__demo_lit=False) == sorted(["enhance@demo_lit", *from_train])
+    assert project.repro(enhance__apply__demo_lit=False) == sorted(["enhance@demo_lit", *from_pretrain])
     # Another target: other splits, another enhancer.
     ran = project.repro(datasets=["demo_lit", "demo"])
     assert ran == sorted({*everything, "prepare@demo_lit", "enhance@demo_lit"} - {"synthesize@demo"})
     # Real clips alone: nothing is drawn, and no stage of the demo is left.
     ran = project.repro(datasets=["arid"], synthesize__domains=[])
-    assert ran == ["enhance@arid", "evaluate", "leakage", "prepare@arid", "report", "train", "train_enhancer"]
+    assert ran == sorted(["enhance@arid", "leakage", "prepare@arid", "train_enhancer", *from_pretrain])
     with Repo() as repo:
         assert not any("demo" in stage.addressing for stage in repo.index.stages)
 

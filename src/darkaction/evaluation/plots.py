@@ -373,6 +373,35 @@ def comparison(
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
+def curves(
+    lines: Mapping[str, Sequence[tuple[int | None, Interval]]],
+    *,
+    chance: float,
+    confidence: float,
+    xlabel: str,
+    title: str,
+    path: Path,
+) -> None:
+    """Accuracy with its interval against a number, a line for each name; None, for all there are, stands last."""
+    numbers = sorted({number for points in lines.values() for number, _ in points if number is not None})
+    places: dict[int | None, int] = {number: place for place, number in enumerate(numbers)}
+    places[None] = len(numbers)
+    with _figure(path, width=6.4, height=4.0) as figure:
+        axis = figure.subplots()
+        for shift, (colour, (name, points)) in enumerate(zip((ORANGE, BLUE, GREY), lines.items(), strict=False)):
+            x = [places[number] + 0.06 * shift for number, _ in points]
+            mean = [found.mean for _, found in points]
+            errors = [[found.mean - found.low for _, found in points], [found.high - found.mean for _, found in points]]
+            axis.errorbar(x, mean, yerr=errors, fmt="o-", color=colour, capsize=3, linewidth=1.8, label=name)
+        axis.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="guessing")
+        axis.set_xticks(range(len(places)), [*(str(number) for number in numbers), "all"])
+        axis.set(ylim=(0, 1), xlabel=xlabel, ylabel=f"test accuracy, {confidence:.0%} intervals")
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        axis.grid(axis="y")
+        axis.legend(loc="upper left", fontsize=9)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+
 def frame_grid(columns: Mapping[str, Sequence[NDArray[np.uint8]]], names: Sequence[str], path: Path) -> None:
     """Frames in rows, each frame_HWC uint8 in several versions: {title of the column: one frame a row}."""
     with _figure(path, width=2.3 * len(columns), height=0.4 + 1.85 * len(names)) as figure:

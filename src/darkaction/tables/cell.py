@@ -40,7 +40,7 @@ class Job:
     settings: str  # their fingerprint
     data: str
     code: str
-    init: Path | None
+    inits: tuple[Path | None, ...]  # weights to begin with, for each fold
     places: Layout
     work: Path  # a folder of this cell's own, kept when it is stopped
     frame_seconds: float
@@ -139,7 +139,7 @@ def train_folds(job: Job, clips: pd.DataFrame, run: tracking.Run) -> None:
             fold,
             folder,
             checkpoints=job.work / f"checkpoints_{fold}",
-            init=job.init,
+            init=job.inits[fold],
             max_steps=None,
             on_epoch=on_epoch,
         )

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from darkaction import config
+from darkaction import config, layout
 from darkaction.config import STRICT, Params
 from darkaction.errors import UserError
 
@@ -34,6 +34,7 @@ TRAINING_SECTIONS = (
     "focal",
     "optimizer",
     "train",
+    "transfer",
 )
 """Settings that decide what a cell scores, beside the seed and the versions of data and code."""
 
@@ -52,6 +53,7 @@ class RowFile:
     published: Annotated[float, Field(ge=0, le=100)] | None
     set: dict[str, Any] = Field(default_factory=dict)
     sweep: dict[str, Annotated[list[Any], Field(min_length=2)]] = Field(default_factory=dict)
+    against: str | None = None
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -60,8 +62,11 @@ class TableFile:
 
     title: str
     rows: Annotated[dict[str, RowFile], Field(min_length=1)]
+    set: dict[str, Any] = Field(default_factory=dict)
     note: str = ""
     confusions: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)
+    curves: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(default_factory=dict)
+    clusters: Literal["scene", "class and scene"] = "scene"
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -81,18 +86,26 @@ class Row:
     name: str
     published: float | None  # percent
     is_reference: bool
+    against: str  # key of the row it is compared with; the reference's own has no such comparison
+    swept: tuple[str, ...]  # dotted names of what a sweep varies
     variants: tuple[Params, ...]
     fallback: Params  # of the variants, what is taken where there are no validation clips to choose on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows that are compared with one of them."""
+    """Rows that are compared with one of them.
+
+    curves: name -> keys of the rows, by the number of real clips that each learns from.
+    clusters: what intervals and tests take for independent: scenes, or the clips of a class in a scene.
+    """
 
     key: str
     title: str
     note: str
     confusions: tuple[tuple[str, str], ...]
+    curves: dict[str, tuple[str, ...]]
+    clusters: str
     rows: tuple[Row, ...]
 
     @property
@@ -152,10 +165,23 @@ def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted:
     references = [name for name, row in source.rows.items() if not row.set]
     if len(references) != 1:
         raise UserError(f"{path}: table {key} has {len(references)} rows without `set`; one is the reference")
+    named = [row.against for row in source.rows.values() if row.against is not None]
+    named += [name for names in source.curves.values() for name in names]
+    _known(named, list(source.rows), f"{path}: table {key} has")
+    kept = [name for name in source.rows if not wanted or name in wanted or name in references]
+    kept += [other for name in kept if (other := source.rows[name].against) is not None and other not in kept]
     rows = [
-        _row(f"{path.name}: table {key}, row {name}", plan, name, row, values)
-        for name, row in source.rows.items()
-        if not wanted or name in wanted or name in references
+        _row(
+            f"{path.name}: table {key}, row {name}",
+            name,
+            source.rows[name],
+            values,
+            overrides={**plan.common, **source.set, **source.rows[name].set},
+            auxiliary=plan.auxiliary,
+            reference=references[0],
+        )
+        for name in source.rows
+        if name in kept
     ]
     classes = values["data"]["classes"]
     return Table(
@@ -163,15 +189,25 @@ def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted:
         title=source.title,
         note=source.note,
         confusions=tuple((a, b) for a, b in source.confusions if a in classes and b in classes),
+        curves={name: tuple(key for key in keys if key in kept) for name, keys in source.curves.items()},
+        clusters=source.clusters,
         rows=tuple(rows),
     )
 
 
-def _row(origin: str, plan: PlanFile, key: str, row: RowFile, values: dict[str, Any]) -> Row:
+def _row(
+    origin: str,
+    key: str,
+    row: RowFile,
+    values: dict[str, Any],
+    *,
+    overrides: dict[str, Any],
+    auxiliary: dict[str, str],
+    reference: str,
+) -> Row:
     target = values["datasets"][0]
-    overrides = {**plan.common, **row.set}
     if "datasets" in overrides:
-        names = {"target": target, "auxiliary": plan.auxiliary.get(target, "auxiliary")}
+        names = {"target": target, "auxiliary": auxiliary.get(target, "auxiliary")}
         overrides["datasets"] = [names.get(name, name) for name in overrides["datasets"]]
     else:
         overrides["datasets"] = [target]
@@ -184,6 +220,8 @@ def _row(origin: str, plan: PlanFile, key: str, row: RowFile, values: dict[str, 
         name=row.name,
         published=row.published,
         is_reference=not row.set,
+        against=row.against or reference,
+        swept=tuple(row.sweep),
         variants=built if row.sweep else (fallback,),
         fallback=fallback,
     )
@@ -227,6 +265,12 @@ def fingerprint(params: Params) -> str:
     used["enhance"] = {**used["enhance"], "apply": {name: params.enhance.apply[name] for name in params.datasets}}
     if method != "gamma":
         del used["enhance"]["gamma"]
+    if params.train.init_from is None:
+        del used["transfer"]
+    if params.train.init_from == layout.PRETRAINING:
+        used["pretrain"] = nested["pretrain"]
+    if params.train.clips_per_class is None:
+        del used["train"]["clips_per_class"]
     flat = {key: value for key, value in _flat(used, "") if key not in NO_RESULT}
     return config.digest(flat)[:16]
 

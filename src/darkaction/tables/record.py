@@ -121,11 +121,16 @@ def latest(cells: Iterable[Cell], *, code: str) -> dict[tuple[str, str, int], Ce
     return chosen
 
 
-@cache
 def own_code() -> str:
-    """Identifies the code that decides results, by what it does: comments, docstrings and layout do not count."""
+    """Identifies the code that decides what a cell scores."""
+    return code_of(CODE)
+
+
+@cache
+def code_of(parts: tuple[str, ...]) -> str:
+    """Identifies parts of the package by what they do: comments, docstrings and layout do not count."""
     package = Path(__file__).resolve().parents[1]
-    files = sorted(path for name in CODE for path in _python_files(package / name))
+    files = sorted(path for name in parts for path in _python_files(package / name))
     digest = hashlib.sha256()
     for path in files:
         tree = ast.parse(path.read_text())

@@ -78,11 +78,11 @@ def difference(cells: Sequence[Cell], others: Sequence[Cell], exam: Exam, how: S
 
 def as_frame(table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics) -> pd.DataFrame:
     """One line a row, numbers whole; those of rows without a cell are missing."""
-    reference = next(finished for finished in rows if finished.row.is_reference)
-    return pd.DataFrame([_line(finished, reference, exam, how) for finished in rows])
+    by_key = {finished.row.key: finished for finished in rows}
+    return pd.DataFrame([_line(finished, by_key[finished.row.against], exam, how) for finished in rows])
 
 
-def _line(finished: Finished, reference: Finished, exam: Exam, how: Statistics) -> dict[str, Any]:
+def _line(finished: Finished, other: Finished, exam: Exam, how: Statistics) -> dict[str, Any]:
     row, cells = finished.row, finished.cells
     line: dict[str, Any] = {
         "key": row.key,
@@ -96,7 +96,8 @@ def _line(finished: Finished, reference: Finished, exam: Exam, how: Statistics) 
         return line
     own = interval(cells, exam, how)
     line |= {"accuracy": own.mean, "low": own.low, "high": own.high, "n": own.n, "scenes": own.scenes}
-    if not row.is_reference and (found := difference(cells, reference.cells, exam, how)):
+    if other is not finished and (found := difference(cells, other.cells, exam, how)):
+        line["against"] = other.row.name
         line |= {"difference": found.difference, "difference_low": found.low, "difference_high": found.high}
         line |= {"p_value": found.p_value}
     means = ("parameters", "gflop", "clip_seconds", "frame_seconds", "train_seconds")
@@ -159,13 +160,24 @@ def as_markdown(
         failures: why a row has no cell, by its key.
     """
     frame = as_frame(table, rows, exam, how)
-    lines = [f"## {_title(table)}", "", heading, ""]
-    lines += [
-        f"| | accuracy, {how.confidence:.0%} interval | seeds | the paper, on ARID "
-        f"| difference to {table.reference.name} | p | parameters | GFLOP a clip | ms a clip | ms a frame enhanced |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+    same = all(row.against == table.reference.key for row in table.rows)
+    columns = [
+        "",
+        f"accuracy, {how.confidence:.0%} interval",
+        "seeds",
+        "the paper, on ARID",
+        f"difference to {table.reference.name}" if same else "difference",
+        "p",
+        "parameters",
+        "GFLOP a clip",
+        "ms a clip",
+        "ms a frame enhanced",
     ]
-    lines += [_markdown_line(record, failures) for record in frame.to_dict("records")]
+    left_out = [] if any(row.published is not None for row in table.rows) else [columns.index("the paper, on ARID")]
+    cells = [columns, ["---"] * len(columns)]
+    cells += [_markdown_cells(record, failures, name_other=not same) for record in frame.to_dict("records")]
+    lines = [f"## {_title(table)}", "", heading, ""]
+    lines += [f"| {' | '.join(c for number, c in enumerate(line) if number not in left_out)} |" for line in cells]
     lines += ["", *_remarks(table, rows, exam, how)]
     if not frame["current_code"].all():
         lines.append("† measured with an earlier version of the code.")
@@ -173,29 +185,32 @@ def as_markdown(
 
 
 def _title(table: Table) -> str:
-    return f"{'Figure 1' if table.key == 'f1' else f'Table {table.key}'}: {table.title}"
+    if table.key.isdigit():
+        return f"Table {table.key}: {table.title}"
+    return f"Figure 1: {table.title}" if table.key == "f1" else table.title
 
 
-def _markdown_line(line: Mapping[Any, Any], failures: Mapping[str, str]) -> str:
+def _markdown_cells(line: Mapping[Any, Any], failures: Mapping[str, str], *, name_other: bool) -> list[str]:
     name = str(line["row"]) + (f" ({line['chosen']})" if line["chosen"] else "")
     name += "" if line["current_code"] else " †"
     published = "" if pd.isna(line["published"]) else f"{line['published']:.2f} %"
     if not line["seeds"]:
         why = failures.get(str(line["key"]))
-        return f"| {name} | not run{f': {why}' if why else ''} | 0 | {published} | | | | | | |"
+        return [name, f"not run{f': {why}' if why else ''}", "0", published, *[""] * 6]
     cells = [name, _percent(line["accuracy"], line["low"], line["high"]), str(line["seeds"]), published]
     if pd.isna(line.get("difference", math.nan)):
         cells += ["", ""]
     else:
         points = (100 * line[key] for key in ("difference", "difference_low", "difference_high"))
-        cells += ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*points), _p_value(line["p_value"])]
+        other = f" to {line['against']}" if name_other else ""
+        cells += ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*points) + other, _p_value(line["p_value"])]
     cells += [
         f"{line['parameters'] / 1e6:.2f} M",
         f"{line['gflop']:.2f}",
         f"{1000 * line['clip_seconds']:.0f}",
         f"{1000 * line['frame_seconds']:.1f}",
     ]
-    return f"| {' | '.join(cells)} |"
+    return cells
 
 
 def _remarks(table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics) -> list[str]:
@@ -221,6 +236,29 @@ def draw(table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics, *,
         title=f"{_title(table)}\n{subtitle}",
         path=path,
     )
+
+
+def draw_curves(
+    table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics, *, subtitle: str, path: Path
+) -> None:
+    """Accuracy against the number of real clips learnt from, for a table with `curves`; a row that learns from all of
+    them stands at the number of clips a class that there are."""
+    by_key = {finished.row.key: finished for finished in rows}
+    curves: dict[str, list[tuple[int | None, Interval]]] = {}
+    for name, keys in table.curves.items():
+        done = [by_key[key] for key in keys if by_key[key].cells]
+        points = [(each.row.fallback.train.clips_per_class, interval(each.cells, exam, how)) for each in done]
+        if points:
+            curves[name] = points
+    if curves:
+        plots.curves(
+            curves,
+            chance=1 / len(exam.classes),
+            confidence=how.confidence,
+            xlabel="real clips of each class that were learnt from",
+            title=f"{_title(table)}\n{subtitle}",
+            path=path,
+        )
 
 
 def _p_value(value: float) -> str:

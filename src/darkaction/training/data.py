@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from darkaction import layout
@@ -26,6 +27,20 @@ def select(table: pd.DataFrame, *, fold: int, part: str) -> pd.DataFrame:
     if column not in table:
         raise UserError(f"the index has no column {column}: it was made with another split.folds; run prepare again")
     return table[table[column] == part].reset_index(drop=True)
+
+
+def few_per_class(rows: pd.DataFrame, dataset: str, *, most: int, seed: int) -> pd.DataFrame:
+    """At most so many clips of each class of `dataset`, of as many scenes as there are, and all clips of others.
+
+    Fewer clips are always among more with the same seed.
+    """
+    rng = np.random.default_rng(seed)
+    chosen: list[int] = np.flatnonzero(rows["dataset"] != dataset).tolist()
+    for _, of_class in rows[rows["dataset"] == dataset].groupby("label", sort=True):
+        drawn = of_class.iloc[rng.permutation(len(of_class))]
+        turn = drawn.groupby("scene").cumcount()  # the first clip of each scene, then the second of each
+        chosen += drawn.loc[turn.sort_values(kind="stable").index].index[:most].tolist()
+    return rows.loc[sorted(chosen)].reset_index(drop=True)
 
 
 def open_clips(rows: pd.DataFrame, places: Layout, classes: list[str], enhance: Enhance, *, flow: bool) -> list[Clip]:

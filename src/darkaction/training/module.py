@@ -9,7 +9,7 @@ from torch import Tensor
 
 from darkaction.models.recognizer import Recognizer, channels_last
 from darkaction.training.focal import FocalLoss
-from darkaction.training.optimizer import make_ranger, one_cycle
+from darkaction.training.optimizer import layer_groups, make_ranger, one_cycle
 
 
 class RecognizerModule(pl.LightningModule):
@@ -17,17 +17,27 @@ class RecognizerModule(pl.LightningModule):
 
     Args:
         max_lr, weight_decay, warmup: see params.yaml `optimizer`.
+        input_rate: learning rate of the first block as a multiple of the head's, see `layer_groups`.
         seed: of dropout and masks.
     """
 
     def __init__(
-        self, recognizer: Recognizer, loss: FocalLoss, *, max_lr: float, weight_decay: float, warmup: float, seed: int
+        self,
+        recognizer: Recognizer,
+        loss: FocalLoss,
+        *,
+        max_lr: float,
+        input_rate: float,
+        weight_decay: float,
+        warmup: float,
+        seed: int,
     ) -> None:
         super().__init__()
         self.recognizer = recognizer
         channels_last(recognizer)
         self.loss = loss
         self.max_lr = max_lr
+        self.input_rate = input_rate
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.seed = seed
@@ -72,9 +82,11 @@ class RecognizerModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Ranger with One Cycle, stepped every batch."""
-        optimizer = make_ranger(self.parameters(), lr=self.max_lr, weight_decay=self.weight_decay)
+        groups = layer_groups(self.recognizer, max_lr=self.max_lr, input_rate=self.input_rate)
+        optimizer = make_ranger(groups, lr=self.max_lr, weight_decay=self.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = one_cycle(optimizer, max_lr=self.max_lr, total_steps=steps, warmup=self.warmup)
+        rates = [group["lr"] for group in groups]
+        schedule = one_cycle(optimizer, max_lr=rates, total_steps=steps, warmup=self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -42,6 +42,8 @@ def train_fold(
 ) -> None:
     """Trains on the training clips of `fold` and writes weights.safetensors and history.csv to `folder`.
 
+    With train.clips_per_class 0 nothing is learnt: the weights are those of `init`, and history.csv is empty.
+
     Args:
         clips: the index, of all parts.
         checkpoints: folder for the state to go on from after a stop.
@@ -52,12 +54,18 @@ def train_fold(
     pl.seed_everything(params.seed, verbose=False)
     cv2.setNumThreads(1)
     rows = data.select(clips, fold=fold, part="train")
+    card = make_card(params, rows)
+    if params.train.clips_per_class is not None:
+        rows = data.few_per_class(rows, params.datasets[0], most=params.train.clips_per_class, seed=params.seed)
     flow = params.model.input == "rgb_flow"
     training = data.open_clips(rows, places, params.data.classes, params.enhance, flow=flow)
     validation_rows = data.select(clips, fold=fold, part="val")
     validation = data.open_clips(validation_rows, places, params.data.classes, params.enhance, flow=flow)
     recognizer = make_recognizer(params, init)
-    card = make_card(params, rows)
+    if params.train.clips_per_class == 0:
+        weights.save(folder / weights.WEIGHTS, recognizer, card)
+        (folder / "history.csv").write_text("epoch\n")
+        return
     print(f"fold {fold}: {len(training)} training clips, {len(validation)} validation clips")
     history = fit(
         module(params, recognizer, training),
@@ -88,7 +96,14 @@ def make_recognizer(params: Params, init: Path | None) -> Recognizer:
         num_classes=len(params.data.classes),
     )
     if init is not None:
-        transfer = weights.start_from(recognizer, init, classes=params.data.classes)
+        transfer = weights.start_from(
+            recognizer, init, classes=params.data.classes, fresh_head=params.transfer.fresh_head
+        )
+        if params.train.clips_per_class == 0 and transfer.fresh:
+            raise UserError(
+                f"train.clips_per_class is 0, but {init} does not bring all of the network: "
+                f"{', '.join(transfer.fresh)} would keep random weights"
+            )
         fresh, left_out = (", ".join(parts) or "nothing" for parts in (transfer.fresh, transfer.left_out))
         print(f"{params.train.init_from}: took {', '.join(transfer.taken)}; fresh: {fresh}; left out: {left_out}")
     return recognizer
@@ -170,6 +185,7 @@ def module(params: Params, recognizer: Recognizer, training: list[Clip]) -> Reco
         "recognizer": recognizer,
         "loss": FocalLoss(gamma=params.focal.gamma, alpha_K=alpha_K),
         "max_lr": params.optimizer.max_lr,
+        "input_rate": params.transfer.input_rate if params.train.init_from else 1.0,
         "weight_decay": params.optimizer.weight_decay,
         "warmup": params.optimizer.warmup,
         "seed": params.seed,
@@ -199,6 +215,7 @@ def fingerprint(params: Params, training: pd.DataFrame, validation: pd.DataFrame
         "focal",
         "optimizer",
         "train",
+        "transfer",
     )
     clips = [table[["clip_id", "sha256"]].values.tolist() for table in (training, validation)]
     return fingerprint_of(

@@ -110,12 +110,17 @@ def load(path: Path) -> tuple[Recognizer, Card]:
     return recognizer.eval(), card
 
 
-def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Transfer:
+def start_from(recognizer: Recognizer, path: Path, *, classes: list[str], fresh_head: bool) -> Transfer:
     """Lays the weights in `path` into `recognizer` as a start for training.
 
     The backbone must fit in every key and shape. The temporal head and the multi-representation module are taken where
-    they fit as a whole (a file may have another head or none), the classifier where it was made for the same `classes`.
-    Released weights of a bare network, with keys such as `stem.0.weight`, are taken too, without its classifier.
+    they fit as a whole (a file may have another head or none), the classifier where it knows all of `classes`, of
+    which it may know more. Released weights of a bare network, with keys such as `stem.0.weight`, are taken too,
+    without its classifier.
+
+    Args:
+        classes: of the recognizer, in order.
+        fresh_head: take the backbone alone.
 
     Raises:
         UserError: naming what does not fit, when the file holds another backbone.
@@ -126,7 +131,11 @@ def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Tra
     if card is None and not any(name.startswith("backbone.") for name in state):
         state = {f"backbone.{name}": tensor for name, tensor in state.items() if not name.startswith(CLASSIFIERS)}
     elif card is None or card.classes != classes:
-        state = {name: tensor for name, tensor in state.items() if not name.startswith(BY_CLASS)}
+        known = card is not None and set(classes) <= set(card.classes)
+        chosen = _rows_of(state, [card.classes.index(name) for name in classes]) if card and known else {}
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(BY_CLASS)} | chosen
+    if fresh_head:
+        state = {name: tensor for name, tensor in state.items() if name.startswith("backbone.")}
     taken, fresh = [], []
     for part, _ in recognizer.named_children():
         expected = {name: tensor for name, tensor in own.items() if name.startswith(f"{part}.")}
@@ -143,6 +152,11 @@ def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Tra
             taken.append(part)
     recognizer.load_state_dict(own)
     return Transfer(taken=taken, fresh=fresh, left_out=_left_out(path, taken))
+
+
+def _rows_of(state: dict[str, Tensor], numbers: list[int]) -> dict[str, Tensor]:
+    """The classifier for some of its classes: each has a row of weights and a bias."""
+    return {name: tensor[numbers] for name, tensor in state.items() if name.startswith("classifier.")}
 
 
 def _left_out(path: Path, taken: list[str]) -> list[str]:

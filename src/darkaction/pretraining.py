@@ -1,0 +1,237 @@
+"""Pretraining on drawn actions: clips go from the generator, through the target's enhancement, straight into a clip
+store, and the network of params.yaml is trained on them as on any dataset. No video file, no label of a real clip.
+
+    generator ─ dark frames ─ enhancement ─ resize ─ clip store ─ training ─ models/pretraining
+
+With `pretrain.backgrounds` people are drawn before real places: averages over time of the target's training clips, for
+each fold its own.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from darkaction import config, layout
+from darkaction.clips import LIST, StoredClip, write_clip, write_list
+from darkaction.config import Params
+from darkaction.datasets.demo.generate import DemoSettings, clip_path, map_clips
+from darkaction.datasets.demo.motion import ACTIONS, Action
+from darkaction.datasets.index import OK, read_index, usable_processors
+from darkaction.enhancement import Enhancer
+from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer
+from darkaction.enhancement.training_images import resize
+from darkaction.errors import UserError
+from darkaction.folders import new_folder
+from darkaction.layout import Layout
+from darkaction.training import data, recipe
+from darkaction.training.fit import Row
+from darkaction.video import Frames, iter_frames
+
+DATASET = "drawn"
+"""How the drawn clips are called; they are no dataset of the pipeline."""
+
+FRAMES_PER_SECOND = 30
+
+
+def settings_of(params: Params) -> Params:
+    """The settings of the training on drawn clips: those of the target's training, but for what `pretrain` says.
+
+    Raises:
+        UserError: when pretrain.classes lacks a class of data.classes, or names one that is not drawn.
+    """
+    wanted = params.pretrain
+    classes = params.data.classes if wanted.classes is None else wanted.classes
+    unknown = [name for name in classes if name not in ACTIONS]
+    missing = [name for name in params.data.classes if name not in classes]
+    if unknown or missing:
+        problem = f"{unknown[0]} is not drawn" if unknown else f"{missing[0]} of data.classes is missing"
+        raise UserError(f"pretrain.classes: {problem}; the generator draws {', '.join(ACTIONS)}")
+    nested = config.as_nested(params)
+    alpha = None if isinstance(params.focal.alpha, list) else params.focal.alpha  # it would be one number a class
+    enhanced = params.enhance.apply[params.datasets[0]]
+    whole = {
+        **nested,
+        "datasets": [DATASET],
+        "data": {**nested["data"], "classes": list(classes)},
+        "split": {**nested["split"], "folds": 1, "strategy": "scene", "validation": "scene"},
+        "enhance": {**nested["enhance"], "apply": {DATASET: enhanced}},
+        "model": {**nested["model"], "mran": False},
+        "focal": {**nested["focal"], "alpha": alpha},
+        "optimizer": {**nested["optimizer"], "max_lr": wanted.max_lr},
+        "train": {
+            **nested["train"],
+            "epochs": wanted.epochs,
+            "batch_size": wanted.batch_size,
+            "init_from": None,
+            "clips_per_class": None,
+            "keep": "last",
+        },
+    }
+    return config.build(whole, origin="the settings of pretrain")
+
+
+def folds_of(params: Params) -> int:
+    """How many pretrainings there are: one, unless backgrounds come from the training clips of each fold."""
+    return params.split.folds if params.pretrain.backgrounds else 1
+
+
+def pretrain(
+    params: Params,
+    places: Layout,
+    fold: int,
+    folder: Path,
+    *,
+    enhancement: Settings,
+    work: Path,
+    on_epoch: Callable[[int, Row], None],
+) -> None:
+    """Draws clips and trains on them; writes weights.safetensors and history.csv to `folder`.
+
+    Args:
+        fold: whose training clips backgrounds come from.
+        enhancement: how clips of the target are enhanced and stored.
+        work: a folder for the clips and the training's state, from which a stopped training goes on; removed at the
+            end.
+    """
+    store = work / "clips"
+    drawing = drawing_of(params, backgrounds(params, places, fold, work / "backgrounds"))
+    if not (store / LIST).exists():
+        draw(drawing, store, enhancement)
+    own = settings_of(params)
+    moved = {**places.moved, layout.clips(DATASET): store}
+    recipe.train_fold(
+        own,
+        replace(places, moved=moved),
+        table_of(drawing, store, val=params.pretrain.val),
+        0,
+        folder,
+        checkpoints=work / "checkpoints",
+        init=None,
+        max_steps=None,
+        on_epoch=on_epoch,
+    )
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def drawing_of(params: Params, pictures: tuple[Path, ...]) -> DemoSettings:
+    """What the generator is asked for."""
+    wanted = params.pretrain
+    return DemoSettings(
+        classes=tuple(settings_of(params).data.classes),  # type: ignore[arg-type]  # checked there
+        scenes=wanted.scenes,
+        takes=wanted.takes,
+        height=wanted.height,
+        width=wanted.width,
+        fps=FRAMES_PER_SECOND,
+        lit=False,
+        seed=params.seed,
+        codec="FFV1",  # no file is written
+        variation=wanted.variation,
+        backgrounds=pictures,
+    )
+
+
+# Clips
+
+
+def draw(drawing: DemoSettings, store: Path, enhancement: Settings) -> None:
+    """Draws all clips into a clip store, whole or not at all."""
+    build_enhancer(enhancement)  # a wrong setting fails here, before any process starts
+    with new_folder(store) as folder:
+        keep = Keep(folder=folder, drawing=drawing, enhancement=enhancement)
+        write_list(folder, list(map_clips(drawing, keep, workers=usable_processors(), progress=True)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Enhances, resizes and stores a drawn clip, in the process that drew it."""
+
+    folder: Path
+    drawing: DemoSettings
+    enhancement: Settings
+
+    def __call__(self, action: Action, scene: int, take: int, frames_NHWC: Frames) -> StoredClip:
+        used = self.enhancement
+        enhancer = _enhancer(used)
+        size = {"height": used.height, "width": used.width}
+        chunks = (
+            np.stack([resize(frame, **size) for frame in enhancer(frames_NHWC[start : start + CHUNK])])
+            for start in range(0, len(frames_NHWC), CHUNK)
+        )
+        clip_id = f"{DATASET}/{clip_path(self.drawing, action, scene, take).stem}"
+        return write_clip(self.folder, clip_id, chunks, frames=len(frames_NHWC), **size, flow=used.flow)
+
+
+@cache
+def _enhancer(used: Settings) -> Enhancer:
+    """One for each process."""
+    torch.set_num_threads(1)
+    return build_enhancer(used)
+
+
+def table_of(drawing: DemoSettings, store: Path, *, val: float) -> pd.DataFrame:
+    """The drawn clips as an index; clips of the last scenes are held out for validation."""
+    held_out = max(1, round(drawing.scenes * val))
+    stored = pd.read_csv(store / LIST, dtype={"clip_id": str, "sha256": str})
+    names = stored["clip_id"].str.rpartition("/")[2].str.split("_", expand=True)
+    scene = names[1].astype(int)
+    part = np.where(scene > drawing.scenes - held_out, "val", "train")
+    return pd.DataFrame(
+        {
+            "clip_id": stored["clip_id"],
+            "dataset": DATASET,
+            "label": names[0].str.lower(),
+            "scene": names[1],
+            "frames": stored["frames"],
+            "sha256": stored["sha256"],
+            "status": OK,
+            "fold_0": part,
+        }
+    )
+
+
+# Places
+
+
+def backgrounds(params: Params, places: Layout, fold: int, folder: Path) -> tuple[Path, ...]:
+    """Pictures of the target's places without their people: the median over time of each training clip of `fold`;
+    none where pretrain.backgrounds is false."""
+    if not params.pretrain.backgrounds:
+        return ()
+    target = params.datasets[0]
+    clips = data.select(data.usable_clips(places, [target]), fold=fold, part="train")
+    raw = places.read(layout.raw(target))
+    if not folder.exists():
+        with new_folder(folder) as made:
+            for clip_id, path in zip(clips["clip_id"], clips["path"], strict=True):
+                picture_HWC = median_frame(raw / path)
+                cv2.imwrite(str(made / f"{clip_id.rpartition('/')[2]}.png"), picture_HWC[..., ::-1])
+    return tuple(sorted(folder.glob("*.png")))
+
+
+def median_frame(path: Path, *, most: int = 25) -> Frames:
+    """The median of up to `most` frames, evenly spread over a video: who moves is gone. (H, W, 3) uint8."""
+    frames = list(iter_frames(path))
+    chosen = np.linspace(0, len(frames) - 1, min(most, len(frames))).astype(int)
+    median: Any = np.median(np.stack([frames[number] for number in chosen]), axis=0)
+    return np.asarray(median.astype(np.uint8))
+
+
+def describe(params: Params, places: Layout) -> dict[str, Any]:
+    """Whatever decides the result of a pretraining, beside the code and the enhancement."""
+    nested = config.as_nested(settings_of(params))
+    sections = ("data", "enhance", "sampling", "augmentation", "model", "bert", "focal", "optimizer", "train")
+    described = {"seed": params.seed, **{section: nested[section] for section in sections}}
+    described["pretrain"] = config.as_nested(params)["pretrain"]
+    if params.pretrain.backgrounds:
+        table = read_index(places.read(layout.index(params.datasets[0])))
+        described["backgrounds"] = table[["clip_id", "sha256", "fold_0"]].values.tolist()
+    return described

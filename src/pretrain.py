@@ -1,0 +1,59 @@
+"""Pretrains the network on drawn actions: -> models/pretraining, which train.init_from: models/pretraining begins with.
+
+Off (pretrain.enabled: false) it leaves an empty folder. Every pretraining is a run of MLflow's experiment
+darkaction-pretraining. Stopped, it goes on where it was.
+"""
+
+from pathlib import Path
+
+from darkaction import cli, layout
+from darkaction.config import Params
+from darkaction.folders import new_folder
+from darkaction.layout import Layout
+
+EMPTY = "Empty: pretrain.enabled is false in params.yaml.\n"
+
+
+def main() -> None:
+    params, places = cli.settings(cli.stage_arguments(__doc__))
+    target = places.write(layout.PRETRAINING)
+    if params.pretrain.enabled:
+        pretrain(params, places, target)
+        return
+    with new_folder(target) as folder:
+        (folder / "README.md").write_text(EMPTY)
+    places.write(f"{layout.RUNS}/pretrain.json").write_text("{}\n")  # DVC expects one
+
+
+def pretrain(params: Params, places: Layout, target: Path) -> None:
+    """Pretrains for each fold that needs its own, into `target`, whole or not at all."""
+    # A stage that is off need not wait for torch.
+    from darkaction import pretraining, tracking
+    from darkaction.training.fit import Row
+    from enhance import settings
+
+    enhancement = settings(params, params.datasets[0], weights=places.read(layout.ENHANCER) / "weights.safetensors")
+    with tracking.start_run(stage="pretrain", params=params, layout=places, resume=True) as run:
+        with new_folder(target) as folder:
+            folds = pretraining.folds_of(params)
+            for fold in range(folds):
+                (folder / f"fold_{fold}").mkdir()
+                prefix = "" if folds == 1 else f"fold_{fold}."
+
+                def record(epoch: int, row: Row, prefix: str = prefix) -> None:
+                    run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
+
+                pretraining.pretrain(
+                    params,
+                    places,
+                    fold,
+                    folder / f"fold_{fold}",
+                    enhancement=enhancement,
+                    work=places.write(f"{layout.CHECKPOINTS}/pretraining/fold_{fold}"),
+                    on_epoch=record,
+                )
+        run.log_artifact(target)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,127 @@
+"""src/pretrain.py: off by default, its weights are a start for train, and backgrounds show training clips alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import ROOT
+from darkaction import config, layout, pretraining
+from darkaction.clips import ClipStore
+from darkaction.datasets.demo.motion import ACTIONS
+from darkaction.enhancement.apply import Settings
+from darkaction.errors import UserError
+from darkaction.layout import Layout
+from darkaction.tracking import find_weights
+from darkaction.training import weights
+from darkaction.video import write_video
+
+SMALL = ("pretrain.enabled=true", "pretrain.scenes=2", "pretrain.takes=1")
+
+
+def run(script: str, out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, f"src/{script}", "--profile", "smoke", "--out", str(out)]
+    command += [text for override in overrides for text in ("--set", override)]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{out}/mlflow.db"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_off_it_leaves_an_empty_folder(tmp_path: Path) -> None:
+    done = run("pretrain.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / layout.PRETRAINING).iterdir()] == ["README.md"]
+    with pytest.raises(UserError, match=r"models/pretraining is empty; set pretrain\.enabled: true"):
+        find_weights(layout.PRETRAINING, Layout(out=tmp_path), fold=0)
+
+
+def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(smoke_out: Path) -> None:
+    """Eleven drawn actions; of the classifier the rows of the six classes of the target are taken."""
+    more = (*SMALL, f"pretrain.classes={json.dumps(list(ACTIONS))}")
+    done = run("pretrain.py", smoke_out, *more)
+    assert done.returncode == 0, done.stderr[-3000:]
+    network, card = weights.load(smoke_out / layout.PRETRAINING / "fold_0" / weights.WEIGHTS)
+    assert card.classes == list(ACTIONS)
+    history = pd.read_csv(smoke_out / layout.PRETRAINING / "fold_0/history.csv")
+    assert {"train_loss", "val_accuracy"} <= set(history) and len(history) == 1
+    assert not (smoke_out / layout.CHECKPOINTS / "pretraining/fold_0").exists()
+    before = (smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS).read_bytes()
+    try:
+        done = run("train.py", smoke_out, *more, "train.init_from=models/pretraining", "train.clips_per_class=0")
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "took backbone, head, classifier" in done.stdout
+        used, _ = weights.load(smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS)
+        rows = [list(ACTIONS).index(name) for name in config.load(profile="smoke").data.classes]
+        np.testing.assert_array_equal(used.classifier.weight.detach(), network.classifier.weight.detach()[rows])
+    finally:
+        (smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS).write_bytes(before)
+
+
+def test_what_is_not_drawn_is_named() -> None:
+    with pytest.raises(UserError, match=r"pretrain\.classes: swim is not drawn; the generator draws run, sit"):
+        pretraining.settings_of(config.load(profile="smoke", overrides=["pretrain.classes=[run, swim]"]))
+    with pytest.raises(UserError, match=r"pretrain\.classes: sit of data\.classes is missing"):
+        pretraining.settings_of(config.load(profile="smoke", overrides=["pretrain.classes=[run, jump]"]))
+    with pytest.raises(UserError, match=r"fill is \[2, 1\]; expected \[low, high\] within \[0\.1, 3\]"):
+        config.load(overrides=["pretrain.variation.fill=[2, 1]"])
+    with pytest.raises(UserError, match=r"train\.init_from must be given"):
+        config.load(overrides=["train.clips_per_class=0"])
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Layout:
+    """A target of four clips in two folds; each clip has a grey of its own."""
+    rows = []
+    for number, (scene, test_fold) in enumerate([("1", 0), ("2", 0), ("3", 1), ("4", 1)]):
+        name = f"Run_{scene}_1"
+        folder = tmp_path / layout.raw("demo") / "Run"
+        folder.mkdir(parents=True, exist_ok=True)
+        frames_NHWC = np.full((6, 48, 64, 3), 20 + 40 * number, np.uint8)
+        frames_NHWC[2, 10:30, 10:30] = 255  # who passes by
+        write_video(folder / f"{name}.avi", frames_NHWC, fps=30, codec="FFV1")
+        folds = {f"fold_{fold}": "test" if fold == test_fold else "train" for fold in (0, 1)}
+        rows.append({"path": f"Run/{name}.avi", "clip_id": f"demo/{name}", "scene": scene, "sha256": name, **folds})
+    template = pd.read_csv(ROOT / "data/index/demo/index.csv", dtype=str).head(1)
+    table = pd.concat([template] * 4, ignore_index=True).assign(**{k: [r[k] for r in rows] for k in rows[0]})
+    (tmp_path / layout.index("demo")).mkdir(parents=True)
+    table.assign(dataset="demo", label="run", status="ok").to_csv(
+        tmp_path / layout.index("demo") / "index.csv", index=False
+    )
+    return Layout(root=tmp_path)
+
+
+def test_backgrounds_come_from_training_clips_alone(places: Layout, tmp_path: Path) -> None:
+    params = config.load(profile="smoke", overrides=["pretrain.backgrounds=true", "split.folds=2"])
+    assert pretraining.folds_of(params) == 2
+    levels = []
+    for fold, names in ((0, ["Run_3_1", "Run_4_1"]), (1, ["Run_1_1", "Run_2_1"])):
+        pictures = pretraining.backgrounds(params, places, fold, tmp_path / f"places_{fold}")
+        assert [path.stem for path in pictures] == names
+        levels += [round(float(cv2.imread(str(path)).mean())) for path in pictures]
+        assert all(cv2.imread(str(path)).max() < 200 for path in pictures)  # nobody is left in them
+    np.testing.assert_allclose(levels, [100, 140, 20, 60], atol=4)
+    without = config.load(profile="smoke", overrides=["split.folds=2"])
+    assert pretraining.folds_of(without) == 1
+    assert pretraining.backgrounds(without, places, 0, tmp_path / "none") == ()
+
+
+def test_drawn_clips_go_straight_into_the_store(tmp_path: Path) -> None:
+    params = config.load(profile="smoke", overrides=list(SMALL))
+    enhancement = Settings(
+        method="gamma", gamma=2.2, weights=tmp_path, curve_scale=1.0, device="cpu", height=24, width=32, flow=False
+    )
+    drawing = pretraining.drawing_of(params, ())
+    for name in ("one", "two"):
+        pretraining.draw(drawing, tmp_path / name, enhancement)
+    store = ClipStore(tmp_path / "one")
+    store.verify()
+    assert len(store) == 2 * len(params.data.classes)
+    assert (tmp_path / "one/clips.csv").read_bytes() == (tmp_path / "two/clips.csv").read_bytes()  # with checksums
+    table = pretraining.table_of(drawing, tmp_path / "one", val=0.5)
+    assert table.groupby("fold_0")["scene"].unique().map(list).to_dict() == {"train": ["1"], "val": ["2"]}
+    assert set(table["label"]) == set(params.data.classes)
