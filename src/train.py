@@ -36,6 +36,7 @@ def main() -> None:
     print(f"computing in {'bfloat16' if uses_bf16(params.train.precision, params.model.backbone) else 'float32'}")
     target = places.write(layout.RECOGNIZER)
     with tracking.start_run(stage="train", params=params, layout=places, resume=True) as run:
+        run.set_tags({f"sha256.init.fold_{fold}": sha256(path) for fold, path in enumerate(inits) if path is not None})
         with new_folder(target) as folder:
             copy_enhancer(params, places, folder)
             for fold in folds:
@@ -91,7 +92,11 @@ Made for research.
 def checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of each fold's weights, as tags: the same code, data, settings and machine give the same again."""
     paths = sorted(folder.glob(f"fold_*/{weights.WEIGHTS}"))
-    return {f"sha256.{path.parent.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {f"sha256.{path.parent.name}": sha256(path) for path in paths}
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def copy_enhancer(params: Params, places: Layout, folder: Path) -> None:

@@ -53,7 +53,7 @@ ENHANCER = "models/enhancer"
 """weights.safetensors (zero_dce only), metrics.json, contact_sheet.png."""
 
 PRETRAINING = "models/pretraining"
-"""fold_<k>/weights.safetensors and history.csv of the pretraining on drawn actions; README.md alone where it is off."""
+"""fold_<k>/weights.safetensors, history.csv and drawn.png of the pretraining; README.md alone where it is off."""
 
 RECOGNIZER = "models/recognizer"
 """fold_<k>/weights.safetensors and history.csv; enhancer.safetensors; README.md. All that prediction needs."""

@@ -22,8 +22,10 @@ import torch
 from darkaction import config, layout
 from darkaction.clips import LIST, StoredClip, write_clip, write_list
 from darkaction.config import Params
-from darkaction.datasets.demo.generate import DemoSettings, clip_path, map_clips
+from darkaction.datasets.demo.generate import clip_path, map_clips
 from darkaction.datasets.demo.motion import ACTIONS, Action
+from darkaction.datasets.demo.settings import DemoSettings
+from darkaction.datasets.demo.sheet import contact_sheet, write_sheet
 from darkaction.datasets.index import OK, read_index, usable_processors
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer
@@ -39,6 +41,9 @@ DATASET = "drawn"
 """How the drawn clips are called; they are no dataset of the pipeline."""
 
 FRAMES_PER_SECOND = 30
+
+SHOWN = 6
+"""Moments of an action on the contact sheet."""
 
 
 def settings_of(params: Params) -> Params:
@@ -93,7 +98,7 @@ def pretrain(
     work: Path,
     on_epoch: Callable[[int, Row], None],
 ) -> None:
-    """Draws clips and trains on them; writes weights.safetensors and history.csv to `folder`.
+    """Draws clips and trains on them; writes weights.safetensors, history.csv and drawn.png to `folder`.
 
     Args:
         fold: whose training clips backgrounds come from.
@@ -118,6 +123,7 @@ def pretrain(
         max_steps=None,
         on_epoch=on_epoch,
     )
+    write_sheet(folder / "drawn.png", contact_sheet(drawing, tuple(range(1, drawing.scenes + 1)), moments=SHOWN))
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -48,12 +48,13 @@ from darkaction.errors import UserError
 from darkaction.provenance import code_digest, scrub, without_credentials
 from darkaction.spool import is_alive
 
-SEARCHED = ("sampling", "augmentation", "model", "bert", "focal", "optimizer", "train")
+SEARCHED = ("sampling", "augmentation", "model", "bert", "focal", "optimizer", "train", "transfer")
 """Sections that can be searched: those of the training alone. Others would need other clips or another exam."""
 
 NOT_SEARCHED = {
     "sampling.test_draws": "more draws always help",
     "train.init_from": "it is not a setting of the method",
+    "train.clips_per_class": "more clips always help",
     "train.precision": "it is not a setting of the method",
     "train.devices": "a trial has one device",
     "train.workers": "it changes no result",
