@@ -29,6 +29,7 @@ def pretrain(params: Params, places: Layout, target: Path) -> None:
     """Pretrains for each fold that needs its own, into `target`, whole or not at all."""
     # A stage that is off need not wait for torch.
     from darkaction import pretraining, tracking
+    from darkaction.datasets.index import usable_processors
     from darkaction.training.fit import Row
     from enhance import settings
 
@@ -50,6 +51,7 @@ def pretrain(params: Params, places: Layout, target: Path) -> None:
                     folder / f"fold_{fold}",
                     enhancement=enhancement,
                     work=places.write(f"{layout.CHECKPOINTS}/pretraining/fold_{fold}"),
+                    workers=usable_processors(),
                     on_epoch=record,
                 )
         run.log_artifact(target)

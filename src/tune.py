@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import enhance
 from configure import configure
 from darkaction import cli, config, layout, search, tracking, workers
 from darkaction.config import ROOT, Params
@@ -84,7 +85,12 @@ def main() -> None:
         return
     places = prepared(params, arguments)
     source = params.train.init_from
-    init = None if source is None else tracking.find_weights(source, places, fold=0)
+    enhancement, init = None, None
+    if search.pretrains(params):
+        weights = places.read(layout.ENHANCER) / "weights.safetensors"
+        enhancement = enhance.settings(params, params.datasets[0], weights=weights)
+    elif source is not None:
+        init = tracking.find_weights(source, places, fold=0)
     digest = data_digest(params, places)
     make = search.join if arguments.resume else search.create
     study = make(arguments.storage, arguments.study, params, data=digest)
@@ -116,6 +122,7 @@ def main() -> None:
                 data=digest,
                 code=search.own_code(),
                 init=init,
+                enhancement=enhancement,
                 places=places,
                 threads=pool.threads,
                 command=command_line(),
@@ -168,6 +175,11 @@ def check(params: Params) -> None:
         raise UserError("split.folds is 2: each half is tested, so no clip is left to search on; set split.folds to 1")
     if params.split.validation == "none":
         raise UserError("split.validation is none, and a search needs validation clips: scene or take")
+    if search.pretrains(params) and not (params.pretrain.enabled and params.train.init_from == layout.PRETRAINING):
+        raise UserError(
+            f"tune.space searches settings of pretrain, which needs pretrain.enabled: true and train.init_from: "
+            f"{layout.PRETRAINING}"
+        )
     search.check_space(params)
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from darkaction import config, layout, search, tracking
+from darkaction import config, layout, pretraining, search, tracking
 from darkaction.config import Params
+from darkaction.enhancement.apply import Settings
 from darkaction.errors import UserError
 from darkaction.evaluation.score import predict_part
 from darkaction.layout import Layout
@@ -24,6 +25,7 @@ from darkaction.search import Claim, Search
 from darkaction.tracking import Run
 from darkaction.training import data, recipe
 from darkaction.training.fit import Row
+from darkaction.training.weights import WEIGHTS
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
@@ -44,6 +46,7 @@ class Job:
     data: str
     code: str
     init: Path | None  # weights to begin with
+    enhancement: Settings | None  # of drawn clips, where every trial pretrains on some; else None
     places: Layout
     threads: int
     command: str
@@ -155,7 +158,7 @@ def _train(job: Job, params: Params, study: Search, run: Run) -> list[bool]:
                 0,
                 scratch / "fold_0",
                 checkpoints=scratch / "checkpoints",
-                init=job.init,
+                init=_pretrained(job, own, scratch, run) if job.enhancement is not None else job.init,
                 max_steps=None,
                 on_epoch=_reporter(job, own, study, run, f"seed_{number}." if params.tune.seeds > 1 else ""),
             )
@@ -171,6 +174,24 @@ def _train(job: Job, params: Params, study: Search, run: Run) -> list[bool]:
         ):
             raise PrunedError
     return right
+
+
+def _pretrained(job: Job, params: Params, scratch: Path, run: Run) -> Path:
+    """Weights pretrained with the trial's own settings."""
+    assert job.enhancement is not None
+    folder = scratch / "pretraining"
+    folder.mkdir()
+    pretraining.pretrain(
+        params,
+        job.places,
+        0,
+        folder,
+        enhancement=job.enhancement,
+        work=scratch / "drawn",
+        workers=0,  # the other cores have trials of their own
+        on_epoch=lambda epoch, row: run.log_metrics({f"pretraining.{k}": v for k, v in row.items()}, step=epoch),
+    )
+    return folder / WEIGHTS
 
 
 def _reporter(job: Job, params: Params, study: Search, run: Run, prefix: str) -> Callable[[int, Row], None]:

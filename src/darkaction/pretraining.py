@@ -7,6 +7,7 @@ With `pretrain.backgrounds` people are drawn before real places: averages over t
 each fold its own.
 """
 
+import multiprocessing
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from darkaction.datasets.demo.generate import clip_path, map_clips
 from darkaction.datasets.demo.motion import ACTIONS, Action
 from darkaction.datasets.demo.settings import DemoSettings
 from darkaction.datasets.demo.sheet import contact_sheet, write_sheet
-from darkaction.datasets.index import OK, read_index, usable_processors
+from darkaction.datasets.index import OK, read_index
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer
 from darkaction.enhancement.training_images import resize
@@ -96,6 +97,7 @@ def pretrain(
     *,
     enhancement: Settings,
     work: Path,
+    workers: int,
     on_epoch: Callable[[int, Row], None],
 ) -> None:
     """Draws clips and trains on them; writes weights.safetensors, history.csv and drawn.png to `folder`.
@@ -105,11 +107,12 @@ def pretrain(
         enhancement: how clips of the target are enhanced and stored.
         work: a folder for the clips and the training's state, from which a stopped training goes on; removed at the
             end.
+        workers: processes that draw; 0: this one.
     """
     store = work / "clips"
     drawing = drawing_of(params, backgrounds(params, places, fold, work / "backgrounds"))
     if not (store / LIST).exists():
-        draw(drawing, store, enhancement)
+        draw(drawing, store, enhancement, workers=workers)
     own = settings_of(params)
     moved = {**places.moved, layout.clips(DATASET): store}
     recipe.train_fold(
@@ -148,12 +151,12 @@ def drawing_of(params: Params, pictures: tuple[Path, ...]) -> DemoSettings:
 # Clips
 
 
-def draw(drawing: DemoSettings, store: Path, enhancement: Settings) -> None:
-    """Draws all clips into a clip store, whole or not at all."""
+def draw(drawing: DemoSettings, store: Path, enhancement: Settings, *, workers: int) -> None:
+    """Draws all clips into a clip store, whole or not at all; the result does not depend on `workers`."""
     build_enhancer(enhancement)  # a wrong setting fails here, before any process starts
     with new_folder(store) as folder:
         keep = Keep(folder=folder, drawing=drawing, enhancement=enhancement)
-        write_list(folder, list(map_clips(drawing, keep, workers=usable_processors(), progress=True)))
+        write_list(folder, list(map_clips(drawing, keep, workers=workers, progress=True)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +182,8 @@ class Keep:
 @cache
 def _enhancer(used: Settings) -> Enhancer:
     """One for each process."""
-    torch.set_num_threads(1)
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)  # one of several
     return build_enhancer(used)
 
 

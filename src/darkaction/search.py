@@ -48,11 +48,12 @@ from darkaction.errors import UserError
 from darkaction.provenance import code_digest, scrub, without_credentials
 from darkaction.spool import is_alive
 
-SEARCHED = ("sampling", "augmentation", "model", "bert", "focal", "optimizer", "train", "transfer")
+SEARCHED = ("sampling", "augmentation", "model", "bert", "focal", "optimizer", "pretrain", "train", "transfer")
 """Sections that can be searched: those of the training alone. Others would need other clips or another exam."""
 
 NOT_SEARCHED = {
     "sampling.test_draws": "more draws always help",
+    "pretrain.enabled": "where another setting of pretrain is searched, every trial pretrains",
     "train.init_from": "it is not a setting of the method",
     "train.clips_per_class": "more clips always help",
     "train.precision": "it is not a setting of the method",
@@ -106,6 +107,11 @@ class Scored:
 
 
 # The space
+
+
+def pretrains(params: Params) -> bool:
+    """Whether every trial needs a pretraining of its own, since settings of it are searched."""
+    return any(dimension.key.startswith("pretrain.") for dimension in params.tune.space)
 
 
 def check_space(params: Params) -> None:

@@ -141,3 +141,15 @@ def test_what_cannot_be_had_is_said_in_the_table(continued: Tables) -> None:
     own.write_text((continued.project / "experiments/tables.yaml").read_text().replace("demo_lit", "hmdb51"))
     out = continued("--experiments", str(own), "--rows", "supervised", "--seeds", "1")
     assert "not run: data/raw/hmdb51: no such dataset; python src/import_dataset.py hmdb51 PATH brings it" in out
+
+
+def test_the_study_of_limited_data_pretrains_once(continued: Tables) -> None:
+    wanted = ("--tables", "limited_data", "--rows", "pretrained_0", "--seeds", "1")
+    out = continued(*wanted)
+    assert "pretraining on drawn actions" in out and "2 cells, 2 of them to run" in out
+    out = continued(*wanted)
+    assert "pretraining on drawn actions" not in out and "0 of them to run" in out
+    assert "| Drawn actions alone, no real clip | " in out and "not run" not in out
+    assert (continued.project / "reports/tables/demo-smoke/table_limited_data_curves.png").stat().st_size > 5000
+    [weights] = (continued.project / "cache/pretraining").glob("*/models/pretraining/fold_*/weights.safetensors")
+    assert (weights.parent / "drawn.png").stat().st_size > 5000

@@ -323,3 +323,15 @@ def test_batch_is_halved_once_when_memory_does_not_suffice(tmp_path: Path) -> No
 
 def raise_other() -> list[bool]:
     raise RuntimeError("something other")
+
+
+def test_settings_of_the_pretraining_are_searched(tune: Tune) -> None:
+    space = "tune.space=[{key: pretrain.variation.luma, type: choice, choices: [[8.5, 32.0], [60.0, 90.0]]}]"
+    wanted = ["--set", space, "--set", "pretrain.enabled=true"]
+    error = tune("--trials", "2", *wanted, code=1)
+    assert "searches settings of pretrain, which needs pretrain.enabled: true and train.init_from: models/" in error
+    tune("--trials", "2", "--workers", "1", *wanted, "--set", "train.init_from=models/pretraining")
+    assert [trial.state for trial in tune.trials()] == [TrialState.COMPLETE] * 2
+    children = tune.runs("trial")
+    assert all(run.data.metrics["pretraining.train_loss"] > 0 for run in children)
+    assert children[0].data.params["pretrain.variation.luma"] == "[8.5, 32.0]"
