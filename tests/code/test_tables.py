@@ -233,7 +233,7 @@ def test_the_study_of_limited_data_has_valid_rows_and_pairs() -> None:
         )
         assert same == partner, name
     assert len({plan.fingerprint(row.fallback) for table in (main, ablations) for row in table.rows}) == 18
-    assert {row.fallback.pretrain.epochs for row in ablations.rows} == {6}
+    assert {row.fallback.pretrain.epochs for row in ablations.rows} == {12}
     chosen = plan.load(path, config.as_nested(config.load(profile="arid-sample")), rows=["scratch_2"])
     assert [row.key for row in chosen[0].rows] == ["scratch_2", "pretrained_2", "pretrained_all"]
 
