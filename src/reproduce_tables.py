@@ -472,7 +472,7 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
     for table in comparisons.tables:
         exam = exam_of(comparisons, table)
         rows = [finished(comparisons, row, on_record) for row in table.rows]
-        heading = describe(base, comparisons, exam)
+        heading = describe(base, comparisons, table, exam)
         failures = {row.key: problem for row in table.rows if (problem := problem_of(comparisons, row))}
         text = render.as_markdown(table, rows, exam, how, heading=heading, failures=failures)
         (folder / f"table_{table.key}.md").write_text(text)
@@ -509,14 +509,15 @@ def draw_enhancements(comparisons: Comparisons, table: Table, path: Path) -> Non
     plots.frame_grid(pictures, list(chosen["clip_id"]), path)
 
 
-def describe(base: Params, comparisons: Comparisons, exam: Exam) -> str:
+def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -> str:
     """What the numbers are of."""
+    clusters = "scenes" if table.clusters == "scene" else "scenes, a number and class each"
     target = base.datasets[0]
     folds = "one test part" if base.split.folds == 1 else f"{base.split.folds} folds, each tested once, pooled"
     kind = "drawn figures, not the paper's data" if target in DRAWN else "not the paper's clips and split"
     return (
         f"Dataset {target} ({kind}), profile {comparisons.profile}: {len(exam.label_N)} test clips of "
-        f"{len(np.unique(exam.scene_N))} scenes ({base.split.strategy} split, {folds}), networks and training far "
+        f"{len(np.unique(exam.scene_N))} {clusters} ({base.split.strategy} split, {folds}), networks and training far "
         f"smaller than the paper's where the profile says so; times as measured while other cells ran; "
         f"`{command_line()}`"
     )

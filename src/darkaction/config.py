@@ -530,7 +530,12 @@ def build(values: Mapping[str, Any], *, origin: str) -> Params:
 
 def as_nested(params: Params) -> dict[str, Any]:
     """The settings as params.yaml has them, to lay others over."""
-    return dataclasses.asdict(params)
+    return dataclasses.asdict(params, dict_factory=_as_yaml)
+
+
+def _as_yaml(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Ranges as the lists that YAML has for them."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in items}
 
 
 def digest(content: Any) -> str:
@@ -540,7 +545,7 @@ def digest(content: Any) -> str:
 
 def flatten(params: Params) -> dict[str, Any]:
     """{"focal.gamma": 2.0, ...}: every setting under its dotted name."""
-    return dict(_leaf_items(dataclasses.asdict(params), ""))
+    return dict(_leaf_items(as_nested(params), ""))
 
 
 def _leaf_items(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -334,4 +334,4 @@ def test_settings_of_the_pretraining_are_searched(tune: Tune) -> None:
     assert [trial.state for trial in tune.trials()] == [TrialState.COMPLETE] * 2
     children = tune.runs("trial")
     assert all(run.data.metrics["pretraining.train_loss"] > 0 for run in children)
-    assert children[0].data.params["pretrain.variation.luma"] == "[8.5, 32.0]"
+    assert "[8.5, 32.0]" in {run.data.params["pretrain.variation.luma"] for run in children}
