@@ -398,7 +398,7 @@ def curves(
         axis.set(ylim=(0, 1), xlabel=xlabel, ylabel=f"test accuracy, {confidence:.0%} intervals")
         axis.yaxis.set_major_formatter(PercentFormatter(1))
         axis.grid(axis="y")
-        axis.legend(loc="upper left", fontsize=9)
+        axis.legend(loc="upper right", fontsize=9)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
