@@ -58,6 +58,21 @@ def test_one_cycle_rises_then_falls_to_zero() -> None:
     assert rates[-1] < 1e-4
 
 
+@pytest.mark.parametrize("total_steps", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("warmup", [0.25, 0.5])
+def test_one_cycle_of_a_few_steps(total_steps: int, warmup: float) -> None:
+    optimizer = make_ranger([nn.Parameter(torch.ones(1))], lr=1.0, weight_decay=0.0)
+    schedule = one_cycle(optimizer, max_lr=0.5, total_steps=total_steps, warmup=warmup)
+    rates = [schedule.get_last_lr()[0]]
+    for _ in range(total_steps - 1):
+        optimizer.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    assert all(0 < rate <= 0.5 for rate in rates)
+    if warmup * total_steps == 1:  # no step to rise in
+        assert rates[0] == pytest.approx(0.5, rel=1e-4)
+
+
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_learning_rates_rise_from_the_input_to_the_head(backbone: str) -> None:
     head = "bert" if backbone == "r2plus1d" else "average"
@@ -66,6 +81,8 @@ def test_learning_rates_rise_from_the_input_to_the_head(backbone: str) -> None:
     groups = layer_groups(network, max_lr=0.4, input_rate=0.01)
     in_groups = [parameter for group in groups for parameter in group["params"]]
     assert len(in_groups) == len(set(in_groups)) == len(list(network.parameters()))
+    [whole] = layer_groups(network, max_lr=0.4, input_rate=1.0)
+    assert all(a is b for a, b in zip(whole["params"], network.parameters(), strict=True)) and whole["lr"] == 0.4
     head_rate, *rates = (group["lr"] for group in groups)
     assert head_rate == 0.4 and network.classifier.weight in set(groups[0]["params"])
     assert rates[0] == pytest.approx(0.004) and rates == sorted(rates) and rates[-1] < 0.4 and len(rates) >= 3

@@ -19,8 +19,11 @@ def layer_groups(recognizer: Recognizer, *, max_lr: float, input_rate: float) ->
 
     With starting weights, what the first blocks know holds for many tasks, while the head has all to learn. A block is
     a part of the backbone, or of a sequence in it, in the order in which they are defined: every architecture has some.
-    The first group is the head's.
+    The first group is the head's. With one rate for all there is one group, in the network's own order: the norm that
+    gradients are clipped to is summed in the order of the groups, and small networks end elsewhere for its rounding.
     """
+    if input_rate == 1.0:
+        return [{"params": list(recognizer.parameters()), "lr": max_lr}]
     backbone = recognizer.backbone
     assert isinstance(backbone, nn.Module)
     blocks = [parameters for block in _blocks(backbone) if (parameters := list(block.parameters()))]
@@ -68,4 +71,6 @@ def one_cycle(optimizer: Ranger, *, max_lr: float | list[float], total_steps: in
     Args:
         max_lr: of all parameters, or of each group of the optimiser.
     """
+    if warmup * total_steps == 1:  # a rise of no steps, by whose length OneCycleLR divides; it begins at the peak
+        warmup *= 1 - 1e-6
     return OneCycleLR(optimizer, max_lr=max_lr, total_steps=total_steps, pct_start=warmup, cycle_momentum=False)
