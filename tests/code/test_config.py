@@ -145,7 +145,7 @@ def test_merge_keeps_what_the_overlay_leaves_out_and_changes_no_input() -> None:
 
 
 def test_unknown_profile_names_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"no profile 'papr'; there are: arid-sample, demo, paper, smoke, tables-cpu"):
+    with pytest.raises(UserError, match=r"no profile 'papr'; there are: arid-sample, arid-sample-long, demo, paper"):
         config.load(profile="papr")
 
 

@@ -51,7 +51,7 @@ def apply(path: Path, *, profile: str | None = None, overrides: tuple[str, ...] 
 
 def test_the_profiles_are_there() -> None:
     assert PROFILES == ["arid-sample", "demo", "paper", "smoke"]
-    assert OVERLAYS == ["tables-cpu"]
+    assert OVERLAYS == ["arid-sample-long", "tables-cpu"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -15,6 +15,7 @@ from conftest import ROOT
 from darkaction import config, layout, pretraining
 from darkaction.clips import ClipStore
 from darkaction.datasets.demo.motion import ACTIONS
+from darkaction.datasets.index import BACKGROUND, COLUMNS, write_index
 from darkaction.enhancement.apply import Settings
 from darkaction.errors import UserError
 from darkaction.layout import Layout
@@ -86,12 +87,9 @@ def places(tmp_path: Path) -> Layout:
         write_video(folder / f"{name}.avi", frames_NHWC, fps=30, codec="FFV1")
         folds = {f"fold_{fold}": "test" if fold == test_fold else "train" for fold in (0, 1)}
         rows.append({"path": f"Run/{name}.avi", "clip_id": f"demo/{name}", "scene": scene, "sha256": name, **folds})
-    template = pd.read_csv(ROOT / "data/index/demo/index.csv", dtype=str).head(1)
-    table = pd.concat([template] * 4, ignore_index=True).assign(**{k: [r[k] for r in rows] for k in rows[0]})
-    (tmp_path / layout.index("demo")).mkdir(parents=True)
-    table.assign(dataset="demo", label="run", status="ok").to_csv(
-        tmp_path / layout.index("demo") / "index.csv", index=False
-    )
+    empty = {column: kind() for column, kind in COLUMNS.items()}
+    table = pd.DataFrame([{**empty, "dataset": "demo", "label": "run", "status": "ok", **row} for row in rows])
+    write_index(tmp_path / layout.index("demo"), table, np.zeros((4, *BACKGROUND, 3), np.float16), {})
     return Layout(root=tmp_path)
 
 
