@@ -84,16 +84,9 @@ def main() -> None:
     if arguments.exists:
         return
     places = prepared(params, arguments)
-    source = params.train.init_from
-    enhancement, init = None, None
-    if search.pretrains(params):
-        weights = places.read(layout.ENHANCER) / "weights.safetensors"
-        enhancement = enhance.settings(params, params.datasets[0], weights=weights)
-    elif source is not None:
-        init = tracking.find_weights(source, places, fold=0)
-    digest = data_digest(params, places)
+    template = job_template(params, places, arguments)
     make = search.join if arguments.resume else search.create
-    study = make(arguments.storage, arguments.study, params, data=digest)
+    study = make(arguments.storage, arguments.study, params, data=template.data)
     limits = Limits(
         trials=arguments.trials or params.tune.trials,
         deadline=None if arguments.timeout is None else time.monotonic() + arguments.timeout,
@@ -113,25 +106,36 @@ def main() -> None:
             return
         with workers.start(address=arguments.ray_address, workers=arguments.workers) as pool:
             print(f"study '{study.name}': {limits.trials} trials, {pool.size} workers with {pool.threads} threads")
-            job = Job(
-                claim=Claim(number=-1, trial_id=-1, values={}),
-                study=study.name,
-                storage=arguments.storage,
-                token=study.token,
-                params=params,
-                data=digest,
-                code=search.own_code(),
-                init=init,
-                enhancement=enhancement,
-                places=places,
-                threads=pool.threads,
-                command=command_line(),
-            )
+            job = replace(template, token=study.token, threads=pool.threads)
             Launcher(study, pool, job, limits).run()
         tracking.end_killed([], places)
         report(study, params, places, limits, run, arguments.out)
     if arguments.apply:
         apply(study, params, places, force=arguments.force)
+
+
+def job_template(params: Params, places: Layout, arguments: argparse.Namespace) -> Job:
+    """What all trials have in common; the launcher fills in the claim, the study's token and the threads."""
+    enhancement, init = None, None
+    if search.pretrains(params):
+        weights = places.read(layout.ENHANCER) / "weights.safetensors"
+        enhancement = enhance.settings(params, params.datasets[0], weights=weights)
+    elif params.train.init_from is not None:
+        init = tracking.find_weights(params.train.init_from, places, fold=0)
+    return Job(
+        claim=Claim(number=-1, trial_id=-1, values={}),
+        study=arguments.study,
+        storage=arguments.storage,
+        token="",
+        params=params,
+        data=data_digest(params, places),
+        code=search.own_code(),
+        init=init,
+        enhancement=enhancement,
+        places=places,
+        threads=1,
+        command=command_line(),
+    )
 
 
 def parse() -> argparse.Namespace:
