@@ -1,7 +1,7 @@
 """What searching costs and gains: workers, overhead a trial, pruning. Prints one table a question.
 
     python benchmarks/search_speed.py workers     two workers against one, and the trainings alone (5 minutes)
-    python benchmarks/search_speed.py pruning     pruned against unpruned searches, three seeds (40 minutes)
+    python benchmarks/search_speed.py pruning     pruned against unpruned searches, three seeds (an hour)
 
 Trainings are real, small and single-threaded; the second needs the clips of `dvc repro`. Studies and runs go to a
 temporary folder.
@@ -109,7 +109,7 @@ def workers(searches: Searches) -> None:
 
 def pruning(searches: Searches) -> None:
     """Epochs and best score of the same search with and without pruning."""
-    trials = 12
+    trials = 16
     rows = []
     for seed in range(SEEDS):
         for pruner in ("none", "hyperband"):
