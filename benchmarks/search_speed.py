@@ -112,11 +112,8 @@ def workers(searches: Searches) -> None:
 def pruning(searches: Searches) -> None:
     """Epochs and best score of the same search with and without pruning."""
     trials = 16
-    space = [
-        entry
-        for entry in yaml.safe_load((ROOT / "params.yaml").read_text())["tune"]["space"]
-        if entry["key"] not in PRUNING[-1]
-    ]
+    space = yaml.safe_load((ROOT / "params.yaml").read_text())["tune"]["space"]
+    space = [entry for entry in space if entry["key"] != "train.batch_size"]
     rows = []
     for seed in range(SEEDS):
         for pruner in ("none", "hyperband"):
