@@ -359,7 +359,8 @@ def comparison(
         errors = np.stack([accuracy - table["low"].astype(float), table["high"].astype(float) - accuracy])
         axis.errorbar(accuracy, places, xerr=errors, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
         published = table["published"].astype(float) / 100
-        axis.plot(published, places, "o", markerfacecolor=PAPER, markeredgecolor=INK, label="the paper, on ARID")
+        if published.notna().any():
+            axis.plot(published, places, "o", markerfacecolor=PAPER, markeredgecolor=INK, label="the paper, on ARID")
         axis.axvline(chance, color=GREY, linestyle="--", linewidth=1, label="guessing")
         for place in places[accuracy.isna()]:
             axis.text(0.01, place, "not run", va="center", fontsize=9, color=GREY)
