@@ -189,7 +189,7 @@ class Pretrain:
     val: Annotated[float, Field(gt=0, lt=1)]
     height: Annotated[int, Field(ge=32)]
     width: Annotated[int, Field(ge=32)]
-    backgrounds: bool
+    backgrounds: bool | str
     epochs: Positive
     batch_size: Positive
     max_lr: Above0

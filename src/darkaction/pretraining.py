@@ -3,10 +3,11 @@ store, and the network of params.yaml is trained on them as on any dataset. No v
 
     generator ─ dark frames ─ enhancement ─ resize ─ clip store ─ training ─ models/pretraining
 
-With `pretrain.backgrounds` people are drawn before real places: averages over time of the target's training clips, for
-each fold its own.
+With `pretrain.backgrounds` people are drawn before real places: pictures of a folder, or medians over time of the
+target's training clips, for each fold its own.
 """
 
+import hashlib
 import multiprocessing
 import shutil
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from darkaction.datasets.demo.sheet import contact_sheet, write_sheet
 from darkaction.datasets.index import OK, read_index
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer
-from darkaction.enhancement.training_images import resize
+from darkaction.enhancement.training_images import picture_files, resize
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
@@ -86,7 +87,7 @@ def settings_of(params: Params) -> Params:
 
 def folds_of(params: Params) -> int:
     """How many pretrainings there are: one, unless backgrounds come from the training clips of each fold."""
-    return params.split.folds if params.pretrain.backgrounds else 1
+    return params.split.folds if params.pretrain.backgrounds is True else 1
 
 
 def pretrain(
@@ -212,9 +213,17 @@ def table_of(drawing: DemoSettings, store: Path, *, val: float) -> pd.DataFrame:
 
 
 def backgrounds(params: Params, places: Layout, fold: int, folder: Path) -> tuple[Path, ...]:
-    """Pictures of the target's places without their people: the median over time of each training clip of `fold`;
-    none where pretrain.backgrounds is false."""
-    if not params.pretrain.backgrounds:
+    """Pictures of places for drawn people to stand in: those of the folder pretrain.backgrounds, or, where it is true,
+    the target's places without their people: the median over time of each training clip of `fold`, made in `folder`.
+    None where it is false.
+
+    Raises:
+        UserError: when there is no such folder, or no picture in it.
+    """
+    wanted = params.pretrain.backgrounds
+    if isinstance(wanted, str):
+        return tuple(picture_files(config.ROOT / wanted, key="pretrain.backgrounds"))  # absolute paths stay as they are
+    if not wanted:
         return ()
     target = params.datasets[0]
     clips = data.select(data.usable_clips(places, [target]), fold=fold, part="train")
@@ -241,7 +250,10 @@ def describe(params: Params, places: Layout) -> dict[str, Any]:
     sections = ("data", "enhance", "sampling", "augmentation", "model", "bert", "focal", "optimizer", "train")
     described = {"seed": params.seed, **{section: nested[section] for section in sections}}
     described["pretrain"] = config.as_nested(params)["pretrain"]
-    if params.pretrain.backgrounds:
+    if isinstance(params.pretrain.backgrounds, str):
+        pictures = backgrounds(params, places, 0, places.root)
+        described["backgrounds"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures]
+    elif params.pretrain.backgrounds:
         table = read_index(places.read(layout.index(params.datasets[0])))
         described["backgrounds"] = table[["clip_id", "sha256", "fold_0"]].values.tolist()
     return described

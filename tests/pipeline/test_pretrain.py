@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 from darkaction import config, layout, pretraining
 from darkaction.clips import ClipStore
+from darkaction.config import Params
 from darkaction.datasets.demo.motion import ACTIONS
 from darkaction.datasets.index import BACKGROUND, COLUMNS, write_index
 from darkaction.enhancement.apply import Settings
@@ -106,6 +107,29 @@ def test_backgrounds_come_from_training_clips_alone(places: Layout, tmp_path: Pa
     without = config.load(profile="smoke", overrides=["split.folds=2"])
     assert pretraining.folds_of(without) == 1
     assert pretraining.backgrounds(without, places, 0, tmp_path / "none") == ()
+
+
+def test_backgrounds_of_a_folder(tmp_path: Path) -> None:
+    """Its pictures alone, one pretraining for all folds; another picture makes another pretraining."""
+
+    def settings(folder: Path) -> Params:
+        return config.load(profile="smoke", overrides=[f"pretrain.backgrounds={folder}", "split.folds=2"])
+
+    places = Layout(root=tmp_path)
+    with pytest.raises(UserError, match=r"pretrain\.backgrounds: .*nowhere is no folder"):
+        pretraining.backgrounds(settings(tmp_path / "nowhere"), places, 0, tmp_path / "none")
+    params = settings(tmp_path)
+    with pytest.raises(UserError, match=r"pretrain\.backgrounds: .* has no pictures"):
+        pretraining.backgrounds(params, places, 0, tmp_path / "none")
+    for name in ("b.png", "a.jpg"):
+        cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), 30, np.uint8))
+    found = pretraining.backgrounds(params, places, 0, tmp_path / "none")
+    assert [path.name for path in found] == ["a.jpg", "b.png"] and pretraining.folds_of(params) == 1
+    assert pretraining.drawing_of(params, found).backgrounds == found
+    before = pretraining.describe(params, places)
+    assert before == pretraining.describe(params, places)
+    cv2.imwrite(str(tmp_path / "b.png"), np.full((48, 64, 3), 31, np.uint8))
+    assert before != pretraining.describe(params, places)
 
 
 def test_drawn_clips_go_straight_into_the_store(tmp_path: Path) -> None:

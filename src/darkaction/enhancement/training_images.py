@@ -63,16 +63,25 @@ def pictures(folder: Path, *, most: int, size: int, seed: int, key: str) -> Fram
     Raises:
         UserError: when the folder is missing or has no picture, or a picture cannot be read.
     """
+    paths = picture_files(folder, key=key)
+    if most == 0:
+        raise UserError(f"{key}: of the {len(paths)} pictures in {folder} 0 were asked for; ask for 1 or more")
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(paths))[:most])
+    return np.stack([_read_picture(paths[i], size) for i in tqdm(drawn, desc="pictures", unit="image")])
+
+
+def picture_files(folder: Path, *, key: str) -> list[Path]:
+    """The pictures in a folder that the setting `key` names, and in folders within it, sorted.
+
+    Raises:
+        UserError: when the folder is missing or has no picture.
+    """
     if not folder.is_dir():
         raise UserError(f"{key}: {folder} is no folder; give a folder of pictures")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    if not paths or most == 0:
-        raise UserError(
-            f"{key}: {folder} has {len(paths)} pictures ({', '.join(PICTURES)}), of which {most} were asked for; "
-            "give a folder with pictures, and ask for 1 or more"
-        )
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(paths))[:most])
-    return np.stack([_read_picture(paths[i], size) for i in tqdm(drawn, desc="pictures", unit="image")])
+    if not paths:
+        raise UserError(f"{key}: {folder} has no pictures ({', '.join(PICTURES)}); give a folder with some")
+    return paths
 
 
 def resize(frame_HWC: Frames, height: int, width: int) -> Frames:
