@@ -1,11 +1,12 @@
 """Frames a second and core of the drawn clips, stage by stage: the demo's rooms against varied scenes.
 
-    python benchmarks/drawing_speed.py [SCENES]        SCENES: how many scenes of all actions (default: 6)
+    python benchmarks/drawing_speed.py [SCENES]
 
 Times are of the processor, not of the clock, in one process and one thread, without encoding a video. The first clip of
 a scene pays for the scene. Prints one table.
 """
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -66,8 +67,10 @@ def measure(variation: Variation | None, scenes: int) -> dict[str, float]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenes", nargs="?", type=int, default=6, help="of all actions (default 6)")
+    scenes = parser.parse_args().scenes
     cv2.setNumThreads(1)
-    scenes = int(sys.argv[1]) if len(sys.argv) > 1 else 6
     results = {"demo": measure(None, scenes), "varied": measure(config.load().pretrain.variation, scenes)}
     print(f"160x120, {scenes} scenes x {len(ACTIONS)} actions; frames a second and core")
     print(f"{'':8s}" + "".join(f"{stage:>9s}" for stage in STAGES))

@@ -2,7 +2,7 @@
 
     python src/configure.py --profile paper
     python src/configure.py --set focal.gamma=3 --set train.epochs=10
-    python src/configure.py --profile demo          back to the committed file
+    python src/configure.py --profile demo          undoes other profiles; `git checkout params.yaml` undoes all
 
 The result is checked before anything is written, and the file is replaced in one step.
 """

@@ -16,7 +16,8 @@ SHOWN = ("mlflow.source.git.", "data.", "dvc.", "split.", "version.", "sha256.",
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID")
-    found = serving.find_origin(serving.connect(Layout()), parser.parse_args().model)
+    model = parser.parse_args().model
+    found = serving.find_origin(serving.connect(Layout()), model)
     print(f"run {found.run_id}")
     for title, values in (
         ("origin", {name: value for name, value in found.tags.items() if name.startswith(SHOWN)}),

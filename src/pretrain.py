@@ -1,9 +1,10 @@
 """Pretrains the network on drawn actions: -> models/pretraining, which train.init_from: models/pretraining begins with.
 
 Off (pretrain.enabled: false) it leaves an empty folder. Every pretraining is a run of MLflow's experiment
-darkaction-pretraining. Stopped, it goes on where it was.
+darkaction-pretraining. Stopped, it goes on where it was, unless settings, places, enhancement or code are others now.
 """
 
+import shutil
 from pathlib import Path
 
 from darkaction import cli, layout
@@ -26,7 +27,8 @@ def main() -> None:
 
 
 def pretrain(params: Params, places: Layout, target: Path) -> None:
-    """Pretrains for each fold that needs its own, into `target`, whole or not at all."""
+    """Pretrains, on one device, for each fold that needs its own, into `target`, whole or not at all. What was stopped
+    goes on if nothing that decides its result has changed, and is removed otherwise."""
     # A stage that is off need not wait for torch.
     from darkaction import pretraining, tracking
     from darkaction.datasets.index import usable_processors
@@ -34,27 +36,36 @@ def pretrain(params: Params, places: Layout, target: Path) -> None:
     from enhance import settings
 
     enhancement = settings(params, params.datasets[0], weights=places.read(layout.ENHANCER) / "weights.safetensors")
+    stopped = places.write(f"{layout.CHECKPOINTS}/pretraining")
+    work = stopped / pretraining.identity(params, places, enhancement)
+    for other in stopped.glob("*"):
+        if other != work:
+            shutil.rmtree(other)
     with tracking.start_run(stage="pretrain", params=params, layout=places, resume=True) as run:
-        with new_folder(target) as folder:
-            folds = pretraining.folds_of(params)
-            for fold in range(folds):
-                (folder / f"fold_{fold}").mkdir()
-                prefix = "" if folds == 1 else f"fold_{fold}."
+        made = []
+        folds = pretraining.folds_of(params)
+        for fold in range(folds):
+            prefix = "" if folds == 1 else f"fold_{fold}."
 
-                def record(epoch: int, row: Row, prefix: str = prefix) -> None:
-                    run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
+            def record(epoch: int, row: Row, prefix: str = prefix) -> None:
+                run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
 
+            made.append(
                 pretraining.pretrain(
                     params,
                     places,
                     fold,
-                    folder / f"fold_{fold}",
+                    work / f"fold_{fold}",
                     enhancement=enhancement,
-                    work=places.write(f"{layout.CHECKPOINTS}/pretraining/fold_{fold}"),
                     workers=usable_processors(),
                     on_epoch=record,
                 )
+            )
+        with new_folder(target) as folder:
+            for fold, path in enumerate(made):
+                shutil.copytree(path, folder / f"fold_{fold}")
         run.log_artifact(target)
+    shutil.rmtree(stopped)
 
 
 if __name__ == "__main__":

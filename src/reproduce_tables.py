@@ -39,7 +39,7 @@ from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.errors import UserError
 from darkaction.evaluation import plots
 from darkaction.layout import Layout
-from darkaction.provenance import command_line, dvc_md5s, index_digest
+from darkaction.provenance import command_line, dvc_md5s, index_digest, training_code
 from darkaction.tables import plan, record, render
 from darkaction.tables.cell import Job, Outcome, run_cell, with_seed
 from darkaction.tables.plan import Row, Table
@@ -58,9 +58,6 @@ DRAWN = ("demo", "demo_lit")
 INDEX_SECTIONS = ("seed", "data", "prepare", "split")
 DRAWING = ("scenes", "takes", "height", "width", "codec")
 """Settings that decide the index of a dataset, and of `synthesize` its clips."""
-
-DRAWING_CODE = ("datasets/demo", "pretraining.py")
-"""The parts of the package that decide what is drawn to pretrain on."""
 
 TITLES = {"none": "raw", "gamma": "gamma", "enlightengan": "EnlightenGAN", "zero_dce": "Zero-DCE"}
 SHOWN_FRAMES = 3
@@ -111,6 +108,7 @@ def main() -> None:
     arguments = parse()
     values = config.as_nested(config.load(profile=arguments.profile, overrides=arguments.overrides))
     wanted = listed(arguments.tables)
+    given = [text.partition("=")[0].strip() for text in arguments.overrides]
     study = bool(wanted) and all(key.startswith("limited_data") for key in wanted)
     tables = plan.load(
         ROOT / (arguments.experiments or (LIMITED_DATA if study else EXPERIMENTS)),
@@ -118,6 +116,7 @@ def main() -> None:
         tables=wanted,
         rows=listed(arguments.rows),
         auxiliary=arguments.auxiliary,
+        given=given,
     )
     out = arguments.out or ROOT / layout.TABLES
     work = ROOT / "runs" / "tables" / config.digest([values[name] for name in INDEX_SECTIONS])[:12]
@@ -197,7 +196,7 @@ def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
     if params.enhance.method == "enlightengan":
         bright = places.read(layout.index(params.enlightengan.bright)) / "index.csv"
         digests["light frames"] = index_digest(bright) if bright.exists() else params.enlightengan.bright
-    versions = config.digest(digests)[:16]
+    versions = config.digest({**digests, **brought(params, places)})[:16]
     if not make:
         return Ready(places=places, data=versions, frame_seconds=0.0, enhancement=None)
     moved = dict(places.moved)
@@ -210,7 +209,7 @@ def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
             "settings": {k: v for k, v in vars(used).items() if k not in ("weights", "device")},
             "weights": weights and hashlib.sha256(weights.read_bytes()).hexdigest(),
             "index": digests[name],
-            "code": record.own_code(),
+            "code": training_code(),
         }
         store = ROOT / CACHE / "clips" / name / config.digest(described)[:16]
         if not (store / "clips.csv").exists():
@@ -223,6 +222,22 @@ def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
     if params.train.init_from == layout.PRETRAINING:
         ready = replace(ready, moved={**moved, layout.PRETRAINING: pretraining_for(params, ready, used_by[target])})
     return Ready(places=ready, data=versions, frame_seconds=seconds, enhancement=used_by[target])
+
+
+def brought(params: Params, places: Layout) -> dict[str, Any]:
+    """What training begins with, beside clips and settings: weights that were brought along, pictures to pretrain on.
+
+    Raises:
+        UserError: when there are no such weights or pictures.
+    """
+    source = params.train.init_from
+    if source is None:
+        return {}
+    if source == layout.PRETRAINING:
+        own = isinstance(params.pretrain.backgrounds, str)
+        return {"places": pretraining.describe(params, places)["backgrounds"]} if own else {}
+    files = [tracking.find_weights(source, places, fold=fold) for fold in range(params.split.folds)]
+    return {"weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]}
 
 
 def indexes_for(params: Params, work: Path, *, make: bool) -> Layout:
@@ -253,7 +268,10 @@ def indexes_for(params: Params, work: Path, *, make: bool) -> Layout:
         folder = work / "data" / f"{name}-{key}"
         if not (folder / "done").exists():
             if not make:
-                raise UserError(f"{folder}: the index of {name} was not made for these settings yet")
+                raise UserError(
+                    f"{folder}: the index of {name} was not made for these settings yet; "
+                    "leave out --no-run, or make it with: dvc repro"
+                )
             make_index(params, name, folder)
         moved[layout.index(name)] = folder / layout.index(name)
         if name in DRAWN:
@@ -296,7 +314,7 @@ def enhancer_for(params: Params, places: Layout, digests: Mapping[str, str]) -> 
     method = params.enhance.method
     nested = config.as_nested(params)
     described: dict[str, Any] = {"method": method, "settings": nested[method], "seed": params.seed}
-    described |= {"data": digests[params.datasets[0]], "code": record.own_code()}
+    described |= {"data": digests[params.datasets[0]], "code": training_code()}
     if "light frames" in digests:
         described["light frames"] = digests["light frames"]
     folder = ROOT / CACHE / "enhancers" / config.digest(described)[:16]
@@ -315,13 +333,7 @@ def pretraining_for(params: Params, places: Layout, enhancement: Settings) -> Pa
     """
     if not params.pretrain.enabled:
         raise UserError(f"train.init_from is {layout.PRETRAINING}, but pretrain.enabled is false")
-    weights = enhancement.weights
-    described = {
-        **pretraining.describe(params, places),
-        "enhancer": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None,
-        "code": [record.own_code(), record.code_of(DRAWING_CODE)],
-    }
-    folder = ROOT / CACHE / "pretraining" / config.digest(described)[:16]
+    folder = ROOT / CACHE / "pretraining" / pretraining.identity(params, places, enhancement)
     if not (folder / layout.PRETRAINING).exists():
         print(f"pretraining on drawn actions, in {folder.relative_to(ROOT)}", flush=True)
         pretrain.pretrain(params, replace(places, out=folder), folder / layout.PRETRAINING)
@@ -356,7 +368,7 @@ def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -
     if not open_jobs:
         return
     names = sorted({ready.data for ready in comparisons.ready.values()})
-    parent = config.digest([comparisons.profile, names, record.own_code()])[:32]
+    parent = config.digest([comparisons.profile, names, training_code()])[:32]
     with tracking.family_run(
         stage="tables",
         params=base,
@@ -383,7 +395,7 @@ def missing(comparisons: Comparisons, base: Params) -> Iterator[Job]:
             if fingerprint in comparisons.problems:
                 continue
             ready = comparisons.ready[fingerprint]
-            if ((fingerprint, ready.data, seed), record.own_code()) in done:
+            if ((fingerprint, ready.data, seed), training_code()) in done:
                 continue
             init = params.train.init_from
             yield Job(
@@ -393,7 +405,7 @@ def missing(comparisons: Comparisons, base: Params) -> Iterator[Job]:
                 params=with_seed(replace(params, train=replace(params.train, devices=1)), seed),
                 settings=fingerprint,
                 data=ready.data,
-                code=record.own_code(),
+                code=training_code(),
                 inits=tuple(
                     None if init is None else tracking.find_weights(init, ready.places, fold=fold)
                     for fold in range(params.split.folds)
@@ -465,10 +477,11 @@ class Launcher:
 
 
 def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
-    """table_<key>.md, .csv and .png of every table."""
+    """table_<key>.md, .csv and .png of every table, and clips.csv, the clips that are tested."""
     folder.mkdir(parents=True, exist_ok=True)
-    on_record = record.latest(record.read(comparisons.cells_file), code=record.own_code())
+    on_record = record.latest(record.read(comparisons.cells_file), code=training_code())
     how = Statistics(resamples=base.evaluate.resamples, confidence=base.evaluate.confidence, seed=base.seed)
+    tested_clips(comparisons).to_csv(folder / "clips.csv", index=False, lineterminator="\n")
     for table in comparisons.tables:
         exam = exam_of(comparisons, table)
         rows = [finished(comparisons, row, on_record) for row in table.rows]
@@ -514,29 +527,35 @@ def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -
     clusters = "scenes" if table.clusters == "scene" else "scenes, a number and class each"
     target = base.datasets[0]
     folds = "one test part" if base.split.folds == 1 else f"{base.split.folds} folds, each tested once, pooled"
-    kind = "drawn figures, not the paper's data" if target in DRAWN else "not the paper's clips and split"
+    kind = " (drawn figures, not the paper's data)" if target in DRAWN else ""
+    scale = "" if comparisons.profile == "paper" else ", networks and training of that profile, not of the paper"
     return (
-        f"Dataset {target} ({kind}), profile {comparisons.profile}: {len(exam.label_N)} test clips of "
-        f"{len(np.unique(exam.scene_N))} {clusters} ({base.split.strategy} split, {folds}), networks and training far "
-        f"smaller than the paper's where the profile says so; times as measured while other cells ran; "
-        f"`{command_line()}`"
+        f"Dataset {target}{kind}, profile {comparisons.profile}: {len(exam.label_N)} test clips of "
+        f"{len(np.unique(exam.scene_N))} {clusters} ({base.split.strategy} split, {folds}){scale}; times as measured "
+        f"while other cells ran; `{command_line()}`"
     )
 
 
 def exam_of(comparisons: Comparisons, table: Table) -> Exam:
     """The test clips that every row of the table is asked."""
-    params = table.reference.fallback
-    ready = comparisons.ready[plan.fingerprint(params)]
-    clips = data.usable_clips(ready.places, params.datasets)
-    parts = [data.select(clips, fold=fold, part="test") for fold in range(params.split.folds)]
-    test = pd.concat(parts, ignore_index=True).sort_values("clip_id")
-    classes = params.data.classes
+    test = tested_clips(comparisons)
+    classes = table.reference.fallback.data.classes
     clusters = test["scene"] if table.clusters == "scene" else test["label"] + " " + test["scene"]
     return Exam(
         label_N=np.array([classes.index(label) for label in test["label"]]),
         scene_N=clusters.to_numpy(dtype=str),
         classes=classes,
     )
+
+
+def tested_clips(comparisons: Comparisons) -> pd.DataFrame:
+    """The test clips of all folds, in the order of a cell's predictions: clip_id, label, scene, fold, sha256."""
+    params = comparisons.tables[0].reference.fallback
+    ready = comparisons.ready[plan.fingerprint(params)]
+    clips = data.usable_clips(ready.places, params.datasets)
+    parts = [data.select(clips, fold=fold, part="test").assign(fold=fold) for fold in range(params.split.folds)]
+    test = pd.concat(parts, ignore_index=True).sort_values("clip_id")
+    return test[["clip_id", "label", "scene", "fold", "sha256"]]
 
 
 def finished(comparisons: Comparisons, row: Row, on_record: Mapping[tuple[str, str, int], Cell]) -> Finished:
@@ -550,7 +569,9 @@ def finished(comparisons: Comparisons, row: Row, on_record: Mapping[tuple[str, s
         params, cells = choose(candidates, fallback)
         values = config.flatten(params)
         chosen = ", ".join(f"{key.rpartition('.')[2]} {values[key]:g}" for key in row.swept) if cells else ""
-    return Finished(row=row, cells=tuple(cells), chosen=chosen, code=record.own_code())
+        if cells and cells[0].val_accuracy is None:
+            chosen += ", not chosen: there are no validation clips"
+    return Finished(row=row, cells=tuple(cells), chosen=chosen, code=training_code())
 
 
 def choose(candidates: Sequence[tuple[Params, list[Cell]]], fallback: str) -> tuple[Params, list[Cell]]:

@@ -37,7 +37,7 @@ def main() -> None:
     target = places.write(layout.RECOGNIZER)
     with tracking.start_run(stage="train", params=params, layout=places, resume=True) as run:
         run.set_tags({f"sha256.init.fold_{fold}": sha256(path) for fold, path in enumerate(inits) if path is not None})
-        with new_folder(target) as folder:
+        with new_folder(target, keep=tracking.is_first_process()) as folder:
             copy_enhancer(params, places, folder)
             for fold in folds:
                 (folder / f"fold_{fold}").mkdir()
@@ -54,8 +54,8 @@ def main() -> None:
                     on_epoch=epoch_recorder(run, prefix),
                 )
             (folder / "README.md").write_text(model_card(params, clips))
+            run.set_tags(checksums(folder))
         run.log_artifact(target, layout.MODEL_ARTIFACT)
-        run.set_tags(checksums(target))
 
 
 def epoch_recorder(run: Run, prefix: str) -> Callable[[int, Row], None]:

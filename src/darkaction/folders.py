@@ -10,9 +10,12 @@ import psutil
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def new_folder(target: Path, *, keep: bool = True) -> Iterator[Path]:
     """Gives an empty folder beside `target` to fill; when the block ends without an error it takes `target`'s place,
     otherwise it is removed and `target` stays as it was. What an earlier process left when it was killed is removed.
+
+    Args:
+        keep: false in all but one of several processes that make the same: theirs is removed in any case.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(target)
@@ -22,9 +25,10 @@ def new_folder(target: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        if target.exists():
-            os.replace(target, replaced)
-        os.replace(partial, target)
+        if keep:
+            if target.exists():
+                os.replace(target, replaced)
+            os.replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)

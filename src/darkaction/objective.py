@@ -179,19 +179,16 @@ def _train(job: Job, params: Params, study: Search, run: Run) -> list[bool]:
 def _pretrained(job: Job, params: Params, scratch: Path, run: Run) -> Path:
     """Weights pretrained with the trial's own settings."""
     assert job.enhancement is not None
-    folder = scratch / "pretraining"
-    folder.mkdir()
-    pretraining.pretrain(
+    made = pretraining.pretrain(
         params,
         job.places,
         0,
-        folder,
+        scratch / "pretraining",
         enhancement=job.enhancement,
-        work=scratch / "drawn",
         workers=0,  # the other cores have trials of their own
         on_epoch=lambda epoch, row: run.log_metrics({f"pretraining.{k}": v for k, v in row.items()}, step=epoch),
     )
-    return folder / WEIGHTS
+    return made / WEIGHTS
 
 
 def _reporter(job: Job, params: Params, study: Search, run: Run, prefix: str) -> Callable[[int, Row], None]:

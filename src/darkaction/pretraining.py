@@ -35,6 +35,7 @@ from darkaction.enhancement.training_images import picture_files, resize
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
+from darkaction.provenance import training_code
 from darkaction.training import data, recipe
 from darkaction.training.fit import Row
 from darkaction.video import Frames, iter_frames
@@ -79,6 +80,7 @@ def settings_of(params: Params) -> Params:
             "batch_size": wanted.batch_size,
             "init_from": None,
             "clips_per_class": None,
+            "devices": 1,
             "keep": "last",
         },
     }
@@ -94,41 +96,51 @@ def pretrain(
     params: Params,
     places: Layout,
     fold: int,
-    folder: Path,
+    work: Path,
     *,
     enhancement: Settings,
-    work: Path,
     workers: int,
     on_epoch: Callable[[int, Row], None],
-) -> None:
-    """Draws clips and trains on them; writes weights.safetensors, history.csv and drawn.png to `folder`.
+) -> Path:
+    """Draws clips and trains on them, unless that was done before a stop.
 
     Args:
         fold: whose training clips backgrounds come from.
+        work: a folder of this fold of this pretraining (see `identity`), where a stopped one goes on.
         enhancement: how clips of the target are enhanced and stored.
-        work: a folder for the clips and the training's state, from which a stopped training goes on; removed at the
-            end.
         workers: processes that draw; 0: this one.
+
+    Returns:
+        The folder, within `work`, of weights.safetensors, history.csv and drawn.png.
     """
-    store = work / "clips"
+    made, store = work / "made", work / "clips"
+    if made.exists():
+        return made
     drawing = drawing_of(params, backgrounds(params, places, fold, work / "backgrounds"))
     if not (store / LIST).exists():
         draw(drawing, store, enhancement, workers=workers)
-    own = settings_of(params)
-    moved = {**places.moved, layout.clips(DATASET): store}
-    recipe.train_fold(
-        own,
-        replace(places, moved=moved),
-        table_of(drawing, store, val=params.pretrain.val),
-        0,
-        folder,
-        checkpoints=work / "checkpoints",
-        init=None,
-        max_steps=None,
-        on_epoch=on_epoch,
-    )
-    write_sheet(folder / "drawn.png", contact_sheet(drawing, tuple(range(1, drawing.scenes + 1)), moments=SHOWN))
-    shutil.rmtree(work, ignore_errors=True)
+    with new_folder(made) as folder:
+        recipe.train_fold(
+            settings_of(params),
+            replace(places, moved={**places.moved, layout.clips(DATASET): store}),
+            table_of(drawing, store, val=params.pretrain.val),
+            0,
+            folder,
+            checkpoints=work / "checkpoints",
+            init=None,
+            max_steps=None,
+            on_epoch=on_epoch,
+        )
+        write_sheet(folder / "drawn.png", contact_sheet(drawing, tuple(range(1, drawing.scenes + 1)), moments=SHOWN))
+    shutil.rmtree(store)
+    return made
+
+
+def identity(params: Params, places: Layout, enhancement: Settings) -> str:
+    """Identifies a pretraining by whatever decides its result."""
+    weights = enhancement.weights
+    enhancer = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+    return config.digest([describe(params, places), enhancer, training_code()])[:16]
 
 
 def drawing_of(params: Params, pictures: tuple[Path, ...]) -> DemoSettings:
@@ -245,7 +257,7 @@ def median_frame(path: Path, *, most: int = 25) -> Frames:
 
 
 def describe(params: Params, places: Layout) -> dict[str, Any]:
-    """Whatever decides the result of a pretraining, beside the code and the enhancement."""
+    """What a pretraining is told: its settings, and the pictures of places."""
     nested = config.as_nested(settings_of(params))
     sections = ("data", "enhance", "sampling", "augmentation", "model", "bert", "focal", "optimizer", "train")
     described = {"seed": params.seed, **{section: nested[section] for section in sections}}

@@ -165,7 +165,7 @@ def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = Fals
     """
     if stage not in EXPERIMENTS:
         raise ValueError(f"stage '{stage}' has no experiment; there are: {', '.join(EXPERIMENTS)}")
-    if not _is_first_process():
+    if not is_first_process():
         yield Run(None)
         return
     opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
@@ -237,7 +237,7 @@ def attach_run(*, stage: str, params: Params, layout: Layout) -> Iterator[Run]:
     Where the store does not have it (mlflow.db was deleted, or the model comes from another machine) a new run takes
     its place, tagged with the id of the original; later calls find that one again. models/runs is never rewritten.
     """
-    if not _is_first_process():
+    if not is_first_process():
         yield Run(None)
         return
     opening = {
@@ -857,7 +857,7 @@ def _texts(params: Params) -> dict[str, str]:
     return {key: parameter_text(value) for key, value in config.flatten(params).items()}
 
 
-def _is_first_process() -> bool:
+def is_first_process() -> bool:
     """False in every process of a distributed training but the first."""
     ranks = [os.environ[name] for name in RANK_VARIABLES if name in os.environ]
     return not ranks or ranks[0] == "0"

@@ -61,6 +61,12 @@ def test_rows_and_tables_are_chosen_by_key_and_a_reference_stays() -> None:
         plan.load(FILE, VALUES, tables=["5"])
 
 
+def test_what_the_file_sets_for_all_rows_cannot_be_given_beside_it() -> None:
+    assert plan.load(FILE, VALUES, tables=["3"], given=["train.epochs"])
+    with pytest.raises(UserError, match=r"--set model\.head: tables\.yaml sets it for all rows"):
+        plan.load(FILE, VALUES, tables=["3"], given=["train.epochs", "model.head"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -41,6 +41,7 @@ NO_PARAMETER = {
         "train.batch_size": "pretrain.batch_size takes its place",
         "train.init_from": "it begins with fresh weights",
         "train.clips_per_class": "it learns from all drawn clips",
+        "train.devices": "it has one device",
         "train.keep": "the last epoch counts",
         "train.workers": "how many processes load clips changes no figure",
         "transfer.input_rate": "it begins with fresh weights",

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,9 @@ from darkaction.tracking import find_weights
 from darkaction.training import weights
 from darkaction.video import write_video
 
+GAMMA = Settings(
+    method="gamma", gamma=2.2, weights=Path("none"), curve_scale=1.0, device="cpu", height=32, width=32, flow=False
+)
 SMALL = ("pretrain.enabled=true", "pretrain.scenes=2", "pretrain.takes=1")
 
 
@@ -45,13 +49,15 @@ def test_off_it_leaves_an_empty_folder(tmp_path: Path) -> None:
 def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(smoke_out: Path) -> None:
     """Eleven drawn actions; of the classifier the rows of the six classes of the target are taken."""
     more = (*SMALL, f"pretrain.classes={json.dumps(list(ACTIONS))}")
+    stopped = smoke_out / layout.CHECKPOINTS / "pretraining"
+    (stopped / "of-other-settings/fold_0/made").mkdir(parents=True)
     done = run("pretrain.py", smoke_out, *more)
     assert done.returncode == 0, done.stderr[-3000:]
     network, card = weights.load(smoke_out / layout.PRETRAINING / "fold_0" / weights.WEIGHTS)
     assert card.classes == list(ACTIONS)
     history = pd.read_csv(smoke_out / layout.PRETRAINING / "fold_0/history.csv")
     assert {"train_loss", "val_accuracy"} <= set(history) and len(history) == 1
-    assert not (smoke_out / layout.CHECKPOINTS / "pretraining/fold_0").exists()
+    assert not stopped.exists()
     before = (smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS).read_bytes()
     try:
         done = run("train.py", smoke_out, *more, "train.init_from=models/pretraining", "train.clips_per_class=0")
@@ -132,11 +138,36 @@ def test_backgrounds_of_a_folder(tmp_path: Path) -> None:
     assert before != pretraining.describe(params, places)
 
 
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    """A fold that a stop came after is taken as it is; whatever decides the result makes it another pretraining."""
+    epochs = []
+
+    def pretrain(*overrides: str) -> tuple[str, Path]:
+        params = config.load(profile="smoke", overrides=[*SMALL, *overrides])
+        places = Layout(out=tmp_path)
+        name = pretraining.identity(params, places, GAMMA)
+        made = pretraining.pretrain(
+            params,
+            places,
+            0,
+            tmp_path / name,
+            enhancement=GAMMA,
+            workers=0,
+            on_epoch=lambda epoch, row: epochs.append(epoch),
+        )
+        return name, made
+
+    name, made = pretrain()
+    assert sorted(path.name for path in made.iterdir()) == ["drawn.png", "history.csv", weights.WEIGHTS]
+    assert not (tmp_path / name / "clips").exists() and epochs == [0]
+    assert pretrain() == (name, made) and epochs == [0]
+    others = {pretrain(change)[0] for change in ("seed=1", "pretrain.max_lr=0.01", "pretrain.variation.dark=false")}
+    assert len({name, *others}) == 4 and epochs == [0] * 4
+
+
 def test_drawn_clips_go_straight_into_the_store(tmp_path: Path) -> None:
     params = config.load(profile="smoke", overrides=list(SMALL))
-    enhancement = Settings(
-        method="gamma", gamma=2.2, weights=tmp_path, curve_scale=1.0, device="cpu", height=24, width=32, flow=False
-    )
+    enhancement = replace(GAMMA, height=24, width=32)
     drawing = pretraining.drawing_of(params, ())
     for name in ("one", "two"):
         pretraining.draw(drawing, tmp_path / name, enhancement, workers=2 if name == "two" else 0)

@@ -8,10 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 from mlflow import MlflowClient
 
+from darkaction import layout
+from darkaction.training import weights
 from searches import copy_project
 
 PATIENCE = 300.0
@@ -98,6 +101,9 @@ def test_tables_show_what_is_on_record(continued: Tables) -> None:
     assert "sit and stand taken for each other by R(2+1)D-BERT" in text
     folder = continued.project / "reports/tables/demo-smoke"
     assert (folder / "table_3.png").stat().st_size > 5000
+    clips = pd.read_csv(folder / "clips.csv")
+    assert list(clips) == ["clip_id", "label", "scene", "fold", "sha256"] and clips["clip_id"].is_monotonic_increasing
+    assert len(clips) == len(continued.cells()[0]["predicted"]) == 12
     out = continued("--tables", "2", "--no-run", "--seeds", "2")
     assert "| SlowFast network | not run" in out
     assert "| Delta sampling | " in out  # the same system as in table 3, with its cells
@@ -123,6 +129,19 @@ def test_every_cell_is_a_run_below_one_of_the_tables(continued: Tables) -> None:
         "KILLED",
         "FINISHED",
     }  # finished when nobody was left to record it
+
+
+def test_other_weights_to_begin_with_are_another_cell(continued: Tables, smoke_out: Path) -> None:
+    own = continued.project / "start.safetensors"
+    wanted = ("--rows", "tgap", "--seeds", "1", "--set", f"train.init_from={own}")
+    assert f"{own}: no such file" in continued(*wanted, code=1)
+    network, card = weights.load(smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS)
+    weights.save(own, network, card)
+    assert "2 cells, 2 of them to run" in continued(*wanted)
+    assert "2 cells, 0 of them to run" in continued(*wanted)
+    network.classifier.bias.data += 1
+    weights.save(own, network, card)
+    assert "| R(2+1)D-BERT | not run" in continued(*wanted, "--no-run")
 
 
 def test_enhanced_clips_are_made_once_and_may_be_deleted(continued: Tables) -> None:

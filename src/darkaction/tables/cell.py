@@ -20,6 +20,7 @@ from darkaction.errors import UserError
 from darkaction.evaluation.score import Predictions, predict_part, scores
 from darkaction.layout import Layout
 from darkaction.models.recognizer import Recognizer
+from darkaction.provenance import training_code
 from darkaction.tables import record
 from darkaction.tables.record import Cell
 from darkaction.training import data, recipe, weights
@@ -60,7 +61,7 @@ class Outcome:
 def run_cell(job: Job) -> Outcome:
     """Trains, tests and records in MLflow; a training that was stopped goes on where it was."""
     torch.set_num_threads(job.threads)
-    if record.own_code() != job.code:
+    if training_code() != job.code:
         raise UserError(f"the code in {Path(__file__).parents[1]} on {socket.gethostname()} is not the launcher's")
     try:
         with tracking.member_run(

@@ -121,6 +121,7 @@ def load(
     tables: Sequence[str] = (),
     rows: Sequence[str] = (),
     auxiliary: str | None = None,
+    given: Sequence[str] = (),
 ) -> list[Table]:
     """The tables of a file, with settings.
 
@@ -129,6 +130,7 @@ def load(
         auxiliary: the auxiliary dataset; None: the file's for the target.
         tables: keys of those that are wanted; empty: all.
         rows: keys of the rows that are wanted; empty: all. A reference stays.
+        given: settings that a person gave beside params.yaml and profile; the file may not set them for all rows.
 
     Raises:
         UserError: naming the file, table and row, and what would be valid.
@@ -136,6 +138,11 @@ def load(
     plan = _read(path)
     if auxiliary is not None:
         plan = dataclasses.replace(plan, auxiliary={values["datasets"][0]: auxiliary})
+    if overruled := [key for key in given if key in plan.common]:
+        raise UserError(
+            f"--set {overruled[0]}: {path.name} sets it for all rows, as a row of its own may differ in it; "
+            "to change it, edit `common` there or in a copy, for --experiments FILE"
+        )
     _known(tables, list(plan.tables), f"--tables: {path.name} has")
     _known(rows, [key for table in plan.tables.values() for key in table.rows], f"--rows: {path.name} has")
     return [

@@ -1,32 +1,16 @@
 """The record of finished cells: a line each in reports/tables/cells.csv, in git, so that none is computed twice and a
 comparison may be completed over several runs and machines."""
 
-import ast
 import csv
 import fcntl
-import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darkaction.errors import UserError
-
-CODE = (
-    "augmentation.py",
-    "clips.py",
-    "enhancement",
-    "evaluation/predict.py",
-    "flow.py",
-    "models",
-    "sampling.py",
-    "training",
-    "video.py",
-)
-"""The parts of the package that decide what a cell scores."""
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 """A class number in one character, in `predicted`."""
@@ -119,35 +103,6 @@ def latest(cells: Iterable[Cell], *, code: str) -> dict[tuple[str, str, int], Ce
         if cell.key not in chosen or cell.code == code or chosen[cell.key].code != code:
             chosen[cell.key] = cell
     return chosen
-
-
-def own_code() -> str:
-    """Identifies the code that decides what a cell scores."""
-    return code_of(CODE)
-
-
-@cache
-def code_of(parts: tuple[str, ...]) -> str:
-    """Identifies parts of the package by what they do: comments, docstrings and layout do not count."""
-    package = Path(__file__).resolve().parents[1]
-    files = sorted(path for name in parts for path in _python_files(package / name))
-    digest = hashlib.sha256()
-    for path in files:
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
-        digest.update(f"{path.relative_to(package).as_posix()} {ast.dump(tree)}".encode())
-    return digest.hexdigest()[:16]
-
-
-def _python_files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _text(value: object) -> str:

@@ -81,9 +81,11 @@ class History(Callback):
 
 
 class EpochLines(Callback):
-    """Progress where no terminal shows a bar: a line an epoch in the log."""
+    """Progress where no terminal shows a bar: a line an epoch in the log, from the first process."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {numbers}", flush=True)
