@@ -532,7 +532,7 @@ def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -
     return (
         f"Dataset {target}{kind}, profile {comparisons.profile}: {len(exam.label_N)} test clips of "
         f"{len(np.unique(exam.scene_N))} {clusters} ({base.split.strategy} split, {folds}){scale}; times as measured "
-        f"while other cells ran; `{command_line()}`"
+        f"while other cells ran; `{command_line().replace(' --no-run', '')}`"
     )
 
 
