@@ -37,3 +37,9 @@ def test_leftovers_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path
             pass
         assert names(tmp_path) == [kept.name, "out"]
         living.kill()
+
+
+def test_of_several_processes_one_publishes(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out", keep=False) as folder:
+        (folder / "a").write_text("1")
+    assert names(tmp_path) == []

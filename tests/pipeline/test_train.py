@@ -1,0 +1,42 @@
+"""src/train.py in several processes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from conftest import ROOT
+from darkaction import layout
+from darkaction.training import weights
+
+
+def test_two_processes_train_one_model(smoke_out: Path, tmp_path: Path) -> None:
+    """As on two GPUs, each with half of every batch; the first alone prints, records and publishes."""
+    for name in ("data", "models"):
+        shutil.copytree(smoke_out / name, tmp_path / name)
+    shutil.rmtree(tmp_path / layout.RECOGNIZER)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    settings = ("--set", "train.devices=2", "--set", "train.epochs=2")
+    done = subprocess.run(
+        [sys.executable, "src/train.py", "--profile", "smoke", *settings, "--out", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "MLFLOW_TRACKING_URI": store, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "MEMBER: 2/2" in done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("epoch ")] == [
+        ["epoch", "1/2"],
+        ["epoch", "2/2"],
+    ]
+    weights.load(tmp_path / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS)
+    assert [path.name for path in (tmp_path / "models").glob(".*")] == []
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("darkaction-recognizer")
+    assert experiment is not None
+    [run] = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED" and "sha256.fold_0" in run.data.tags
