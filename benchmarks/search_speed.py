@@ -1,10 +1,10 @@
 """What searching costs and gains: workers, overhead a trial, pruning. Prints one table a question.
 
     python benchmarks/search_speed.py workers     two workers against one, and the trainings alone (5 minutes)
-    python benchmarks/search_speed.py pruning     pruned against unpruned searches, three seeds (45 minutes)
+    python benchmarks/search_speed.py pruning     pruned against unpruned searches, three seeds (an hour)
 
 Trainings are real, small and single-threaded; the second needs the clips of `dvc repro`. Studies and runs go to a
-temporary folder.
+temporary folder, or to --keep DIR, whose finished searches are not run again.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +25,9 @@ WORKERS = ("train.epochs=60", "tune.pruner=none", "train.precision=fp32")
 """Over the profile smoke: 18 training clips."""
 
 PRUNING = ("sampling.num_frames=8", "model.widths=[8, 16, 32, 64]", "model.head=average", "train.precision=fp32")
-PRUNING += ("train.epochs=24", "tune.min_epochs=1", "train.batch_size=8", "train.clips_per_class=36")
-"""Over params.yaml, on the clips of `dvc repro`, half of them: a network that learns in a few epochs. The batch size is
-not searched: small ones take twice the time."""
+PRUNING += ("train.epochs=24", "tune.min_epochs=1", "train.batch_size=16")
+"""Over params.yaml, on the clips of `dvc repro`: a network that learns in a few epochs. The batch size is not searched:
+small ones take twice the time."""
 
 SPACE = "tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"
 SEEDS = 3
@@ -41,8 +40,12 @@ class Searches:
         self.folder = folder
 
     def run(self, name: str, *overrides: str, trials: int, workers: int) -> pd.DataFrame:
-        """Runs a search; the table of its trials."""
-        command = [sys.executable, "src/tune.py", "--study", name, "--storage", str(self.folder / "studies.log")]
+        """Runs a search, unless that was done before; the table of its trials."""
+        result, storage = self.folder / name / "trials.csv", self.folder / f"{name}.log"
+        if result.exists():
+            return pd.read_csv(result, parse_dates=["started", "ended"])
+        storage.unlink(missing_ok=True)
+        command = [sys.executable, "src/tune.py", "--study", name, "--storage", str(storage)]
         command += ["--out", str(self.folder / name), "--trials", str(trials), "--workers", str(workers)]
         command += [part for text in overrides for part in ("--set", text)]
         command += ["--profile", "smoke"] if overrides[: len(WORKERS)] == WORKERS else []
@@ -54,7 +57,7 @@ class Searches:
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr[-3000:])
-        return pd.read_csv(self.folder / name / "trials.csv", parse_dates=["started", "ended"])
+        return pd.read_csv(result, parse_dates=["started", "ended"])
 
 
 def clips_of_smoke() -> Path:
@@ -111,7 +114,7 @@ def workers(searches: Searches) -> None:
 
 def pruning(searches: Searches) -> None:
     """Epochs and best score of the same search with and without pruning."""
-    trials = 24
+    trials = 16
     space = yaml.safe_load((ROOT / "params.yaml").read_text())["tune"]["space"]
     space = [entry for entry in space if entry["key"] != "train.batch_size"]
     rows = []
@@ -119,7 +122,6 @@ def pruning(searches: Searches) -> None:
         for pruner in ("none", "hyperband"):
             name = f"{pruner}{seed}"
             settings = (*PRUNING, f"tune.space={json.dumps(space)}", f"tune.pruner={pruner}", f"seed={seed}")
-            started = time.monotonic()
             table = searches.run(name, *settings, trials=trials, workers=2)
             best = json.loads((searches.folder / name / "best.json").read_text())["best"]
             rows.append(
@@ -129,7 +131,6 @@ def pruning(searches: Searches) -> None:
                     "epochs": int(table["steps"].sum()),
                     "pruned": int((table["state"] == "pruned").sum()),
                     "best": best["validation_accuracy"],
-                    "seconds": time.monotonic() - started,
                 }
             )
             print(rows[-1], file=sys.stderr)
@@ -147,7 +148,13 @@ def pruning(searches: Searches) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["workers", "pruning"])
-    question = {"workers": workers, "pruning": pruning}[parser.parse_args().what]
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="for the searches; finished ones there are taken")
+    arguments = parser.parse_args()
+    question = {"workers": workers, "pruning": pruning}[arguments.what]
+    if arguments.keep is not None:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
+        question(Searches(arguments.keep.absolute()))
+        return
     with tempfile.TemporaryDirectory() as folder:
         question(Searches(Path(folder)))
 
