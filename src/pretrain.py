@@ -19,19 +19,24 @@ def main() -> None:
     params, places = cli.settings(cli.stage_arguments(__doc__))
     target = places.write(layout.PRETRAINING)
     if params.pretrain.enabled:
-        pretrain(params, places, target)
+        # A stage that is off need not wait for torch.
+        from darkaction.datasets.index import usable_processors
+
+        pretrain(params, places, target, workers=usable_processors())
         return
     with new_folder(target) as folder:
         (folder / "README.md").write_text(EMPTY)
     places.write(f"{layout.RUNS}/pretrain.json").write_text("{}\n")  # DVC expects one
 
 
-def pretrain(params: Params, places: Layout, target: Path) -> None:
+def pretrain(params: Params, places: Layout, target: Path, *, workers: int) -> None:
     """Pretrains, on one device, for each fold that needs its own, into `target`, whole or not at all. What was stopped
-    goes on if nothing that decides its result has changed, and is removed otherwise."""
-    # A stage that is off need not wait for torch.
+    goes on if nothing that decides its result has changed, and is removed otherwise.
+
+    Args:
+        workers: processes that draw.
+    """
     from darkaction import pretraining, tracking
-    from darkaction.datasets.index import usable_processors
     from darkaction.training.fit import Row
     from enhance import settings
 
@@ -57,7 +62,7 @@ def pretrain(params: Params, places: Layout, target: Path) -> None:
                     fold,
                     work / f"fold_{fold}",
                     enhancement=enhancement,
-                    workers=usable_processors(),
+                    workers=workers,
                     on_epoch=record,
                 )
             )

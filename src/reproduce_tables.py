@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -41,7 +41,7 @@ from darkaction.evaluation import plots
 from darkaction.layout import Layout
 from darkaction.provenance import command_line, dvc_md5s, index_digest, training_code
 from darkaction.tables import plan, record, render
-from darkaction.tables.cell import Job, Outcome, run_cell, with_seed
+from darkaction.tables.cell import STOPPED, Job, Outcome, reason_of, run_cell, with_seed
 from darkaction.tables.plan import Row, Table
 from darkaction.tables.record import Cell
 from darkaction.tables.render import Exam, Finished, Statistics
@@ -69,7 +69,20 @@ STOPPING = 20.0
 """Seconds that cells get to end after Ctrl-C."""
 
 TRIES = 2
-"""Of a cell whose worker died."""
+"""Of a task whose worker died."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """The weights pretrained on drawn actions that some settings begin with, made or not. All seeds of a row begin with
+    the same."""
+
+    params: Params
+    places: Layout
+
+    @property
+    def folder(self) -> Path:
+        return self.places.moved[layout.PRETRAINING]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +93,7 @@ class Ready:
     data: str
     frame_seconds: float
     enhancement: Settings | None  # of the target; None where nothing was made
+    pretraining: Pretraining | None = None  # that the settings begin with
 
 
 @dataclass(kw_only=True)
@@ -218,10 +232,12 @@ def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
         moved[layout.clips(name)] = store
     target = params.datasets[0]
     seconds = timed(used_by[target], places, target)
-    ready = replace(places, moved=moved)
+    start = None
     if params.train.init_from == layout.PRETRAINING:
-        ready = replace(ready, moved={**moved, layout.PRETRAINING: pretraining_for(params, ready, used_by[target])})
-    return Ready(places=ready, data=versions, frame_seconds=seconds, enhancement=used_by[target])
+        start = pretraining_for(params, replace(places, moved=moved), used_by[target])
+        moved[layout.PRETRAINING] = start.folder
+    ready = replace(places, moved=moved)
+    return Ready(places=ready, data=versions, frame_seconds=seconds, enhancement=used_by[target], pretraining=start)
 
 
 def brought(params: Params, places: Layout) -> dict[str, Any]:
@@ -324,20 +340,17 @@ def enhancer_for(params: Params, places: Layout, digests: Mapping[str, str]) -> 
     return folder / layout.ENHANCER
 
 
-def pretraining_for(params: Params, places: Layout, enhancement: Settings) -> Path:
-    """The folder of the weights pretrained on drawn actions, made unless it is there. All seeds of a row begin with the
-    same.
+def pretraining_for(params: Params, places: Layout, enhancement: Settings) -> Pretraining:
+    """The pretraining of these settings, which `run` makes unless it is there.
 
     Raises:
         UserError: when pretrain.enabled is false.
     """
     if not params.pretrain.enabled:
         raise UserError(f"train.init_from is {layout.PRETRAINING}, but pretrain.enabled is false")
-    folder = ROOT / CACHE / "pretraining" / pretraining.identity(params, places, enhancement)
-    if not (folder / layout.PRETRAINING).exists():
-        print(f"pretraining on drawn actions, in {folder.relative_to(ROOT)}", flush=True)
-        pretrain.pretrain(params, replace(places, out=folder), folder / layout.PRETRAINING)
-    return folder / layout.PRETRAINING
+    out = ROOT / CACHE / "pretraining" / pretraining.identity(params, places, enhancement)
+    moved = {**places.moved, layout.PRETRAINING: out / layout.PRETRAINING}
+    return Pretraining(params=params, places=replace(places, out=out, moved=moved))
 
 
 def timed(settings: Settings, places: Layout, name: str) -> float:
@@ -361,11 +374,11 @@ def timed(settings: Settings, places: Layout, name: str) -> float:
 
 
 def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -> None:
-    """Trains every cell that is not on record."""
-    open_jobs = list(missing(comparisons, base))
+    """Trains every cell that is not on record, after the pretrainings that cells begin with."""
+    wanted = list(missing(comparisons))
     total = len(comparisons.variants()) * len(comparisons.seeds)
-    print(f"{total} cells, {len(open_jobs)} of them to run", flush=True)
-    if not open_jobs:
+    print(f"{total} cells, {len(wanted)} of them to run", flush=True)
+    if not wanted:
         return
     names = sorted({ready.data for ready in comparisons.ready.values()})
     parent = config.digest([comparisons.profile, names, training_code()])[:32]
@@ -380,60 +393,144 @@ def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -
     ):
         with workers.start(address=arguments.ray_address, workers=arguments.workers) as pool:
             print(f"{pool.size} workers with {pool.threads} threads", flush=True)
-            jobs = [replace(job, parent=parent, threads=pool.threads) for job in open_jobs]
-            launcher = Launcher(pool, jobs, comparisons.cells_file)
-            launcher.run()
-            comparisons.problems |= launcher.failures
+            make_pretrainings(comparisons, pool, wanted)
+            make_cells(comparisons, pool, wanted, parent)
         tracking.end_killed([], Layout())
 
 
-def missing(comparisons: Comparisons, base: Params) -> Iterator[Job]:
-    """The cells that are not on record with today's code, seed after seed, so that a stop leaves whole tables."""
+def missing(comparisons: Comparisons) -> Iterator[tuple[str, int]]:
+    """The cells that are not on record with today's code, as fingerprint of their settings and seed; seed after seed,
+    so that a stop leaves whole tables."""
     done = {(cell.key, cell.code) for cell in record.read(comparisons.cells_file)}
     for seed in comparisons.seeds:
-        for fingerprint, (row, params) in comparisons.variants().items():
+        for fingerprint in comparisons.variants():
             if fingerprint in comparisons.problems:
                 continue
-            ready = comparisons.ready[fingerprint]
-            if ((fingerprint, ready.data, seed), training_code()) in done:
-                continue
-            init = params.train.init_from
-            yield Job(
-                row=row.key,
-                name=f"{row.key}, seed {seed}",
-                profile=comparisons.profile,
-                params=with_seed(replace(params, train=replace(params.train, devices=1)), seed),
-                settings=fingerprint,
-                data=ready.data,
-                code=training_code(),
-                inits=tuple(
-                    None if init is None else tracking.find_weights(init, ready.places, fold=fold)
-                    for fold in range(params.split.folds)
-                ),
-                places=ready.places,
-                work=comparisons.work / "cells" / f"{fingerprint}-{ready.data}-{seed}",
-                frame_seconds=ready.frame_seconds,
-                threads=1,
-                parent="",
-                command=command_line(),
-            )
+            if ((fingerprint, comparisons.ready[fingerprint].data, seed), training_code()) not in done:
+                yield fingerprint, seed
+
+
+def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str, int]]) -> None:
+    """Makes the pretrainings that cells begin with, each once. Settings whose pretraining fails are a problem."""
+    users: dict[Path, list[str]] = {}
+    tasks = []
+    for fingerprint in dict.fromkeys(fingerprint for fingerprint, _ in wanted):
+        start = comparisons.ready[fingerprint].pretraining
+        if start is None or start.folder.exists():
+            continue
+        if start.folder not in users:
+            name = f"pretraining on drawn actions, in {start.folder.relative_to(ROOT).parents[1]}"
+            arguments = (start.params, start.places, start.folder, pool.threads)
+            tasks.append(Task(key=start.folder, name=name, function=pretrained, arguments=arguments))
+        users.setdefault(start.folder, []).append(fingerprint)
+
+    def fail(folder: Path, reason: str) -> None:
+        comparisons.problems |= dict.fromkeys(users[folder], f"its pretraining failed: {reason}")
+
+    if tasks:
+        print(f"pretrainings to make first: {len(tasks)}; see MLflow's experiment darkaction-pretraining", flush=True)
+    Launcher(pool, tasks, book=lambda folder, outcome: "made", fail=fail).run()
+
+
+def pretrained(params: Params, places: Layout, folder: Path, processes: int) -> Outcome:
+    """Pretrains, in a worker process; one that was stopped goes on where it was."""
+    try:
+        pretrain.pretrain(params, places, folder, workers=processes)
+        return Outcome()
+    except (KeyboardInterrupt, SystemExit):
+        return Outcome(reason=STOPPED)
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong is the end of this pretraining, not of others
+        return Outcome(reason=reason_of(error))
+
+
+def make_cells(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str, int]], parent: str) -> None:
+    """Trains and tests the cells, and puts them on record."""
+    variants = comparisons.variants()
+    tasks = []
+    settings: dict[Path, str] = {}
+    for fingerprint, seed in wanted:
+        if fingerprint in comparisons.problems:
+            continue
+        row, params = variants[fingerprint]
+        job = job_of(comparisons, row, params, seed, parent=parent, threads=pool.threads)
+        settings[job.work] = fingerprint
+        tasks.append(Task(key=job.work, name=job.name, function=run_cell, arguments=(job,)))
+
+    def book(work: Path, outcome: Outcome) -> str:
+        cell = outcome.cell
+        assert cell is not None
+        record.append(comparisons.cells_file, cell)
+        return f"{cell.accuracy:.1%} [{cell.low:.1%}, {cell.high:.1%}]"
+
+    def fail(work: Path, reason: str) -> None:
+        comparisons.problems[settings[work]] = reason
+
+    Launcher(pool, tasks, book=book, fail=fail).run()
+
+
+def job_of(comparisons: Comparisons, row: Row, params: Params, seed: int, *, parent: str, threads: int) -> Job:
+    """What a worker needs for a cell."""
+    fingerprint = plan.fingerprint(params)
+    ready = comparisons.ready[fingerprint]
+    init = params.train.init_from
+    return Job(
+        row=row.key,
+        name=f"{row.key}, seed {seed}",
+        profile=comparisons.profile,
+        params=with_seed(replace(params, train=replace(params.train, devices=1)), seed),
+        settings=fingerprint,
+        data=ready.data,
+        code=training_code(),
+        inits=tuple(
+            None if init is None else tracking.find_weights(init, ready.places, fold=fold)
+            for fold in range(params.split.folds)
+        ),
+        places=ready.places,
+        work=comparisons.work / "cells" / f"{fingerprint}-{ready.data}-{seed}",
+        frame_seconds=ready.frame_seconds,
+        threads=threads,
+        parent=parent,
+        command=command_line(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a worker is to do; `key` is a folder of its own, where a stopped one goes on."""
+
+    key: Path
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
 
 
 class Launcher:
-    """Keeps the workers busy until every cell is done."""
+    """Keeps the workers busy until every task is done; one whose worker died or was stopped is tried again once.
 
-    def __init__(self, pool: Pool, jobs: list[Job], cells_file: Path) -> None:
-        self.pool, self.cells_file = pool, cells_file
-        self.waiting = jobs
-        self.total = len(jobs)
-        self.started: dict[int, tuple[Job, float]] = {}
+    Args:
+        tasks: their functions return an Outcome.
+        book: called with the key and the outcome of a task that is done; what it returns is shown.
+        fail: called with the key of another, and why it is not done.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        tasks: list[Task],
+        *,
+        book: Callable[[Path, Outcome], str],
+        fail: Callable[[Path, str], None],
+    ) -> None:
+        self.pool, self.book, self.fail = pool, book, fail
+        self.waiting = tasks
+        self.total = len(tasks)
+        self.started: dict[int, tuple[Task, float]] = {}
         self.tries: dict[Path, int] = {}
-        self.failures: dict[str, str] = {}  # fingerprint of settings -> why
         self.ended = 0
         self.number = 0
 
     def run(self) -> None:
-        """Runs the cells; what is running when it is stopped goes on at the next start.
+        """Runs the tasks; what is running when it is stopped goes on at the next start.
 
         Raises:
             UserError: when a worker cannot work.
@@ -448,29 +545,28 @@ class Launcher:
             if self.pool.busy:
                 self.pool.cancel(STOPPING)
 
-    def start(self, job: Job) -> None:
+    def start(self, task: Task) -> None:
         self.number += 1
-        self.started[self.number] = job, time.monotonic()
-        self.pool.submit(self.number, run_cell, job)
+        self.started[self.number] = task, time.monotonic()
+        self.pool.submit(self.number, task.function, *task.arguments)
 
     def finish(self, done: Done) -> None:
-        """Books the end of a cell, and says so."""
-        job, started = self.started.pop(done.key)
+        """Books the end of a task, and says so."""
+        task, started = self.started.pop(done.key)
         outcome: Outcome = done.result or Outcome(reason=f"its worker died ({done.lost})")
-        if done.lost or outcome.reason == "stopped":  # somebody killed or ended the worker
-            self.tries[job.work] = self.tries.get(job.work, 1) + 1
-            if self.tries[job.work] <= TRIES:
-                self.waiting.insert(0, job)
+        if done.lost or outcome.reason == STOPPED:  # somebody killed or ended the worker
+            self.tries[task.key] = self.tries.get(task.key, 1) + 1
+            if self.tries[task.key] <= TRIES:
+                self.waiting.insert(0, task)
                 return
-        if outcome.cell is not None:
-            record.append(self.cells_file, outcome.cell)
-        else:
-            self.failures[job.settings] = str(outcome.reason)
         self.ended += 1
-        cell = outcome.cell
-        text = f"{cell.accuracy:.1%} [{cell.low:.1%}, {cell.high:.1%}]" if cell else f"failed: {outcome.reason}"
+        if outcome.reason is None:
+            text = self.book(task.key, outcome)
+        else:
+            self.fail(task.key, outcome.reason)
+            text = f"failed: {outcome.reason}"
         seconds = time.monotonic() - started
-        print(f"[{self.ended}/{self.total}] {job.name}: {text} in {seconds:.0f} s", flush=True)
+        print(f"[{self.ended}/{self.total}] {task.name}: {text} in {seconds:.0f} s", flush=True)
 
 
 # The tables

@@ -1,6 +1,7 @@
 """Comparisons: what the file says, what identifies a cell, what is on record, what the tables show."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from darkaction import config
 from darkaction.config import ROOT
 from darkaction.errors import UserError
 from darkaction.tables import plan, record, render
+from darkaction.tables.cell import STOPPED, Outcome
 from darkaction.tables.plan import Row, Table
 from darkaction.tables.record import Cell
 from darkaction.tables.render import Exam, Finished, Statistics
-from reproduce_tables import choose
+from darkaction.workers import Done, Pool
+from reproduce_tables import Launcher, Task, choose
 
 FILE = ROOT / "experiments/tables.yaml"
 VALUES = config.as_nested(config.load(profile="smoke"))
@@ -265,3 +268,52 @@ def test_a_sweep_takes_the_best_validation_accuracy_or_without_clips_the_own_val
     assert choose(list(zip(params, tied, strict=True)), fallback)[0] == params[0]
     blind = [[dataclasses.replace(c, val_accuracy=None) for c in cells] for cells in judged]
     assert choose(list(zip(params, blind, strict=True)), fallback)[0] == params[1]
+
+
+class PoolByHand(Pool):
+    """One worker at a time, whose tasks end as they say themselves."""
+
+    def __init__(self) -> None:
+        self.size, self.threads = 1, 1
+        self._running = {}
+
+    def submit(self, key: int, function: Callable[..., Done], *arguments: object) -> None:
+        self._running[key] = function(key)
+
+    def wait(self, seconds: float) -> list[Done]:
+        return [self._running.popitem()[1]]
+
+
+def test_a_task_whose_worker_died_or_was_stopped_is_tried_once_more() -> None:
+    good, stopped, bad = Outcome(), Outcome(reason=STOPPED), Outcome(reason="UserError: no")
+    script = {
+        "well": [good],
+        "failed": [bad],
+        "lost": [None, good],
+        "stopped": [stopped, good],
+        "lost for good": [None, None, good],
+    }
+    left = {name: list(ends) for name, ends in script.items()}
+
+    def ends(name: str) -> Callable[[int], Done]:
+        def end(key: int) -> Done:
+            outcome = left[name].pop(0)
+            return Done(key=key, lost="WorkerCrashedError") if outcome is None else Done(key=key, result=outcome)
+
+        return end
+
+    done: list[Path] = []
+    failed: dict[Path, str] = {}
+
+    def book(key: Path, outcome: Outcome) -> str:
+        done.append(key)
+        return "well"
+
+    tasks = [Task(key=Path(name), name=name, function=ends(name), arguments=()) for name in script]
+    Launcher(PoolByHand(), tasks, book=book, fail=failed.__setitem__).run()
+    assert done == [Path("well"), Path("lost"), Path("stopped")]
+    assert failed == {
+        Path("failed"): "UserError: no",
+        Path("lost for good"): "its worker died (WorkerCrashedError)",
+    }
+    assert left["lost for good"] == [good]

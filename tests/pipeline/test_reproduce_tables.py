@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -165,9 +166,10 @@ def test_what_cannot_be_had_is_said_in_the_table(continued: Tables) -> None:
 def test_the_study_of_limited_data_pretrains_once(continued: Tables) -> None:
     wanted = ("--tables", "limited_data", "--rows", "pretrained_0", "--seeds", "1")
     out = continued(*wanted)
-    assert "pretraining on drawn actions, in" in out and "2 cells, 2 of them to run" in out
+    assert "2 cells, 2 of them to run" in out and "pretrainings to make first: 1" in out
+    assert re.search(r"pretraining on drawn actions, in cache/pretraining/\w+: made in \d+ s", out)
     out = continued(*wanted)
-    assert "pretraining on drawn actions, in" not in out and "0 of them to run" in out
+    assert "pretraining on drawn actions" not in out and "0 of them to run" in out
     assert "| Drawn actions alone, no real clip | " in out and "not run" not in out
     assert (continued.project / "reports/tables/demo-smoke/table_limited_data_curves.png").stat().st_size > 5000
     [weights] = (continued.project / "cache/pretraining").glob("*/models/pretraining/fold_*/weights.safetensors")

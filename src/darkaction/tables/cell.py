@@ -26,6 +26,9 @@ from darkaction.tables.record import Cell
 from darkaction.training import data, recipe, weights
 from darkaction.training.fit import Row
 
+STOPPED = "stopped"
+"""The reason of a task whose worker somebody ended."""
+
 TIMED_PASSES = 5
 """The median of so many counts."""
 
@@ -52,10 +55,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A finished cell, or why there is none."""
+    """How a task ended: with a cell, or, of a pretraining, with none; or why it did not get there."""
 
     cell: Cell | None = None
-    reason: str | None = None  # "stopped" where somebody ended the worker
+    reason: str | None = None  # STOPPED where somebody ended the worker
 
 
 def run_cell(job: Job) -> Outcome:
@@ -75,10 +78,15 @@ def run_cell(job: Job) -> Outcome:
             )
             return Outcome(cell=cell)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
-        return Outcome(reason="stopped")
+        return Outcome(reason=STOPPED)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a cell is its result, not the others' end
-        text = str(error).strip() or type(error).__name__
-        return Outcome(reason=f"{type(error).__name__}: {text.splitlines()[0][:300]}")
+        return Outcome(reason=reason_of(error))
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, in one line."""
+    text = str(error).strip() or type(error).__name__
+    return f"{type(error).__name__}: {text.splitlines()[0][:300]}"
 
 
 def _measure(job: Job, run: tracking.Run) -> Cell:
