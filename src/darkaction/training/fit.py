@@ -53,7 +53,8 @@ class DivergedError(UserError):
 
 
 class History(Callback):
-    """Collects one row of metrics an epoch and hands it to `on_epoch`; survives in the checkpoint."""
+    """Collects one row of metrics an epoch, the same for the same training, and hands it to `on_epoch` with the time it
+    took; survives in the checkpoint."""
 
     def __init__(self, on_epoch: Callable[[int, Row], None], num_clips: int) -> None:
         self.rows: list[Row] = []
@@ -71,15 +72,14 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         row = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
-        row["seconds"] = self._seconds
-        row["clips_per_second"] = self._num_clips / max(self._seconds, 1e-9)
         if not math.isfinite(row["train_loss"]):
             raise DivergedError(
                 f"the training diverged: loss {row['train_loss']} in epoch {trainer.current_epoch + 1}; "
                 "lower optimizer.max_lr or set optimizer.grad_clip"
             )
         self.rows.append({"epoch": float(trainer.current_epoch), **row})
-        self._on_epoch(trainer.current_epoch, row)
+        rate = self._num_clips / max(self._seconds, 1e-9)
+        self._on_epoch(trainer.current_epoch, row | {"seconds": self._seconds, "clips_per_second": rate})
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
