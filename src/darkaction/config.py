@@ -193,6 +193,7 @@ class Pretrain:
     epochs: Positive
     batch_size: Positive
     max_lr: Above0
+    warmup: Annotated[float, Field(gt=0, lt=1)]
     variation: Variation
 
 

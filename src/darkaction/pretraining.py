@@ -73,7 +73,7 @@ def settings_of(params: Params) -> Params:
         "enhance": {**nested["enhance"], "apply": {DATASET: enhanced}},
         "model": {**nested["model"], "mran": False},
         "focal": {**nested["focal"], "alpha": alpha},
-        "optimizer": {**nested["optimizer"], "max_lr": wanted.max_lr},
+        "optimizer": {**nested["optimizer"], "max_lr": wanted.max_lr, "warmup": wanted.warmup},
         "train": {
             **nested["train"],
             "epochs": wanted.epochs,

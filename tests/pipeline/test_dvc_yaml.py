@@ -37,6 +37,7 @@ NO_PARAMETER = {
     "pretrain": {
         "datasets": "the dependencies name the target",
         "optimizer.max_lr": "pretrain.max_lr takes its place",
+        "optimizer.warmup": "pretrain.warmup takes its place",
         "train.epochs": "pretrain.epochs takes its place",
         "train.batch_size": "pretrain.batch_size takes its place",
         "train.init_from": "it begins with fresh weights",
