@@ -131,6 +131,7 @@ def fit(
     history = History(on_epoch, len(training.dataset))  # type: ignore[arg-type]
     states = _states(checkpoints, keep)
     last = resumable(checkpoints, fingerprint)
+    terminal = sys.stderr.isatty()
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     trainer = pl.Trainer(
         max_epochs=epochs,
@@ -142,7 +143,9 @@ def fit(
         gradient_clip_val=grad_clip or None,
         use_distributed_sampler=False,
         deterministic=True if deterministic else "warn",
-        callbacks=[history, *states, TQDMProgressBar() if sys.stderr.isatty() else EpochLines()],
+        callbacks=[history, *states, TQDMProgressBar() if terminal else EpochLines()],
+        # By itself Lightning adds a bar of Rich, whose thread wakes a hundred times a second, seen or not.
+        enable_progress_bar=terminal,
         logger=False,
         num_sanity_val_steps=0,
         enable_model_summary=False,
