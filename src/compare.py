@@ -56,7 +56,8 @@ def read(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a table of predictions ({error})") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not a table ({reason}); expected a predictions.csv of evaluate") from None
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise UserError(f"{path}: lacks the columns {', '.join(missing)}; expected a predictions.csv of evaluate")

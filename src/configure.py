@@ -101,21 +101,23 @@ def split_comment(line: str) -> tuple[str, str]:
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[Any]:
-    """(key path, new value) of every setting that differs."""
+    """(key path, new value) of every setting that differs; the whole of a section that gets a new key."""
     for key, value in after.items():
         path = (*prefix, key)
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value.keys() <= before[key].keys():
             yield from _changes(before[key], value, path)
         elif type(value) is not type(before[key]) or value != before[key]:
             yield path, value
 
 
 def _spans(node: Any, prefix: tuple[str, ...]) -> Iterator[Any]:
-    """(key path, (start mark, end mark)) of every value that is no section."""
+    """(key path, (start mark, end mark)) of every value that is no section, and of sections in braces."""
     for key, value in node.value:
         path = (*prefix, key.value)
         if isinstance(value, yaml.MappingNode):
             yield from _spans(value, path)
+            if value.flow_style:
+                yield path, (value.start_mark, value.end_mark)
         else:
             # YAML ends a list of lines at the next key, behind blank lines and comments: take the end of its last entry
             last = value.value[-1] if isinstance(value, yaml.SequenceNode) and value.value else value

@@ -20,6 +20,13 @@ from darkaction.datasets.importing.engine import PLANNERS, import_dataset
 from darkaction.datasets.importing.plan import Plan, examples
 from darkaction.errors import UserError
 
+NEXT = {
+    "arid": "python src/configure.py --profile arid-sample (a small network) or paper, or list 'arid' first under "
+    "datasets in params.yaml",
+    "hmdb51": "list 'hmdb51' under datasets in params.yaml, behind the target",
+}
+"""What a person does with an imported dataset."""
+
 
 def main() -> None:
     arguments = parse_arguments()
@@ -35,7 +42,7 @@ def main() -> None:
     print(f"{relative}: {len(result.plan.clips)} clips {'imported' if result.changed else 'are there already'}")
     if arguments.dvc:
         track(root, relative)
-    print(f"next: list '{arguments.dataset}' under datasets in params.yaml, then dvc repro")
+    print(f"next: {NEXT[arguments.dataset]}, then dvc repro")
 
 
 def parse_arguments() -> argparse.Namespace:

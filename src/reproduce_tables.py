@@ -123,7 +123,12 @@ def main() -> None:
     values = config.as_nested(config.load(profile=arguments.profile, overrides=arguments.overrides))
     wanted = listed(arguments.tables)
     given = [text.partition("=")[0].strip() for text in arguments.overrides]
-    study = bool(wanted) and all(key.startswith("limited_data") for key in wanted)
+    of_study = [key.startswith("limited_data") for key in wanted]
+    study = bool(of_study) and all(of_study)
+    if any(of_study) and not study and arguments.experiments is None:
+        raise UserError(
+            f"--tables {arguments.tables}: some are of {LIMITED_DATA}, some of {EXPERIMENTS}; run one after the other"
+        )
     tables = plan.load(
         ROOT / (arguments.experiments or (LIMITED_DATA if study else EXPERIMENTS)),
         values,
@@ -583,6 +588,9 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
         rows = [finished(comparisons, row, on_record) for row in table.rows]
         heading = describe(base, comparisons, table, exam)
         failures = {row.key: problem for row in table.rows if (problem := problem_of(comparisons, row))}
+        if not any(row.cells for row in rows) and (folder / f"table_{table.key}.md").exists():
+            print(f"table {table.key}: nothing on record for these settings; {folder}/table_{table.key}.* stay")
+            continue
         text = render.as_markdown(table, rows, exam, how, heading=heading, failures=failures)
         (folder / f"table_{table.key}.md").write_text(text)
         frame = render.as_frame(table, rows, exam, how)

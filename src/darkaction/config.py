@@ -248,6 +248,9 @@ Backbone = Literal[
     "swin3d",
 ]
 
+OPEN_SECTIONS = ("enhance.apply.",)
+"""Beginnings of keys that a person may add: names of datasets."""
+
 VECTOR_BACKBONES = ("slowfast", "c3d", "mvit")
 """Those that give one vector and no time steps, so that no temporal head can follow."""
 
@@ -425,7 +428,7 @@ class Params:
             if name in ("demo", "demo_lit") and name not in self.synthesize.domains:
                 raise ValueError(f"datasets lists '{name}', which synthesize.domains {self.synthesize.domains} lacks")
             if name not in self.enhance.apply:
-                raise ValueError(f"datasets lists '{name}', of which enhance.apply does not say true or false")
+                raise ValueError(f"datasets lists '{name}': set enhance.apply.{name} to true (enhanced) or false")
         if self.split.strategy == "official" and self.split.folds != 1:
             raise ValueError("split.strategy official goes with split.folds 1")
         if isinstance(self.focal.alpha, list) and len(self.focal.alpha) != len(self.data.classes):
@@ -506,12 +509,15 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any], *, origin: str, prefix: str = "") -> dict[str, Any]:
-    """`overlay` laid over `base`, section by section. Keys that `base` lacks are an error that names the nearest."""
+    """`overlay` laid over `base`, section by section. Keys that `base` lacks are an error that names the nearest, but
+    for those of a section in which a person names datasets."""
     result = dict(base)
     for key, value in overlay.items():
-        if key not in base:
+        if key not in base and prefix in OPEN_SECTIONS:
+            result[key] = value
+        elif key not in base:
             raise UserError(f"{origin}: {_unknown(prefix + str(key), list(_leaves(base, prefix)))}")
-        if isinstance(base[key], dict) and isinstance(value, Mapping):
+        elif isinstance(base[key], dict) and isinstance(value, Mapping):
             result[key] = merge(base[key], value, origin=origin, prefix=f"{prefix}{key}.")
         elif isinstance(base[key], dict):
             raise UserError(f"{origin}: {prefix}{key} is a section; set one of {sorted(base[key])} in it")

@@ -85,7 +85,9 @@ class Predictor:
         """
         paths = sorted(folder.glob(f"fold_*/{WEIGHTS}"))
         if not paths:
-            raise UserError(f"{folder}: no fold_0/{WEIGHTS} there; dvc repro trains a model, dvc pull gets one")
+            raise UserError(
+                f"{folder}: no fold_0/{WEIGHTS} there; dvc repro trains a model, dvc pull gets one from a remote"
+            )
         recognizers = [weights.load(path) for path in paths]
         card = recognizers[0][1]
         for path, (_, other) in zip(paths, recognizers, strict=True):

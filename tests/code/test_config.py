@@ -167,3 +167,14 @@ def test_one_for_one_point_zero(values: dict[str, Any]) -> None:
     assert config.build(values, origin="x").focal.gamma == 2.0
     assert yaml.safe_load("2") == 2  # an int in YAML, a float in Params
     assert isinstance(config.build(values, origin="x").focal.gamma, float)
+
+
+def test_a_dataset_of_ones_own_may_be_named() -> None:
+    with pytest.raises(
+        UserError, match=r"datasets lists 'mine': set enhance\.apply\.mine to true \(enhanced\) or false"
+    ):
+        config.load(overrides=["datasets=[mine]"])
+    params = config.load(overrides=["datasets=[mine]", "enhance.apply.mine=false"])
+    assert params.enhance.apply["mine"] is False and params.enhance.apply["demo"] is True
+    with pytest.raises(UserError, match=r"enhance\.apply\.mine"):
+        config.load(overrides=["enhance.apply.mine=perhaps"])

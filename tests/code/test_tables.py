@@ -60,6 +60,8 @@ def test_rows_and_tables_are_chosen_by_key_and_a_reference_stays() -> None:
     assert [table.key for table in plan.load(FILE, VALUES, tables=["4", "1"])] == ["1", "4"]
     with pytest.raises(UserError, match=r"--rows: tables\.yaml has no 'tgapp'; did you mean 'tgap'\? none, gamma"):
         plan.load(FILE, VALUES, rows=["tgapp"])
+    with pytest.raises(UserError, match=r"--rows tgap: not in table 2, but in 3; --tables 3, or leave --tables out"):
+        plan.load(FILE, VALUES, tables=["2"], rows=["tgap"])
     with pytest.raises(UserError, match=r"--tables: tables\.yaml has no '5'; did you mean '\w+'\? 1, 2, 3, 4, f1"):
         plan.load(FILE, VALUES, tables=["5"])
 

@@ -110,6 +110,13 @@ def test_comments_stay(params: Path) -> None:
     assert sum(comment != "" for comment in comments) > 50
 
 
+def test_a_dataset_of_ones_own_joins_the_switches(params: Path) -> None:
+    before = config.load(params).enhance.apply
+    configure(params, profile=None, overrides=["enhance.apply.mine=false"], write=True)
+    assert config.load(params).enhance.apply == {**before, "mine": False}
+    assert "hmdb51: true, mine: false}   # false: only resized" in params.read_text()
+
+
 def test_difference_is_printed_and_names_what_changed(params: Path) -> None:
     difference = apply(params, overrides=("focal.gamma=4.5",))
     changed = [line for line in difference.splitlines() if line[0] in "+-" and not line.startswith(("+++", "---"))]

@@ -154,6 +154,14 @@ def test_enhanced_clips_are_made_once_and_may_be_deleted(continued: Tables) -> N
 def test_wrong_names_end_with_the_valid_ones(tables: Tables) -> None:
     assert "no 'slowfats'; did you mean 'slowfast'?" in tables("--rows", "slowfats", code=1)
     assert "no '9'; did you mean" in tables("--tables", "9", code=1)
+    assert "run one after the other" in tables("--tables", "1,limited_data", code=1)
+
+
+def test_a_table_is_not_replaced_by_one_without_a_cell(continued: Tables) -> None:
+    before = continued.table("3")
+    out = continued("--rows", "tgap", "--seeds", "2", "--no-run", "--set", "focal.gamma=4.5")
+    assert "table 3: nothing on record for these settings" in out
+    assert continued.table("3") == before
 
 
 def test_what_cannot_be_had_is_said_in_the_table(continued: Tables) -> None:

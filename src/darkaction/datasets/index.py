@@ -369,7 +369,11 @@ def read_index(folder: Path) -> pd.DataFrame:
     try:
         index = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; make it with: python src/prepare.py {folder.name}") from None
+        raise UserError(
+            f"{path}: no such file; dvc repro makes it, or, for settings of its own, python src/prepare.py "
+            f"{folder.name} with the same --profile, --set and --out (a dataset that is not drawn is imported first: "
+            "data/README.md)"
+        ) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a table of clips ({error})") from None
     folds = fold_columns(index)

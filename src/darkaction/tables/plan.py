@@ -145,6 +145,13 @@ def load(
         )
     _known(tables, list(plan.tables), f"--tables: {path.name} has")
     _known(rows, [key for table in plan.tables.values() for key in table.rows], f"--rows: {path.name} has")
+    chosen = [table for key, table in plan.tables.items() if not tables or key in tables]
+    if absent := [row for row in rows if not any(row in table.rows for table in chosen)]:
+        owners = [key for key, table in plan.tables.items() if absent[0] in table.rows]
+        raise UserError(
+            f"--rows {absent[0]}: not in table {', '.join(tables)}, but in {', '.join(owners)}; "
+            f"--tables {','.join(owners)}, or leave --tables out"
+        )
     return [
         _table(path, plan, key, values, rows)
         for key in plan.tables
