@@ -106,10 +106,11 @@ def draw(predictions: Predictions, params: Params, places: Layout, folder: Path)
 
 
 def draw_history(params: Params, places: Layout, folder: Path) -> None:
-    """learning_curves_<fold>.csv and .png from the history of each training."""
+    """learning_curves_<fold>.csv and .png from the history of each training that has one: not of weights taken as they
+    are, nor of a training that ended within its first epoch."""
     for fold in range(params.split.folds):
         history = places.read(layout.RECOGNIZER) / f"fold_{fold}" / "history.csv"
-        if not history.exists() or history.stat().st_size < 2:  # a training stopped within its first epoch has none
+        if not history.exists() or len(history.read_text().splitlines()) < 2:
             continue
         copy = folder / f"learning_curves_{fold}.csv"
         copy.write_bytes(history.read_bytes())

@@ -121,6 +121,17 @@ def test_two_runs_give_the_same_complete_results(
     assert f"test accuracy {accuracy:.1%}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("history", ["epoch\n", "\n"])
+def test_weights_that_nothing_was_learnt_with_are_evaluated_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", make_project(tmp_path, folds=1))
+    (tmp_path / "models/recognizer/fold_0/history.csv").write_text(history)
+    evaluate.main()
+    assert json.loads((tmp_path / "reports" / "metrics.json").read_text())["test"]["n"] == 6
+    assert not (tmp_path / "reports/plots/learning_curves_0.csv").exists()
+
+
 def test_two_folds_are_pooled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", make_project(tmp_path, folds=2))
     evaluate.main()
