@@ -144,9 +144,7 @@ def pruning(searches: Searches) -> None:
     params = config.load()
     space = [entry for entry in config.as_nested(params)["tune"]["space"] if entry["key"] != "train.batch_size"]
     clips = data.select(data.usable_clips(Layout(), params.datasets), fold=0, part="val").sort_values("clip_id")
-    print(
-        "| seed | best, no pruning | with, in half of those epochs | difference, 95 % | p | with, in all its epochs | epochs |"
-    )
+    print("| seed | best, unpruned | pruned, in half the epochs | difference, 95 % | p | pruned, in all | epochs |")
     print("|---|---|---|---|---|---|---|")
     gained, shares = [], []
     for seed in range(SEEDS):
