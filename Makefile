@@ -68,8 +68,9 @@ seeds: $(INSTALLED)  ## train and evaluate three seeds; mean and interval
 paper-check: $(INSTALLED)  ## two real optimisation steps of the paper's settings on this machine (minutes)
 	python .ci/paper_check.py
 
+# Without its job runners, seven processes for evaluations of language models.
 ui: $(INSTALLED)  ## MLflow's pages on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
 
 lint: $(INSTALLED)  ## ruff and mypy
 	ruff check .

@@ -56,7 +56,7 @@ class Tune:
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Runs to the end and returns what was printed."""
         process = self.start(*arguments)
-        out, errors = process.communicate(timeout=600)
+        out, errors = process.communicate(timeout=900)
         assert process.returncode == code, out + errors[-4000:]
         return out if code == 0 else errors
 

@@ -60,14 +60,14 @@ def test_slurm_array_of_two(tune: Tune, environment: dict[str, str]) -> None:
         )
         for number in (1, 0)
     ]
-    printed = [element.communicate(timeout=300)[0] for element in elements]
+    printed = [element.communicate(timeout=900)[0] for element in elements]
     assert [element.returncode for element in elements] == [0, 0], printed
     assert len(final(tune.trials("search-7"))) == 4
 
 
 def test_two_hosts_by_ssh(tune: Tune, environment: dict[str, str]) -> None:
     launcher = start(tune, environment, "deploy/ssh.sh", "gpu1 gpu2", *SMALL, "--workers", "1")
-    printed = launcher.communicate(timeout=300)[0]
+    printed = launcher.communicate(timeout=900)[0]
     assert launcher.returncode == 0, printed
     assert sorted((tune.project / "hosts.txt").read_text().split()) == ["gpu1", "gpu2"]
     assert len(tune.runs("trial")) == 4
@@ -95,13 +95,13 @@ def cluster() -> Iterator[str]:
 
 def test_ray_cluster(tune: Tune, environment: dict[str, str], cluster: str) -> None:
     launcher = start(tune, environment, "deploy/ray.sh", cluster, *SMALL)
-    printed = launcher.communicate(timeout=300)[0]
+    printed = launcher.communicate(timeout=900)[0]
     assert launcher.returncode == 0, printed
     assert "2 workers" in printed
     assert len(final(tune.trials())) == 4
     time.sleep(1)
     again = start(tune, environment, "deploy/ray.sh", cluster, *SMALL, "--resume", "--trials", "5")
-    printed = again.communicate(timeout=300)[0]
+    printed = again.communicate(timeout=900)[0]
     assert again.returncode == 0, printed  # the cluster has outlived the first launcher
     assert len(final(tune.trials())) == 5
 

@@ -26,7 +26,7 @@ def test_notebook_runs(path: Path, smoke_out: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("DARKACTION_OUT", str(smoke_out))
     monkeypatch.setenv("DARKACTION_PROFILE", "smoke")
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(path.parent)}}).execute()
     shown = [output.output_type for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert "error" not in shown
     assert len(shown) >= 3

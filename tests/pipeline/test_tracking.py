@@ -225,7 +225,7 @@ def test_sigterm_is_killed(layout: Layout) -> None:
     try:
         line = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=90)
+        _, err = process.communicate(timeout=240)
     finally:
         process.kill()
     assert process.returncode == 143, err

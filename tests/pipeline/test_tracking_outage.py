@@ -60,7 +60,7 @@ def sync(root: Path, uri: str) -> subprocess.CompletedProcess[str]:
     )
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", program, str(root)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

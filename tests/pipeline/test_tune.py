@@ -180,7 +180,8 @@ def test_postgresql_and_the_grpc_proxy_in_front_of_it(tune: Tune, postgres: Post
     program = f"import optuna; optuna.storages.run_grpc_proxy_server(optuna.storages.RDBStorage({url!r}), port={port})"
     proxy = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     try:
-        arguments = ["--trials", "6", "--workers", "1", "--set", "train.epochs=10", "--set", "tune.pruner=none"]
+        # Trials long enough that the second launcher is up before the first has run them all.
+        arguments = ["--trials", "8", "--workers", "1", "--set", "train.epochs=60", "--set", "tune.pruner=none"]
         tune.storage = f"grpc://127.0.0.1:{port}"
         first = tune.start(*arguments)
         while not busy_workers(tune.project):
@@ -188,13 +189,13 @@ def test_postgresql_and_the_grpc_proxy_in_front_of_it(tune: Tune, postgres: Post
             assert first.poll() is None, first.communicate()
         tune.storage = postgres.uri
         second = tune.start(*arguments, "--resume")
-        printed = [process.communicate(timeout=600) for process in (first, second)]
+        printed = [process.communicate(timeout=900) for process in (first, second)]
         assert (first.returncode, second.returncode) == (0, 0), printed
         trials = optuna.load_study(study_name="search", storage=url).get_trials()
     finally:
         proxy.kill()
         proxy.wait()
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
     assert len({trial.user_attrs["launcher"]["id"] for trial in trials}) == 2
 
 
@@ -209,7 +210,7 @@ def test_a_restart_of_the_database_holds_a_search_up(tune: Tune, postgres: Postg
     postgres.stop()
     time.sleep(8)
     postgres.start()
-    out, errors = process.communicate(timeout=300)
+    out, errors = process.communicate(timeout=900)
     assert process.returncode == 0, out + errors
     assert "the storage is away, trying again" in errors
     url = postgres.uri.replace("postgresql://", "postgresql+psycopg://")
