@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from darkaction.augmentation import Augmenter
-from darkaction.config import ROOT, Bert, Enhance, Model, Sampling
+from darkaction.config import Bert, Enhance, Model, Sampling
 from darkaction.errors import UserError
 from darkaction.models.build import build_recognizer
 from darkaction.sampling import Sampler
@@ -242,27 +242,6 @@ def test_few_clips_of_each_class_are_of_many_scenes_and_nested() -> None:
     assert set(target[1]["clip_id"]) <= set(target[3]["clip_id"])
     other = data.few_per_class(rows, "arid", most=1, seed=6)
     assert set(other["clip_id"]) != set(chosen[1]["clip_id"])
-
-
-def test_memory_of_tensors_is_used_again() -> None:
-    """Four tensors of 16 MiB, ten times over: the system gives memory for them once."""
-    program = """
-import resource, torch
-from darkaction.training.fit import keep_memory
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
-        tensors = [torch.ones(4 * 2**20) for _ in range(4)]
-        del tensors
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(faults(), keep_memory(), faults())
-"""
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT / "src", capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    before, kept, after = done.stdout.split()
-    if kept == "False":
-        pytest.skip("no glibc: its mallopt is not there")
-    assert int(after) < 0.25 * int(before)
 
 
 def test_training_starts_without_importing_mlflow() -> None:

@@ -1,6 +1,5 @@
 """One training through Lightning, from fresh or given weights to the last epoch. A stopped one goes on where it was."""
 
-import ctypes
 import hashlib
 import json
 import logging
@@ -39,13 +38,6 @@ EXPECTED_WARNINGS = (
 CPU_BF16 = ("r2plus1d", "se_r2plus1d")
 """Backbones that are trained in bfloat16 on CPUs. torch 2.14 with oneDNN returns numbers of memory that nobody wrote,
 now and then NaN, as bfloat16 gradients of some full 3-D convolutions on small maps (seen on AMX with 3x3x3 kernels)."""
-
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Options of glibc's mallopt, in malloc.h."""
-
-LARGEST_KEPT = 32 * 1024**2
-"""Bytes; glibc allows no more as M_MMAP_THRESHOLD."""
 
 
 class DivergedError(UserError):
@@ -126,8 +118,6 @@ def fit(
             same `fingerprint`; else the weights `module` came with. Removed when the training is complete.
         on_epoch: called with the epoch and its metrics.
     """
-    if not torch.cuda.is_available():
-        keep_memory()
     history = History(on_epoch, len(training.dataset))  # type: ignore[arg-type]
     states = _states(checkpoints, keep)
     last = resumable(checkpoints, fingerprint)
@@ -162,17 +152,6 @@ def fit(
     if trainer.is_global_zero:
         shutil.rmtree(checkpoints, ignore_errors=True)
     return history.rows
-
-
-def keep_memory() -> bool:
-    """Lets the process keep the memory of a tensor that is gone for the next one; whether the C library can. glibc by
-    itself hands what is free to the system, which then fills each page with zeros when it is asked for again, several
-    times in every step (benchmarks/training_speed.py). Results do not change."""
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (AttributeError, OSError):  # another C library, another system
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def _states(checkpoints: Path, keep: str) -> list[ModelCheckpoint]:
