@@ -582,7 +582,6 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     on_record = record.latest(record.read(comparisons.cells_file), code=training_code())
     how = Statistics(resamples=base.evaluate.resamples, confidence=base.evaluate.confidence, seed=base.seed)
-    tested_clips(comparisons).to_csv(folder / "clips.csv", index=False, lineterminator="\n")
     for table in comparisons.tables:
         exam = exam_of(comparisons, table)
         rows = [finished(comparisons, row, on_record) for row in table.rows]
@@ -591,6 +590,7 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
         if not any(row.cells for row in rows) and (folder / f"table_{table.key}.md").exists():
             print(f"table {table.key}: nothing on record for these settings; {folder}/table_{table.key}.* stay")
             continue
+        tested_clips(comparisons).to_csv(folder / "clips.csv", index=False, lineterminator="\n")
         text = render.as_markdown(table, rows, exam, how, heading=heading, failures=failures)
         (folder / f"table_{table.key}.md").write_text(text)
         frame = render.as_frame(table, rows, exam, how)
