@@ -1,7 +1,7 @@
 """What searching costs and gains: workers, overhead a trial, pruning. Prints one table a question.
 
     python benchmarks/search_speed.py workers   two workers against one, and the trainings alone (5 minutes)
-    python benchmarks/search_speed.py pruning   what pruned ones find in half of the epochs, three seeds (40 minutes)
+    python benchmarks/search_speed.py pruning   what pruned ones find in half of the epochs, three seeds (an hour)
 
 Trainings are real, small and single-threaded; the second needs the clips of `dvc repro`. Studies and runs go to a
 temporary folder, or to --keep DIR, whose finished searches are not run again.
