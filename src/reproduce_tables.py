@@ -146,7 +146,7 @@ def main() -> None:
         work=work,
         cells_file=out / "cells.csv",
     )
-    base = config.build(values, origin="params.yaml")
+    base = tables[0].reference.fallback
     prepare(comparisons, make=not arguments.no_run)
     if not arguments.no_run:
         run(comparisons, base, arguments)

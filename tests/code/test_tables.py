@@ -249,6 +249,16 @@ def test_the_study_of_limited_data_has_valid_rows_and_pairs() -> None:
     assert [row.key for row in chosen[0].rows] == ["scratch_2", "pretrained_2", "pretrained_all"]
 
 
+def test_how_to_train_on_is_told_from_drawn_clips_alone() -> None:
+    [table] = plan.load(
+        ROOT / "experiments/transfer.yaml", config.as_nested(config.load(profile="arid-sample")), given=["seed"]
+    )
+    for params in (row.fallback for row in table.rows):
+        assert (params.datasets, params.synthesize.domains) == (["demo"], ["demo"])
+        assert params.train.init_from == "models/pretraining" and params.enhance.apply["demo"]
+    assert len({plan.fingerprint(row.fallback) for row in table.rows}) == len(table.rows)
+
+
 def test_order_of_rows() -> None:
     rows = [row("a", 10.0), row("b", 20.0), row("c", 30.0, reference=True)]
     answers = ["001122", "001100", "000000"]  # 100, 67 and 33 %: the paper's order upside down
