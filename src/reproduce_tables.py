@@ -146,7 +146,7 @@ def main() -> None:
         work=work,
         cells_file=out / "cells.csv",
     )
-    base = tables[0].reference.fallback
+    base = tables[0].reference.fallback  # with what the file sets for all rows, which may be the dataset
     prepare(comparisons, make=not arguments.no_run)
     if not arguments.no_run:
         run(comparisons, base, arguments)
