@@ -18,9 +18,9 @@ PROGRAM = """
 import runpy, sys, time
 sys.path.insert(0, "src")
 import mlflow, torch, pytorch_lightning, sklearn.metrics, matplotlib.figure  # imports are not what is measured
-from darkaction import tracking
+from darkaction.tracking import runs
 if sys.argv.pop(1) == "without":
-    tracking._is_first_process = lambda: False
+    runs.is_first_process = lambda: False
 started = time.perf_counter()
 try:
     runpy.run_path("src/train.py", run_name="__main__")

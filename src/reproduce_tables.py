@@ -18,14 +18,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 import enhance
@@ -36,86 +35,27 @@ from darkaction.config import ROOT, Params
 from darkaction.datasets.index import read_index
 from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Settings, build_enhancer
-from darkaction.errors import UserError
-from darkaction.evaluation import plots
+from darkaction.errors import UserError, reason_of
 from darkaction.layout import Layout
 from darkaction.provenance import command_line, dvc_md5s, index_digest, training_code
-from darkaction.tables import plan, record, render
-from darkaction.tables.cell import STOPPED, Job, Outcome, reason_of, run_cell, with_seed
-from darkaction.tables.plan import Row, Table
-from darkaction.tables.record import Cell
-from darkaction.tables.render import Exam, Finished, Statistics
-from darkaction.training import data
+from darkaction.tables import plan, record, write
+from darkaction.tables.cell import STOPPED, Job, Outcome, run_cell, with_seed
+from darkaction.tables.comparisons import DRAWN, Comparisons, Pretraining, Ready, missing
+from darkaction.tables.launcher import Launcher, Task
+from darkaction.tables.plan import Row
 from darkaction.video import iter_frames
-from darkaction.workers import Done, Pool
+from darkaction.workers import Pool
 
 EXPERIMENTS = "experiments/tables.yaml"
 LIMITED_DATA = "experiments/limited_data.yaml"
 CACHE = "cache"
 """Enhanced clips and enhancers of all rows; safe to delete."""
 
-DRAWN = ("demo", "demo_lit")
 INDEX_SECTIONS = ("seed", "data", "prepare", "split")
 DRAWING = ("scenes", "takes", "height", "width", "codec")
 """Settings that decide the index of a dataset, and of `synthesize` its clips."""
 
-TITLES = {"none": "raw", "gamma": "gamma", "enlightengan": "EnlightenGAN", "zero_dce": "Zero-DCE"}
-SHOWN_FRAMES = 3
-"""Of test clips, from the darkest to the brightest."""
-
 TIMED_FRAMES = 8
-POLL = 1.0
-STOPPING = 20.0
-"""Seconds that cells get to end after Ctrl-C."""
-
-TRIES = 2
-"""Of a task whose worker died."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretraining:
-    """The weights pretrained on drawn actions that some settings begin with, made or not. All seeds of a row begin with
-    the same."""
-
-    params: Params
-    places: Layout
-
-    @property
-    def folder(self) -> Path:
-        return self.places.moved[layout.PRETRAINING]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ready:
-    """Where the clips of some settings lie, and what they are."""
-
-    places: Layout
-    data: str
-    frame_seconds: float
-    enhancement: Settings | None  # of the target; None where nothing was made
-    pretraining: Pretraining | None = None  # that the settings begin with
-
-
-@dataclass(kw_only=True)
-class Comparisons:
-    """Everything a run is about."""
-
-    tables: list[Table]
-    seeds: list[int]
-    profile: str
-    work: Path  # for own data and stopped trainings
-    cells_file: Path
-    problems: dict[str, str] = field(default_factory=dict)  # fingerprint of settings -> why they cannot be had
-    ready: dict[str, Ready] = field(default_factory=dict)  # fingerprint -> where
-
-    def variants(self) -> dict[str, tuple[Row, Params]]:
-        """Every setting that is to be trained, once, with the first row it belongs to."""
-        found: dict[str, tuple[Row, Params]] = {}
-        for table in self.tables:
-            for row in table.rows:
-                for params in row.variants:
-                    found.setdefault(plan.fingerprint(params), (row, params))
-        return found
 
 
 def main() -> None:
@@ -150,7 +90,7 @@ def main() -> None:
     prepare(comparisons, make=not arguments.no_run)
     if not arguments.no_run:
         run(comparisons, base, arguments)
-    write(comparisons, base, out / f"{base.datasets[0]}-{comparisons.profile.removesuffix('.yaml')}")
+    write.write(comparisons, base, out / f"{base.datasets[0]}-{comparisons.profile.removesuffix('.yaml')}")
 
 
 def parse() -> argparse.Namespace:
@@ -403,18 +343,6 @@ def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -
         tracking.end_killed([], Layout())
 
 
-def missing(comparisons: Comparisons) -> Iterator[tuple[str, int]]:
-    """The cells that are not on record with today's code, as fingerprint of their settings and seed; seed after seed,
-    so that a stop leaves whole tables."""
-    done = {(cell.key, cell.code) for cell in record.read(comparisons.cells_file)}
-    for seed in comparisons.seeds:
-        for fingerprint in comparisons.variants():
-            if fingerprint in comparisons.problems:
-                continue
-            if ((fingerprint, comparisons.ready[fingerprint].data, seed), training_code()) not in done:
-                yield fingerprint, seed
-
-
 def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str, int]]) -> None:
     """Makes the pretrainings that cells begin with, each once. Settings whose pretraining fails are a problem."""
     users: dict[Path, list[str]] = {}
@@ -496,211 +424,6 @@ def job_of(comparisons: Comparisons, row: Row, params: Params, seed: int, *, par
         threads=threads,
         parent=parent,
         command=command_line(),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a worker is to do; `key` is a folder of its own, where a stopped one goes on."""
-
-    key: Path
-    name: str
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-
-
-class Launcher:
-    """Keeps the workers busy until every task is done; one whose worker died or was stopped is tried again once.
-
-    Args:
-        tasks: their functions return an Outcome.
-        book: called with the key and the outcome of a task that is done; what it returns is shown.
-        fail: called with the key of another, and why it is not done.
-    """
-
-    def __init__(
-        self,
-        pool: Pool,
-        tasks: list[Task],
-        *,
-        book: Callable[[Path, Outcome], str],
-        fail: Callable[[Path, str], None],
-    ) -> None:
-        self.pool, self.book, self.fail = pool, book, fail
-        self.waiting = tasks
-        self.total = len(tasks)
-        self.started: dict[int, tuple[Task, float]] = {}
-        self.tries: dict[Path, int] = {}
-        self.ended = 0
-        self.number = 0
-
-    def run(self) -> None:
-        """Runs the tasks; what is running when it is stopped goes on at the next start.
-
-        Raises:
-            UserError: when a worker cannot work.
-        """
-        try:
-            while self.waiting or self.pool.busy:
-                while self.waiting and self.pool.busy < self.pool.size:
-                    self.start(self.waiting.pop(0))
-                for done in self.pool.wait(POLL):
-                    self.finish(done)
-        finally:
-            if self.pool.busy:
-                self.pool.cancel(STOPPING)
-
-    def start(self, task: Task) -> None:
-        self.number += 1
-        self.started[self.number] = task, time.monotonic()
-        self.pool.submit(self.number, task.function, *task.arguments)
-
-    def finish(self, done: Done) -> None:
-        """Books the end of a task, and says so."""
-        task, started = self.started.pop(done.key)
-        outcome: Outcome = done.result or Outcome(reason=f"its worker died ({done.lost})")
-        if done.lost or outcome.reason == STOPPED:  # somebody killed or ended the worker
-            self.tries[task.key] = self.tries.get(task.key, 1) + 1
-            if self.tries[task.key] <= TRIES:
-                self.waiting.insert(0, task)
-                return
-        self.ended += 1
-        if outcome.reason is None:
-            text = self.book(task.key, outcome)
-        else:
-            self.fail(task.key, outcome.reason)
-            text = f"failed: {outcome.reason}"
-        seconds = time.monotonic() - started
-        print(f"[{self.ended}/{self.total}] {task.name}: {text} in {seconds:.0f} s", flush=True)
-
-
-# The tables
-
-
-def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
-    """table_<key>.md, .csv and .png of every table, and clips.csv, the clips that are tested."""
-    folder.mkdir(parents=True, exist_ok=True)
-    on_record = record.latest(record.read(comparisons.cells_file), code=training_code())
-    how = Statistics(resamples=base.evaluate.resamples, confidence=base.evaluate.confidence, seed=base.seed)
-    for table in comparisons.tables:
-        exam = exam_of(comparisons, table)
-        rows = [finished(comparisons, row, on_record) for row in table.rows]
-        heading = describe(base, comparisons, table, exam)
-        failures = {row.key: problem for row in table.rows if (problem := problem_of(comparisons, row))}
-        if not any(row.cells for row in rows) and (folder / f"table_{table.key}.md").exists():
-            print(f"table {table.key}: nothing on record for these settings; {folder}/table_{table.key}.* stay")
-            continue
-        tested_clips(comparisons).to_csv(folder / "clips.csv", index=False, lineterminator="\n")
-        text = render.as_markdown(table, rows, exam, how, heading=heading, failures=failures)
-        (folder / f"table_{table.key}.md").write_text(text)
-        frame = render.as_frame(table, rows, exam, how)
-        frame.to_csv(folder / f"table_{table.key}.csv", index=False, float_format="%.6g")
-        subtitle = f"{base.datasets[0]}, {comparisons.profile}, {len(exam.label_N)} test clips"
-        render.draw(table, rows, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}.png")
-        render.draw_curves(table, rows, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}_curves.png")
-        draw_enhancements(comparisons, table, folder / f"table_{table.key}_frames.png")
-        print(f"\n{text}")
-
-
-def draw_enhancements(comparisons: Comparisons, table: Table, path: Path) -> None:
-    """The middle frames of some clips by every enhancement, for a table that compares some (figure 6 of the paper)."""
-    shown: dict[str, Settings] = {}
-    for row in table.rows:
-        ready = comparisons.ready.get(plan.fingerprint(row.fallback))
-        if ready is not None and ready.enhancement is not None:
-            shown.setdefault(row.fallback.enhance.method, ready.enhancement)
-    if len(shown) < 2:
-        return
-    target = table.reference.fallback.datasets[0]
-    places = comparisons.ready[plan.fingerprint(table.reference.fallback)].places
-    index = read_index(places.read(layout.index(target)))
-    test = index[index["fold_0"] == "test"].sort_values("luma")
-    chosen = test.iloc[np.linspace(0, len(test) - 1, SHOWN_FRAMES).astype(int)]
-    raw = places.read(layout.raw(target))
-    middles = [
-        next(islice(iter_frames(raw / name), int(count) // 2, None))
-        for name, count in zip(chosen["path"], chosen["frames"], strict=True)
-    ]
-    columns = {TITLES[method]: build_enhancer(replace(used, device="cpu")) for method, used in shown.items()}
-    pictures = {name: [enhancer(frame[None])[0] for frame in middles] for name, enhancer in columns.items()}
-    plots.frame_grid(pictures, list(chosen["clip_id"]), path)
-
-
-def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -> str:
-    """What the numbers are of."""
-    clusters = "scenes" if table.clusters == "scene" else "scenes, a number and class each"
-    target = base.datasets[0]
-    folds = "one test part" if base.split.folds == 1 else f"{base.split.folds} folds, each tested once, pooled"
-    kind = " (drawn figures, not the paper's data)" if target in DRAWN else ""
-    scale = "" if comparisons.profile == "paper" else ", networks and training of that profile, not of the paper"
-    return (
-        f"Dataset {target}{kind}, profile {comparisons.profile}: {len(exam.label_N)} test clips of "
-        f"{len(np.unique(exam.scene_N))} {clusters} ({base.split.strategy} split, {folds}){scale}; times as measured "
-        f"while other cells ran; `{command_line().replace(' --no-run', '')}`"
-    )
-
-
-def exam_of(comparisons: Comparisons, table: Table) -> Exam:
-    """The test clips that every row of the table is asked."""
-    test = tested_clips(comparisons)
-    classes = table.reference.fallback.data.classes
-    clusters = test["scene"] if table.clusters == "scene" else test["label"] + " " + test["scene"]
-    return Exam(
-        label_N=np.array([classes.index(label) for label in test["label"]]),
-        scene_N=clusters.to_numpy(dtype=str),
-        classes=classes,
-    )
-
-
-def tested_clips(comparisons: Comparisons) -> pd.DataFrame:
-    """The test clips of all folds, in the order of a cell's predictions: clip_id, label, scene, fold, sha256."""
-    params = comparisons.tables[0].reference.fallback
-    ready = comparisons.ready[plan.fingerprint(params)]
-    clips = data.usable_clips(ready.places, params.datasets)
-    parts = [data.select(clips, fold=fold, part="test").assign(fold=fold) for fold in range(params.split.folds)]
-    test = pd.concat(parts, ignore_index=True).sort_values("clip_id")
-    return test[["clip_id", "label", "scene", "fold", "sha256"]]
-
-
-def finished(comparisons: Comparisons, row: Row, on_record: Mapping[tuple[str, str, int], Cell]) -> Finished:
-    """The cells there are of a row; of a sweep, those of the value with the best validation accuracy."""
-    candidates = [(params, cells_of(comparisons, params, on_record)) for params in row.variants]
-    fallback = plan.fingerprint(row.fallback)
-    chosen = ""
-    if len(candidates) == 1:
-        cells = candidates[0][1]
-    else:
-        params, cells = choose(candidates, fallback)
-        values = config.flatten(params)
-        chosen = ", ".join(f"{key.rpartition('.')[2]} {values[key]:g}" for key in row.swept) if cells else ""
-        if cells and cells[0].val_accuracy is None:
-            chosen += ", not chosen: there are no validation clips"
-    return Finished(row=row, cells=tuple(cells), chosen=chosen, code=training_code())
-
-
-def choose(candidates: Sequence[tuple[Params, list[Cell]]], fallback: str) -> tuple[Params, list[Cell]]:
-    """The candidate with the best mean validation accuracy; without validation clips, the setting's own value."""
-    judged = [
-        (float(np.mean([cell.val_accuracy for cell in cells if cell.val_accuracy is not None])), number)
-        for number, (_, cells) in enumerate(candidates)
-        if cells and all(cell.val_accuracy is not None for cell in cells)
-    ]
-    if judged:
-        return candidates[max(judged, key=lambda pair: (pair[0], -pair[1]))[1]]
-    return next((pair for pair in candidates if plan.fingerprint(pair[0]) == fallback), candidates[0])
-
-
-def cells_of(comparisons: Comparisons, params: Params, on_record: Mapping[tuple[str, str, int], Cell]) -> list[Cell]:
-    fingerprint = plan.fingerprint(params)
-    if fingerprint not in comparisons.ready:
-        return []
-    keys = [(fingerprint, comparisons.ready[fingerprint].data, seed) for seed in comparisons.seeds]
-    return [on_record[key] for key in keys if key in on_record]
-
-
-def problem_of(comparisons: Comparisons, row: Row) -> str | None:
-    return next(
-        (comparisons.problems[f] for p in row.variants if (f := plan.fingerprint(p)) in comparisons.problems), None
     )
 
 

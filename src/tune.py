@@ -26,7 +26,7 @@ import enhance
 from configure import configure
 from darkaction import cli, config, layout, search, tracking, workers
 from darkaction.config import ROOT, Params
-from darkaction.errors import UserError
+from darkaction.errors import UserError, reason_of
 from darkaction.evaluation.statistics import Comparison, compare
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
@@ -334,7 +334,7 @@ class Launcher:
             try:
                 self.study.release("the search was stopped")
             except Exception as error:  # noqa: BLE001 - a storage that is away must not hide why the search stops
-                print(f"trials are left running, --resume gives them up ({search.reason_of(error)})", file=sys.stderr)
+                print(f"trials are left running, --resume gives them up ({reason_of(error)})", file=sys.stderr)
             self.claims.clear()
 
 

@@ -7,12 +7,21 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
+from darkaction.redact import scrub
+
 
 class UserError(Exception):
     """Wrong input from outside (a setting, a file, an argument). Commands print it without a traceback and exit 1.
 
     Its text names the file or key and says what would be valid.
     """
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, in one line and without passwords; behind its name, unless it is one of ours."""
+    first, *_ = str(error).strip().splitlines() or [""]
+    named = first if isinstance(error, UserError) else f"{type(error).__name__}: {first}".removesuffix(": ")
+    return scrub(named)[:300]
 
 
 class Terminated(SystemExit):

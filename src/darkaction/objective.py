@@ -17,7 +17,7 @@ import torch
 from darkaction import config, layout, pretraining, search, tracking
 from darkaction.config import Params
 from darkaction.enhancement.apply import Settings
-from darkaction.errors import UserError
+from darkaction.errors import UserError, reason_of
 from darkaction.evaluation.score import predict_part
 from darkaction.layout import Layout
 from darkaction.provenance import index_digest
@@ -80,7 +80,7 @@ def run_trial(job: Job) -> Outcome:
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
         return Outcome(state="interrupted")
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a trial is its result, not the search's end
-        reason = search.reason_of(error)
+        reason = reason_of(error)
         study.fail(job.claim.trial_id, reason)
         return Outcome(state="failed", reason=reason)
 

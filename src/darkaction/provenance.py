@@ -4,20 +4,19 @@ import ast
 import hashlib
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 
 from darkaction import layout as places
 from darkaction.config import Params
 from darkaction.layout import Layout
+from darkaction.redact import scrub
 
 SOURCES = ("src", "params.yaml", "dvc.yaml", "requirements.lock")
 """What `git dirty` is about. dvc.lock and stage outputs change during every run and are left out."""
@@ -180,16 +179,3 @@ def dvc_md5s(root: Path) -> dict[str, str]:
         for out in yaml.safe_load(pointer.read_text())["outs"]:
             found[f"data/raw/{out['path']}"] = out["md5"]
     return found
-
-
-def without_credentials(uri: str) -> str:
-    """`uri` without user name, password and query, fit to be stored."""
-    parts = urlsplit(uri)
-    if not parts.netloc:
-        return uri
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def scrub(text: str) -> str:
-    """`text` with user names and passwords taken out of the addresses in it; MLflow's errors quote them."""
-    return re.sub(r"://[^/@\s]+@", "://", text)

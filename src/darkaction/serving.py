@@ -1,7 +1,7 @@
 """The model in MLflow's form: a pyfunc model built from this file (models from code, nothing is pickled), the registry,
 and the gate a model must pass to become the one that is used.
 
-With tracking.py the only module that imports mlflow.
+With tracking/ the only code that imports mlflow.
 """
 
 import base64

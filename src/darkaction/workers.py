@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from darkaction.datasets.index import usable_processors
-from darkaction.errors import Terminated, UserError
+from darkaction.errors import Terminated, UserError, reason_of
 
 MEMORY_PER_WORKER = 2 * 1024**3
 """Bytes that `auto` leaves for each worker on a machine without GPUs; a training of the demo takes a third."""
@@ -93,7 +93,7 @@ class Pool:
             try:
                 done.append(Done(key=key, result=ray.get(reference)))
             except RayTaskError as error:
-                raise UserError(f"a worker cannot work: {_first_line(error.cause)}") from None
+                raise UserError(f"a worker cannot work: {reason_of(error.cause)}") from None
             except RayError as error:
                 done.append(Done(key=key, lost=type(error).__name__))
         return done
@@ -141,7 +141,7 @@ def start(*, address: str | None, workers: int | None) -> Iterator[Pool]:
                 ray.init(address=address, **common)
     except Exception as error:  # noqa: BLE001 - Ray raises what its parts raise
         where = "Ray cannot start here" if address is None else f"--ray-address {address}: no Ray cluster there"
-        raise UserError(f"{where} ({_first_line(error)})") from None
+        raise UserError(f"{where} ({reason_of(error)})") from None
     finally:
         signal.signal(signal.SIGTERM, on_terminate)  # Ray's own ends the process on the spot
     try:
@@ -200,8 +200,3 @@ def _environment(threads: int) -> dict[str, str]:
     sources = str(Path(__file__).resolve().parents[1])
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return {"PYTHONPATH": sources, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **passed}
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from darkaction.errors import UserError, reason_of
+from darkaction.redact import without_credentials
+
 SRC = Path(__file__).resolve().parents[2] / "src"
 
 PROGRAM = """
@@ -63,3 +66,17 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert process.wait(30) == 141
     assert process.stderr is not None
     assert process.stderr.read() == ""
+
+
+def test_credentials_are_cut() -> None:
+    assert without_credentials("https://me:pw@host:5000/base?token=1") == "https://host:5000/base"
+    assert without_credentials("postgresql://me:pw@host/db") == "postgresql://host/db"
+    assert without_credentials("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
+
+
+def test_reason_of_an_error_is_one_line_without_passwords() -> None:
+    assert reason_of(UserError("params.yaml: no such key\nmore")) == "params.yaml: no such key"
+    assert reason_of(ConnectionError("no answer from postgresql://me:pw@host/db")).endswith("postgresql://host/db")
+    assert reason_of(KeyError("gone")) == "KeyError: 'gone'"
+    assert reason_of(RuntimeError()) == "RuntimeError"
+    assert len(reason_of(ValueError("x" * 1000))) == 300

@@ -1,6 +1,7 @@
-"""search.py: the space, the budget and its slots, trials given up, samplers and pruners, importances."""
+"""search: the space, the budget and its slots, trials given up, samplers and pruners, importances."""
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -285,7 +286,7 @@ def test_launcher_of_this_machine_is_gone_when_its_process_is(storage: str) -> N
 
 def test_launcher_of_another_machine_is_gone_when_it_is_silent(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(search.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     study = search.create(storage, "s", params_with(GAMMA), data="d")
     number = launched_by(study, host="elsewhere")
     for beat in range(12):  # it lives: its count changes
@@ -300,7 +301,7 @@ def test_launcher_of_another_machine_is_gone_when_it_is_silent(storage: str, mon
 
 def test_silence_while_nobody_could_beat_is_none(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(search.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     study = search.create(storage, "s", params_with(GAMMA), data="d")
     launched_by(study, host="elsewhere")
     study.reconcile()
@@ -354,7 +355,7 @@ def test_batch_size_that_fitted_is_the_result(storage: str) -> None:
 def test_storage_that_comes_back_is_waited_for(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     study = search.create(storage, "s", params_with(GAMMA), data="d")
     naps: list[float] = []
-    monkeypatch.setattr(search.time, "sleep", naps.append)
+    monkeypatch.setattr(time, "sleep", naps.append)
     real = study._study.get_trials
     broken = iter([True, True, False])
 
@@ -391,8 +392,9 @@ def test_plots_are_drawn(storage: str, tmp_path: Path) -> None:
 
 
 def test_only_search_imports_optuna_and_only_workers_ray() -> None:
-    sources = config.ROOT / "src"
-    for package, home in (("optuna", "search.py"), ("ray", "workers.py")):
-        users = {path.name for path in sources.rglob("*.py") if f"import {package}" in path.read_text()}
+    sources = config.ROOT / "src" / "darkaction"
+    for package, home in (("optuna", "search"), ("ray", "workers.py")):
+        users = {path for path in sources.parent.rglob("*.py") if f"import {package}" in path.read_text()}
+        users = {path.relative_to(sources).parts[0] for path in users}
         assert users == {home}, package
     assert optuna.__version__

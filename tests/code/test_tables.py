@@ -12,11 +12,12 @@ from darkaction.config import ROOT
 from darkaction.errors import UserError
 from darkaction.tables import plan, record, render
 from darkaction.tables.cell import STOPPED, Outcome
+from darkaction.tables.launcher import Launcher, Task
 from darkaction.tables.plan import Row, Table
 from darkaction.tables.record import Cell
 from darkaction.tables.render import Exam, Finished, Statistics
+from darkaction.tables.write import choose
 from darkaction.workers import Done, Pool
-from reproduce_tables import Launcher, Task, choose
 
 FILE = ROOT / "experiments/tables.yaml"
 VALUES = config.as_nested(config.load(profile="smoke"))

@@ -20,7 +20,8 @@ import yaml
 
 from darkaction import config, provenance, tracking
 from darkaction.layout import Layout
-from darkaction.spool import SILENT_FOR, Spool, orphans
+from darkaction.tracking import delivery, runs
+from darkaction.tracking.spool import SILENT_FOR, Spool, orphans
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -155,17 +156,17 @@ def test_data_versions_are_tags(layout: Layout, params: config.Params) -> None:
         "stages": {"prepare@demo": {"outs": [{"path": "data/index/demo", "md5": "def.dir"}]}, "x": {}},
     }
     layout.write("dvc.lock").write_text(yaml.safe_dump(lock))
-    tags = tracking.origin_tags(stage="train", params=params, layout=layout)
+    tags = provenance.origin_tags(stage="train", params=params, layout=layout)
     assert tags["data.demo.dvc_md5.raw"] == "abc.dir" and tags["data.demo.dvc_md5.index"] == "def.dir"
     index.write_text("clip_id,sha256\nA,2\n")
     assert (
-        tracking.origin_tags(stage="train", params=params, layout=layout)["data.demo.digest"]
+        provenance.origin_tags(stage="train", params=params, layout=layout)["data.demo.digest"]
         != tags["data.demo.digest"]
     )
     # With --out, an index that was written there is not the one DVC knows.
     elsewhere = Layout(root=layout.root, out=layout.root / "out")
     elsewhere.write("data/index/demo/index.csv").write_text("clip_id,sha256\nA,3\n")
-    assert "data.demo.dvc_md5.index" not in tracking.origin_tags(stage="train", params=params, layout=elsewhere)
+    assert "data.demo.dvc_md5.index" not in provenance.origin_tags(stage="train", params=params, layout=elsewhere)
 
 
 def test_commit_and_dirty_state(tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ def test_status_of_exits(layout: Layout, params: config.Params, error: BaseExcep
 def test_ctrl_c_that_the_training_loop_turned_into_an_exit() -> None:
     exit_ = SystemExit(1)
     exit_.__context__ = KeyboardInterrupt()
-    assert tracking._status_of(exit_) == "KILLED"
+    assert runs._status_of(exit_) == "KILLED"
 
 
 def test_sigterm_is_killed(layout: Layout) -> None:
@@ -390,7 +391,7 @@ def test_a_dead_server_ends_no_training(
 def test_records_of_an_outage_arrive_in_order(
     layout: Layout, params: config.Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    connect = tracking._connect
+    connect = delivery.connect
     tries: list[str] = []
 
     def connect_later(uri: str) -> Any:
@@ -399,8 +400,8 @@ def test_records_of_an_outage_arrive_in_order(
             raise ConnectionError("the server restarts")
         return connect(uri)
 
-    monkeypatch.setattr(tracking, "_connect", connect_later)
-    monkeypatch.setattr(tracking, "RETRY_AFTER", 0.0)
+    monkeypatch.setattr(delivery, "connect", connect_later)
+    monkeypatch.setattr(delivery, "RETRY_AFTER", 0.0)
     with tracking.start_run(stage="train", params=params, layout=layout) as run:
         for epoch in range(6):
             run.log_metrics({"loss": float(epoch)}, step=epoch)
@@ -439,13 +440,6 @@ def test_wrong_calls(layout: Layout, params: config.Params) -> None:
         tracking.start_run(stage="train", params=params, layout=layout) as run,
     ):
         run.log_artifact(layout.root / "gone.png")
-
-
-def test_credentials_are_cut() -> None:
-    cut = provenance.without_credentials
-    assert cut("https://me:pw@host:5000/base?token=1") == "https://host:5000/base"
-    assert cut("postgresql://me:pw@host/db") == "postgresql://host/db"
-    assert cut("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
 
 
 def test_importing_tracking_does_not_import_mlflow() -> None:

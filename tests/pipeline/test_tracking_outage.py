@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from darkaction import tracking
+from darkaction.tracking import runs
 from servers import MlflowServer, Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,7 +156,7 @@ def test_what_a_finished_training_could_not_deliver_is_delivered_later(server: M
     assert int(done.stdout.split()[0]) > 60
     client = client_of(server)
     experiment = client.get_experiment_by_name("darkaction-recognizer")
-    token = tracking._read_run(root / "models/runs/train.json")
+    token = runs._read_run(root / "models/runs/train.json")
     assert token is not None
     [run] = client.search_runs([experiment.experiment_id], f"tags.`{tracking.TOKEN}` = '{token['token']}'")
     assert_complete(server, run.info.run_id, 60)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from darkaction import layout, tracking
 from darkaction.config import Params
-from darkaction.errors import UserError
+from darkaction.errors import UserError, reason_of
 from darkaction.evaluation.score import Predictions, predict_part, scores
 from darkaction.layout import Layout
 from darkaction.models.recognizer import Recognizer
@@ -81,12 +81,6 @@ def run_cell(job: Job) -> Outcome:
         return Outcome(reason=STOPPED)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a cell is its result, not the others' end
         return Outcome(reason=reason_of(error))
-
-
-def reason_of(error: Exception) -> str:
-    """What an error says, in one line."""
-    text = str(error).strip() or type(error).__name__
-    return f"{type(error).__name__}: {text.splitlines()[0][:300]}"
 
 
 def _measure(job: Job, run: tracking.Run) -> Cell:

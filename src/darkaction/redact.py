@@ -1,0 +1,17 @@
+"""Texts fit to be shown and stored: without user names and passwords."""
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+
+def without_credentials(uri: str) -> str:
+    """`uri` without user name, password and query, fit to be stored."""
+    parts = urlsplit(uri)
+    if not parts.netloc:
+        return uri
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def scrub(text: str) -> str:
+    """`text` with user names and passwords taken out of the addresses in it; MLflow's errors quote them."""
+    return re.sub(r"://[^/@\s]+@", "://", text)

@@ -1,0 +1,178 @@
+"""Delivery of records from spools on disk to the store, by a thread of the run or by a later process."""
+
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from darkaction import layout as places
+from darkaction.errors import UserError, reason_of
+from darkaction.layout import Layout
+from darkaction.redact import without_credentials
+from darkaction.tracking.opening import ParentMissingError, open_run
+from darkaction.tracking.records import deliver_records, warn
+from darkaction.tracking.spool import Record, Spool, orphans
+from darkaction.tracking.store import connect, portable, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RETRY_AFTER = 10.0
+"""Seconds between two tries of a store that is down."""
+
+OPEN_WAIT = 60.0
+"""Most seconds a run waits for its id; a store that is down says so sooner."""
+
+CLOSE_WAIT = 120.0
+"""Most seconds the end of a run waits for records to be delivered by a store that answers slowly."""
+
+
+class Delivery:
+    """Brings the records of one run to the store, in order, from a thread of its own."""
+
+    def __init__(self, layout: Layout, opening: Record) -> None:
+        self._root = layout.root
+        self.uri = tracking_uri(layout.root)
+        self.token = str(opening["token"])
+        self.run_id: str | None = None
+        self._parent = layout.root / places.SPOOL
+        stored = {"store": portable(self.uri, layout.root), "created": time.time()}
+        self._spool = Spool.create(self._parent / uuid.uuid4().hex, opening | stored)
+        self._news = threading.Condition()
+        self._closing = False
+        self._tried = threading.Event()
+        self._warned = False
+        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+        self._thread.start()
+        self._tried.wait(OPEN_WAIT)
+
+    def send(self, record: Record, *files: Path) -> None:
+        """Keeps a record for delivery."""
+        with self._news:
+            self._spool.append(record, *files)
+            self._news.notify()
+
+    def close(self) -> None:
+        """Delivers what can be; what a store that is down does not take stays on disk, and a warning says so."""
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        self._thread.join(CLOSE_WAIT)
+        if left := len(self._spool):
+            warn(
+                f"{left} records wait in {self._spool.folder} for {without_credentials(self.uri)}; the next run or "
+                "python src/tracking_sync.py delivers them"
+            )
+
+    def _work(self) -> None:
+        with self._spool.locked() as mine:
+            assert mine, "a spool of this process is delivered by it alone"
+            while True:
+                try:
+                    self._deliver()
+                except Exception as error:  # noqa: BLE001 - whatever a store or its network throws must not end a training
+                    self._warn_of_outage(error)
+                    self._tried.set()
+                    if self._closing:
+                        return
+                    with self._news:
+                        self._news.wait_for(lambda: self._closing, RETRY_AFTER)
+                    continue
+                with self._news:
+                    if not len(self._spool):
+                        if self._closing:
+                            break
+                        self._news.wait(RETRY_AFTER)
+        self._spool.delete()
+
+    def _deliver(self) -> None:
+        client = connect(self.uri)
+        if self.run_id is None:
+            self._deliver_orphans(client)  # first: this run may go on with or add to one of them
+            self.run_id = open_run(client, self.uri, self._spool)
+        self._tried.set()
+        deliver_records(client, self.run_id, self._spool)
+
+    def _deliver_orphans(self, client: "MlflowClient") -> None:
+        """Delivers what earlier processes left. What is wrong with it, if something is, does not concern this run."""
+        try:
+            for spool in orphans(self._parent):
+                if _belongs(spool, self.uri, self._root):
+                    _deliver_orphan(client, self.uri, spool)
+        except Exception as error:  # noqa: BLE001 - a store that is down says so again when this run is opened
+            if not self._warned:
+                warn(f"records that earlier runs left in {self._parent} cannot be delivered ({reason_of(error)})")
+
+    def _warn_of_outage(self, error: Exception) -> None:
+        if not self._warned:
+            warn(
+                f"the store {without_credentials(self.uri)} cannot be reached; the work goes on and records are "
+                f"delivered when it is back ({reason_of(error)})"
+            )
+        self._warned = True
+
+
+def deliver_waiting(layout: Layout) -> tuple[int, int]:
+    """Delivers what earlier runs of the project left undelivered to the store of `tracking_uri`.
+
+    Returns:
+        Numbers of records delivered, and of those left that wait for another store.
+
+    Raises:
+        UserError: when the store cannot be reached; what waits stays.
+    """
+    uri = tracking_uri(layout.root)
+    found = orphans(layout.root / places.SPOOL)
+    own = [spool for spool in found if _belongs(spool, uri, layout.root)]
+    waiting, others = sum(map(len, own)), sum(len(spool) for spool in found if spool not in own)
+    if own:
+        try:
+            client = connect(uri)
+            for spool in own:
+                _deliver_orphan(client, uri, spool)
+        except Exception as error:  # noqa: BLE001 - whatever a store or its network throws
+            left = sum(map(len, own))
+            raise UserError(
+                f"{without_credentials(uri)}: cannot be reached, {left} records still wait ({reason_of(error)})"
+            ) from None
+    return waiting, others
+
+
+def end_killed(run_ids: list[str | None], layout: Layout) -> None:
+    """Delivers what processes of this machine left that are gone, and ends these runs, whose processes were anywhere,
+    as KILLED. Where the store cannot be reached, the next run or tracking_sync.py does what this did not."""
+    try:
+        deliver_waiting(layout)
+        client = connect(tracking_uri(layout.root))
+        for run_id in run_ids:
+            if run_id and client.get_run(run_id).info.status == "RUNNING":
+                client.set_terminated(run_id, "KILLED")
+    except Exception as error:  # noqa: BLE001 - a store or its network; nothing of it may end a search
+        warn(f"runs of killed processes may be shown as running for now ({reason_of(error)})")
+
+
+def _belongs(spool: Spool, uri: str, root: Path) -> bool:
+    """Whether a spool is for that store; false when another process has delivered and deleted it meanwhile."""
+    try:
+        return bool(spool.opening["store"] == portable(uri, root))
+    except FileNotFoundError:
+        return False
+
+
+def _deliver_orphan(client: "MlflowClient", uri: str, spool: Spool) -> None:
+    """Delivers what a process left that is gone. A run that it did not end was killed."""
+    with spool.locked() as mine:
+        if not mine:
+            return
+        opening = spool.opening
+        try:
+            run_id = open_run(client, uri, spool)
+        except ParentMissingError:  # its search was never recorded in this store, or was deleted: it stands alone
+            spool.write_opening({key: value for key, value in opening.items() if key != "search"})
+            run_id = open_run(client, uri, spool)
+        last = deliver_records(client, run_id, spool)
+        ended = last == "status" or opening["how"] == "attach"
+        if not ended and client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, "KILLED")
+        spool.delete()

@@ -1,0 +1,289 @@
+"""Runs: opened for a stage, a search or one training among many, or gone on with; their files and their end."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from darkaction import config
+from darkaction import layout as places
+from darkaction.config import Params
+from darkaction.errors import Terminated, sigterm_raises
+from darkaction.layout import Layout
+from darkaction.provenance import dataset_sources, origin_tags, uncommitted
+from darkaction.redact import scrub
+from darkaction.tracking.delivery import Delivery
+from darkaction.tracking.opening import MAX_TAG_LENGTH
+from darkaction.tracking.spool import Record
+from darkaction.tracking.store import EXPERIMENTS, portable
+from darkaction.tracking.system_metrics import system_metrics
+
+SCRIPTS = {"trial": "src/tune.py", "cell": "src/reproduce_tables.py"}
+"""What a person started, of the trainings that worker processes do."""
+
+MAX_PARAM_LENGTH = 6000
+
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+
+
+class Run:
+    """One run of the store. No call waits for the store or raises its errors."""
+
+    def __init__(self, delivery: Delivery | None) -> None:
+        self._delivery = delivery
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id; None while the store has not been reached yet, or in a process that does not record."""
+        return None if self._delivery is None else self._delivery.run_id
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Records numbers, with the epoch as `step`."""
+        values = {key: float(value) for key, value in metrics.items()}
+        self._send({"kind": "metrics", "metrics": values, "step": step or 0, "time": _now()})
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Records settings; values other than text are written as JSON, which reads as they stand in params.yaml."""
+        self._send({"kind": "params", "params": {key: parameter_text(value) for key, value in params.items()}})
+
+    def log_artifact(self, path: Path, folder: str = "") -> None:
+        """Copies a file, or what a folder holds, into the run's artifacts, under `folder`.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+        """
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file to record")
+        self._send({"kind": "artifact", "name": path.name, "folder": folder}, path)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Writes `text` as the artifact `name` (a relative path such as `notes/traceback.txt`)."""
+        self._send({"kind": "text", "text": text, "name": name})
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Sets tags; longer values than the store takes are cut."""
+        self._send({"kind": "tags", "tags": {key: value[:MAX_TAG_LENGTH] for key, value in tags.items()}})
+
+    def log_datasets(self, datasets: list[dict[str, Any]]) -> None:
+        """Records what the run read (see `dataset_sources`); MLflow's pages show it in the column of datasets."""
+        if datasets:
+            self._send({"kind": "datasets", "datasets": datasets})
+
+    def _end(self, status: str) -> None:
+        self._send({"kind": "status", "status": status, "time": _now()})
+
+    def _send(self, record: Record, *files: Path) -> None:
+        if self._delivery is not None:
+            self._delivery.send(record, *files)
+
+
+@contextlib.contextmanager
+def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = False) -> Iterator[Run]:
+    """A run of `stage`, with every setting as parameter, its origin as tags and params.yaml as artifact.
+
+    It ends as FINISHED; as FAILED, with the artifact traceback.txt, on an exception; or as KILLED on Ctrl-C and
+    SIGTERM. A run whose process was killed outright is ended as KILLED by the next run or tracking_sync.py. Its id is
+    written to models/runs/<stage>.json and, where DVC does not delete it before a stage starts, to
+    checkpoints/runs/<stage>.json until the run is finished. With `resume` an unfinished run of the same settings that
+    stands there goes on instead of a new one. In processes of a distributed training other than the first nothing is
+    recorded.
+
+    Raises:
+        ValueError: for a stage that has no experiment.
+    """
+    if stage not in EXPERIMENTS:
+        raise ValueError(f"stage '{stage}' has no experiment; there are: {', '.join(EXPERIMENTS)}")
+    if not is_first_process():
+        yield Run(None)
+        return
+    opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
+    if resume:
+        opening["earlier"] = _read_run(layout.read(f"{places.CHECKPOINTS}/runs/{stage}.json"))
+    delivery, run = _begin(opening, params, layout)
+    _write_run_files(delivery, stage, layout)
+    with _true_status(run, delivery), system_metrics(run.log_metrics):
+        yield run
+    _write_run_files(delivery, stage, layout)  # again: the store may have been down at the beginning
+    layout.write(f"{places.CHECKPOINTS}/runs/{stage}.json").unlink()
+
+
+@contextlib.contextmanager
+def family_run(
+    *,
+    stage: str,
+    params: Params,
+    layout: Layout,
+    name: str,
+    token: str,
+    varying: tuple[str, ...],
+    has_company: Callable[[], bool],
+) -> Iterator[Run]:
+    """The run of a search or comparison, the parent of its trainings. Every launcher of it has the same `token` and so
+    the same run; one that leaves others at work does not end it.
+
+    Args:
+        stage: tune or tables.
+        name: of the run.
+        varying: beginnings of the keys in which launchers may differ; MLflow does not let a parameter change.
+        has_company: whether other launchers are at work.
+    """
+    settings = {key: text for key, text in _texts(params).items() if not key.startswith(varying)}
+    opening = {"how": "join", "stage": stage, "token": token, "params": settings, **_environment()}
+    delivery, run = _begin(opening | {"run_name": name}, params, layout)
+    with _true_status(run, delivery, goes_on=has_company), system_metrics(run.log_metrics):
+        yield run
+
+
+@contextlib.contextmanager
+def member_run(*, stage: str, params: Params, layout: Layout, name: str, parent: str, command: str) -> Iterator[Run]:
+    """A run of one training among many (`stage` trial or cell), a child of the run of the search or comparison that has
+    the token `parent`; it ends as `start_run`'s. `command` is what a person typed to start it all."""
+    opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
+    delivery, run = _begin(opening | {"run_name": name, "search": parent}, params, layout)
+    run.set_tags({"command": command, "mlflow.source.name": SCRIPTS[stage]})
+    with _true_status(run, delivery), system_metrics(run.log_metrics):
+        yield run
+
+
+def _begin(opening: Record, params: Params, layout: Layout) -> tuple[Delivery, Run]:
+    """Opens a run and records where it comes from."""
+    delivery = Delivery(layout, opening)
+    run = Run(delivery)
+    run.set_tags(origin_tags(stage=opening["stage"], params=params, layout=layout))
+    run.log_params(opening["params"])  # the same again where an earlier run goes on, which the store allows
+    run.log_datasets(dataset_sources(params.datasets, layout))
+    run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
+    if changes := uncommitted(layout.root):
+        run.log_text(changes, "uncommitted.diff")
+    return delivery, run
+
+
+@contextlib.contextmanager
+def attach_run(*, stage: str, params: Params, layout: Layout) -> Iterator[Run]:
+    """The finished run that models/runs/<stage>.json names, to add metrics and artifacts to; its status stays.
+
+    Where the store does not have it (mlflow.db was deleted, or the model comes from another machine) a new run takes
+    its place, tagged with the id of the original; later calls find that one again. models/runs is never rewritten.
+    """
+    if not is_first_process():
+        yield Run(None)
+        return
+    opening = {
+        "how": "attach",
+        "stage": stage,
+        "token": uuid.uuid4().hex,
+        "original": _read_run(layout.read(f"{places.RUNS}/{stage}.json")),
+        "params": _texts(params),
+        "tags": origin_tags(stage=stage, params=params, layout=layout),
+        **_environment(),
+    }
+    delivery = Delivery(layout, opening)
+    try:
+        yield Run(delivery)
+    finally:
+        delivery.close()
+
+
+def parameter_text(value: Any) -> str:
+    """Text of a setting as a parameter: as in params.yaml (null, true, [1, 2]), cut at MLflow's limit."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[:MAX_PARAM_LENGTH]
+
+
+@contextlib.contextmanager
+def _true_status(run: Run, delivery: Delivery, *, goes_on: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Ends the run with the status of what happens inside, unless it goes on elsewhere; SIGTERM becomes `Terminated`
+    meanwhile."""
+    status = "FAILED"
+    with sigterm_raises():
+        try:
+            yield
+            status = "FINISHED"
+        except BaseException as error:
+            status = _status_of(error)
+            if status == "FAILED":
+                run.log_text(scrub(traceback.format_exc()), "traceback.txt")
+            raise
+        finally:
+            if not goes_on():
+                run._end(status)
+            delivery.close()
+
+
+def _status_of(error: BaseException) -> str:
+    """KILLED for Ctrl-C and SIGTERM, also where the training loop turned them into another exit; else FAILED."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt | Terminated):
+            return "KILLED"
+        cause = cause.__cause__ or cause.__context__
+    return "FINISHED" if isinstance(error, SystemExit) and error.code in (None, 0) else "FAILED"
+
+
+def _write_run_files(delivery: Delivery, stage: str, layout: Layout) -> None:
+    """models/runs/<stage>.json and its copy for `resume`; run_id is null as long as the store is down, and the token
+    finds the run then."""
+    content = {
+        "run_id": delivery.run_id,
+        "token": delivery.token,
+        "experiment": EXPERIMENTS[stage],
+        "tracking_uri": portable(delivery.uri, layout.root),
+    }
+    text = json.dumps(content, indent=2) + "\n"
+    for folder in (places.RUNS, f"{places.CHECKPOINTS}/runs"):
+        path = layout.write(f"{folder}/{stage}.json")
+        scratch = path.with_suffix(".tmp")
+        scratch.write_text(text)
+        scratch.replace(path)
+
+
+def _read_run(path: Path) -> Record | None:
+    """run_id and token in a file that `start_run` wrote; None where the file is missing or damaged."""
+    try:
+        content = json.loads(path.read_text())
+        found = {"run_id": content["run_id"], "token": content["token"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if found["run_id"] or found["token"] else None
+
+
+def _environment() -> Record:
+    """What the process knows of its surroundings that the making of a run needs, maybe later."""
+    return {
+        "parent": os.environ.get("MLFLOW_RUN_ID"),
+        "run_name": os.environ.get("DVC_EXP_NAME"),
+        "user": _user(),
+        "time": _now(),
+    }
+
+
+def _texts(params: Params) -> dict[str, str]:
+    return {key: parameter_text(value) for key, value in config.flatten(params).items()}
+
+
+def is_first_process() -> bool:
+    """False in every process of a distributed training but the first."""
+    ranks = [os.environ[name] for name in RANK_VARIABLES if name in os.environ]
+    return not ranks or ranks[0] == "0"
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "unknown"
+
+
+def _now() -> int:
+    """Milliseconds since 1970, as MLflow counts time."""
+    return int(time.time() * 1000)

@@ -1,0 +1,123 @@
+"""The store of runs: connection, experiments, what is in it. The store is an SQLite file of the project or a server."""
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from darkaction.redact import without_credentials
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENTS = {
+    "train_enhancer": "darkaction-enhancer",
+    "pretrain": "darkaction-pretraining",
+    "train": "darkaction-recognizer",
+    "tune": "darkaction-search",
+    "trial": "darkaction-search",
+    "tables": "darkaction-tables",
+    "cell": "darkaction-tables",
+}
+"""The experiment of each stage that makes a model, of searches and comparisons and of the trainings in them."""
+
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Lets the pages open with runs and charts; without it MLflow 3 opens those for language models."""
+
+
+def tracking_uri(root: Path) -> str:
+    """MLFLOW_TRACKING_URI, or else mlflow.db in `root`, the store that plain `mlflow ui` opens there."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').resolve()}"
+
+
+def portable(uri: str, root: Path) -> str:
+    """The stored form of a tracking URI: no credentials, and relative where it is the project's own file."""
+    own = f"sqlite:///{(root / 'mlflow.db').resolve()}"
+    return "sqlite:///mlflow.db" if uri == own else without_credentials(uri)
+
+
+def connect(uri: str) -> "MlflowClient":
+    """A client of its own, with short waits unless the environment sets others; creates a missing SQLite store.
+
+    Creating the tables takes seconds and is not safe against a second process, so it is done under a lock.
+    """
+    for name, value in (
+        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),  # the default of 7 with growing pauses stops a training for minutes
+        ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
+        ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
+        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),  # standard output is the command's own
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),  # no usage statistics leave the machine
+    ):
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for noisy in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    with _creation_lock(uri):
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextlib.contextmanager
+def _creation_lock(uri: str) -> Iterator[None]:
+    """For an SQLite store: held by one process of this machine at a time; a server looks after itself.
+
+    MLflow gives the experiment "Default", which `mlflow run` uses, an artifact folder in the current directory when it
+    makes a store, so a store is made from within its own folder.
+    """
+    database = _sqlite_file(uri)
+    if database is None:
+        yield
+        return
+    name = f"darkaction-store-{hashlib.sha256(str(database).encode()).hexdigest()[:16]}.lock"
+    with (Path(tempfile.gettempdir()) / name).open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        is_new = not database.exists() and Path(uri.removeprefix("sqlite:///")).is_absolute()
+        with contextlib.chdir(database.parent) if is_new else contextlib.nullcontext():
+            yield
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite store, None for any other."""
+    return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
+
+
+def experiment_named(client: "MlflowClient", uri: str, name: str) -> str:
+    """The experiment's id; the experiment is made where it is missing, also when another process makes it now."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            place = _artifact_location(uri, name)
+            return str(client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return experiment_named(client, uri, name)
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _artifact_location(uri: str, name: str) -> str | None:
+    """mlartifacts/<experiment> beside the file of an SQLite store; a server decides for itself."""
+    database = _sqlite_file(uri)
+    return None if database is None else (database.parent / "mlartifacts" / name).as_uri()
+
+
+def has_run(client: "MlflowClient", run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return False
+        raise

@@ -1,0 +1,77 @@
+"""Weights and models that a run left in the store, or a file on disk, by name."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from darkaction import layout as places
+from darkaction.errors import UserError, reason_of
+from darkaction.layout import Layout
+from darkaction.tracking.store import connect, tracking_uri
+
+WEIGHTS = "weights.safetensors"
+"""Name of the weights file among the artifacts of a training, in the folder of its fold."""
+
+
+def find_weights(source: str, layout: Layout, *, fold: int) -> Path:
+    """The weights file that `train.init_from` names for the training of a fold: a file, a folder laid out as
+    models/recognizer (either relative to the project's folder), or a model as in `fetch_model`.
+
+    Of a folder or model with weights for each fold those of this one are taken, which have not seen its test clips;
+    else fold_0; `/fold_1` behind the name of a model takes just that one.
+
+    Raises:
+        UserError: when there is no such file, run or model.
+    """
+    if source.startswith(("runs:/", "models:/")):
+        uri, _, wanted = source.partition("/fold_")
+        folder = fetch_model(uri, layout)
+        path = folder / f"fold_{wanted}" / WEIGHTS if wanted else _of_fold(folder, fold)
+        if not path.is_file():
+            raise UserError(f"train.init_from: {source}: the model has no {path.parent.name}")
+        return path
+    path = layout.read(source)
+    if source == places.PRETRAINING and not any(path.glob(f"fold_*/{WEIGHTS}")):
+        raise UserError(
+            f"train.init_from: {source} is empty; set pretrain.enabled: true and run python src/pretrain.py"
+        )
+    if path.is_dir():
+        path = _of_fold(path, fold)
+    if not path.is_file():
+        raise UserError(
+            f"train.init_from: {path}: no such file. To start from fresh weights: "
+            "python src/configure.py --set train.init_from=null; "
+            "weights of another origin are made usable by python src/import_weights.py FILE"
+        )
+    return path
+
+
+def _of_fold(folder: Path, fold: int) -> Path:
+    """The weights for a fold, where there are some for each; else those of fold_0."""
+    own = folder / f"fold_{fold}" / WEIGHTS
+    return own if own.is_file() else folder / "fold_0" / WEIGHTS
+
+
+def fetch_model(uri: str, layout: Layout) -> Path:
+    """The folder, laid out as models/recognizer, of the model that `runs:/RUN_ID`, `models:/NAME@ALIAS` or
+    `models:/NAME/VERSION` names: a copy in checkpoints/fetched.
+
+    Raises:
+        UserError: when there is none.
+    """
+    target = layout.write(f"{places.CHECKPOINTS}/fetched/{hashlib.sha256(uri.encode()).hexdigest()[:16]}")
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    inner = places.MODEL_ARTIFACT if uri.startswith("runs:/") else f"artifacts/{places.MODEL_ARTIFACT}"
+    try:
+        connect(tracking_uri(layout.root))  # sets MLflow's waits
+        from mlflow.artifacts import download_artifacts
+
+        full = f"{uri}/{inner}" if uri.startswith("runs:/") else uri
+        found = Path(download_artifacts(full, dst_path=str(target), tracking_uri=tracking_uri(layout.root)))
+    except Exception as error:  # noqa: BLE001 - a store, its network or its files
+        raise UserError(f"{uri}: no model there: {reason_of(error)}") from None
+    folder = found if uri.startswith("runs:/") else found / inner
+    if not (folder / "fold_0" / WEIGHTS).is_file():
+        raise UserError(f"{uri}: holds no {inner}/fold_0/{WEIGHTS}: not a model of src/train.py")
+    return folder
