@@ -40,7 +40,7 @@ from darkaction.layout import Layout
 from darkaction.provenance import command_line, dvc_md5s, index_digest, training_code
 from darkaction.tables import plan, record, write
 from darkaction.tables.cell import STOPPED, Job, Outcome, run_cell, with_seed
-from darkaction.tables.comparisons import DRAWN, Comparisons, Pretraining, Ready, missing
+from darkaction.tables.comparisons import DRAWN, Comparisons, Pretraining, Ready
 from darkaction.tables.launcher import Launcher, Task
 from darkaction.tables.plan import Row
 from darkaction.video import iter_frames
@@ -320,7 +320,7 @@ def timed(settings: Settings, places: Layout, name: str) -> float:
 
 def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -> None:
     """Trains every cell that is not on record, after the pretrainings that cells begin with."""
-    wanted = list(missing(comparisons))
+    wanted = list(comparisons.missing())
     total = len(comparisons.variants()) * len(comparisons.seeds)
     print(f"{total} cells, {len(wanted)} of them to run", flush=True)
     if not wanted:

@@ -61,14 +61,13 @@ class Comparisons:
                     found.setdefault(plan.fingerprint(params), (row, params))
         return found
 
-
-def missing(comparisons: Comparisons) -> Iterator[tuple[str, int]]:
-    """The cells that are not on record with today's code, as fingerprint of their settings and seed; seed after seed,
-    so that a stop leaves whole tables."""
-    done = {(cell.key, cell.code) for cell in record.read(comparisons.cells_file)}
-    for seed in comparisons.seeds:
-        for fingerprint in comparisons.variants():
-            if fingerprint in comparisons.problems:
-                continue
-            if ((fingerprint, comparisons.ready[fingerprint].data, seed), training_code()) not in done:
-                yield fingerprint, seed
+    def missing(self) -> Iterator[tuple[str, int]]:
+        """The cells that are not on record with today's code, as fingerprint of their settings and seed; seed after
+        seed, so that a stop leaves whole tables."""
+        done = {(cell.key, cell.code) for cell in record.read(self.cells_file)}
+        for seed in self.seeds:
+            for fingerprint in self.variants():
+                if fingerprint in self.problems:
+                    continue
+                if ((fingerprint, self.ready[fingerprint].data, seed), training_code()) not in done:
+                    yield fingerprint, seed
