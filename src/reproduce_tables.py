@@ -31,6 +31,7 @@ import enhance
 import pretrain
 import train_enhancer
 from darkaction import cli, config, layout, pretraining, tracking, workers
+from darkaction.arguments import add_worker_arguments, positive
 from darkaction.config import ROOT, Params
 from darkaction.datasets.index import read_index
 from darkaction.enhancement import LEARNT
@@ -101,24 +102,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rows", default="", metavar="KEY,...", help="keys of rows (default: all)")
     parser.add_argument("--auxiliary", metavar="NAME", help="the additional dataset (default: the file's)")
     parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings a row (default 3)")
-    parser.add_argument("--workers", type=worker_count, metavar="auto|N", help="default auto: one per GPU or core")
-    parser.add_argument("--ray-address", metavar="ADDR", help="a Ray cluster (HOST:6379, or auto); default: here")
+    add_worker_arguments(parser)
     parser.add_argument("--no-run", action="store_true", help="train nothing, only write the tables")
     parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
     parser.add_argument("--experiments", metavar="FILE", help="default: that of experiments/ which has the tables")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"default {layout.TABLES}")
     return parser.parse_args()
-
-
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least 1")
-    return int(text)
-
-
-def worker_count(text: str) -> int | None:
-    return None if text == "auto" else positive(text)
 
 
 def listed(text: str) -> list[str]:

@@ -25,6 +25,7 @@ from typing import Any
 import enhance
 from configure import configure
 from darkaction import cli, config, layout, search, tracking, workers
+from darkaction.arguments import add_worker_arguments, positive
 from darkaction.config import ROOT, Params
 from darkaction.errors import UserError, reason_of
 from darkaction.evaluation.statistics import Comparison, compare
@@ -144,10 +145,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--trials", type=positive, metavar="N", help="the budget in all (default: tune.trials)")
     parser.add_argument("--timeout", type=positive, metavar="S", help="begin no trial after so many seconds")
-    parser.add_argument("--workers", type=worker_count, metavar="auto|N", help="default auto: one per GPU or core")
+    add_worker_arguments(parser)
     parser.add_argument("--study", default=STUDY, metavar="NAME", help=f"default {STUDY}")
     parser.add_argument("--storage", default=STORAGE, metavar="URL", help=f"default {STORAGE}")
-    parser.add_argument("--ray-address", metavar="ADDR", help="a Ray cluster (HOST:6379, or auto); default: here")
     parser.add_argument("--resume", action="store_true", help="go on with an existing study, running or not")
     parser.add_argument("--create", action="store_true", help="make the study, for others to --resume, and run nothing")
     parser.add_argument("--exists", action="store_true", help="exit with 0 if there is the study, with 1 if not")
@@ -157,16 +157,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml for this search")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
     return parser.parse_args()
-
-
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least 1")
-    return int(text)
-
-
-def worker_count(text: str) -> int | None:
-    return None if text == "auto" else positive(text)
 
 
 def check(params: Params) -> None:

@@ -57,7 +57,8 @@ def smoke_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def search_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the project in which searches run."""
-    from searches import copy_project, launchers, ray_processes
+    from programs import copy_project
+    from searches import launchers, ray_processes
 
     folder = tmp_path_factory.mktemp("project")
     copy_project(folder)

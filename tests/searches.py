@@ -1,9 +1,7 @@
 """Searches in a copy of the project, for the tests that run src/tune.py."""
 
 import contextlib
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import optuna
@@ -13,22 +11,7 @@ from mlflow.entities import Run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def copy_project(folder: Path) -> None:
-    """What a search needs of the project; the clips for the smoke profile are made by the first search."""
-    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    for name in names:
-        if name.startswith(("src/", "profiles/", "deploy/", "experiments/", "params.yaml", "dvc.yaml")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-            (folder / name).chmod((ROOT / name).stat().st_mode)
-    (folder / ".venv/bin").mkdir(parents=True)
-    python = folder / ".venv/bin/python"
-    python.write_text(f'#!/usr/bin/env bash\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
+import programs
 
 
 class Tune:
@@ -38,27 +21,11 @@ class Tune:
         self.project, self.storage, self.store = project, str(folder / "studies.log"), f"sqlite:///{folder}/mlflow.db"
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "src/tune.py", "--profile", "smoke", "--storage", self.storage, *arguments]
-        # One thread each: the threads of small trainings that share cores with other tests mostly wait for each other.
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": self.store, "OMP_NUM_THREADS": "1"}
-        for name in ("MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME"):
-            environment.pop(name, None)
-        return subprocess.Popen(
-            command,
-            cwd=self.project,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        return programs.start(self.project, "tune.py", "--storage", self.storage, *arguments, store=self.store)
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Runs to the end and returns what was printed."""
-        process = self.start(*arguments)
-        out, errors = process.communicate(timeout=900)
-        assert process.returncode == code, out + errors[-4000:]
-        return out if code == 0 else errors
+        return programs.end(self.start(*arguments), code=code)
 
     def trials(self, study: str = "search") -> list[optuna.trial.FrozenTrial]:
         """The trials; none where there is no study yet."""

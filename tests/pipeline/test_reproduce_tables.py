@@ -1,11 +1,9 @@
 """src/reproduce_tables.py in a copy of the project: stopped and continued, nothing twice, every cell a run."""
 
 import csv
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,9 +12,9 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+import programs
 from darkaction import layout
 from darkaction.training import weights
-from searches import copy_project
 
 PATIENCE = 450.0
 """Seconds."""
@@ -30,23 +28,10 @@ class Tables:
         self.cells_file = project / "reports/tables/cells.csv"
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "src/reproduce_tables.py", "--profile", "smoke", "--workers", "1", *arguments]
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": self.store, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            command,
-            cwd=self.project,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        return programs.start(self.project, "reproduce_tables.py", "--workers", "1", *arguments, store=self.store)
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
-        process = self.start(*arguments)
-        out, errors = process.communicate(timeout=2 * PATIENCE)
-        assert process.returncode == code, out + errors[-4000:]
-        return out if code == 0 else errors
+        return programs.end(self.start(*arguments), code=code)
 
     def cells(self) -> list[dict[str, str]]:
         if not self.cells_file.exists():
@@ -61,7 +46,7 @@ class Tables:
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     project = tmp_path_factory.mktemp("tables")
-    copy_project(project)
+    programs.copy_project(project)
     return Tables(project)
 
 
