@@ -244,8 +244,16 @@ def test_the_study_of_limited_data_has_valid_rows_and_pairs() -> None:
             optimizer=dataclasses.replace(params.optimizer, max_lr=0.002),
         )
         assert same == partner, name
-    assert len({plan.fingerprint(row.fallback) for table in (main, ablations) for row in table.rows}) == 18
+    assert len({plan.fingerprint(row.fallback) for table in (main, ablations) for row in table.rows}) == 26
     assert {row.fallback.pretrain.epochs for row in ablations.rows} == {12}
+    generators = {row.key: row.fallback.pretrain for row in ablations.rows}
+    assert sum(key.endswith("_alone") for key in generators) == 7
+    for row in ablations.rows:
+        alone = row.key.endswith("_alone")
+        assert row.fallback.train.clips_per_class == (0 if alone else None)
+        assert generators[row.key] == generators[row.key.removesuffix("_alone")]
+        own = alone and row.key != "half_length_alone"
+        assert row.against == ("half_length_alone" if own else "half_length"), row.key
     chosen = plan.load(path, config.as_nested(config.load(profile="arid-sample")), rows=["scratch_2"])
     assert [row.key for row in chosen[0].rows] == ["scratch_2", "pretrained_2", "pretrained_all"]
 
