@@ -220,7 +220,7 @@ def indexes_for(params: Params, work: Path, *, make: bool) -> Layout:
         if not (folder / "done").exists():
             if not make:
                 raise UserError(
-                    f"{folder}: the index of {name} was not made for these settings yet; "
+                    f"{folder.relative_to(ROOT)}: the index of {name} was not made for these settings yet; "
                     "leave out --no-run, or make it with: dvc repro"
                 )
             make_index(params, name, folder)

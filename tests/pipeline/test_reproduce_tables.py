@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 import programs
-from darkaction import layout
+from darkaction import config, layout
 from darkaction.training import weights
 
 PATIENCE = 450.0
@@ -87,9 +88,11 @@ def test_tables_show_what_is_on_record(continued: Tables) -> None:
     assert "sit and stand taken for each other by R(2+1)D-BERT" in text
     folder = continued.project / "reports/tables/demo-smoke"
     assert (folder / "table_3.png").stat().st_size > 5000
-    clips = pd.read_csv(folder / "clips.csv")
+    clips = pd.read_csv(folder / "table_3_clips.csv")
     assert list(clips) == ["clip_id", "label", "scene", "fold", "sha256"] and clips["clip_id"].is_monotonic_increasing
     assert len(clips) == len(continued.cells()[0]["predicted"]) == 12
+    settings = yaml.safe_load((folder / "table_3_params.yaml").read_text())
+    assert settings["model"]["head"] == "bert" and config.build(settings, origin="the table's settings")
     out = continued("--tables", "2", "--no-run", "--seeds", "2")
     assert "| SlowFast network | not run" in out
     assert "| Delta sampling | " in out  # the same system as in table 3, with its cells

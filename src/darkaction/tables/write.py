@@ -29,7 +29,8 @@ SHOWN_FRAMES = 3
 
 
 def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
-    """table_<key>.md, .csv and .png of every table, and clips.csv, the clips that are tested."""
+    """table_<key>.md, .csv and .png of every table; with it the clips that are tested, and the settings of the row that
+    the others are compared with."""
     folder.mkdir(parents=True, exist_ok=True)
     on_record = record.latest(record.read(comparisons.cells_file), code=training_code())
     how = Statistics(resamples=base.evaluate.resamples, confidence=base.evaluate.confidence, seed=base.seed)
@@ -41,7 +42,9 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
         if not any(row.cells for row in rows) and (folder / f"table_{table.key}.md").exists():
             print(f"table {table.key}: nothing on record for these settings; {folder}/table_{table.key}.* stay")
             continue
-        tested_clips(comparisons).to_csv(folder / "clips.csv", index=False, lineterminator="\n")
+        clips = tested_clips(comparisons, table)
+        clips.to_csv(folder / f"table_{table.key}_clips.csv", index=False, lineterminator="\n")
+        (folder / f"table_{table.key}_params.yaml").write_text(plan.as_yaml(table.reference.fallback))
         text = render.as_markdown(table, rows, exam, how, heading=heading, failures=failures)
         (folder / f"table_{table.key}.md").write_text(text)
         frame = render.as_frame(table, rows, exam, how)
@@ -85,7 +88,8 @@ def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -
     kind = " (drawn figures, not the paper's data)" if target in DRAWN else ""
     scale = "" if comparisons.profile == "paper" else ", networks and training of that profile, not of the paper"
     return (
-        f"Dataset {target}{kind}, profile {comparisons.profile}: {len(exam.label_N)} test clips of "
+        f"Dataset {target}{kind}, profile {comparisons.profile} (`table_{table.key}_params.yaml`, the settings from "
+        f"which rows differ): {len(exam.label_N)} test clips of "
         f"{len(np.unique(exam.scene_N))} {clusters} ({base.split.strategy} split, {folds}){scale}; times as measured "
         f"while other cells ran; `{command_line().replace(' --no-run', '')}`"
     )
@@ -93,7 +97,7 @@ def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -
 
 def exam_of(comparisons: Comparisons, table: Table) -> Exam:
     """The test clips that every row of the table is asked."""
-    test = tested_clips(comparisons)
+    test = tested_clips(comparisons, table)
     classes = table.reference.fallback.data.classes
     clusters = test["scene"] if table.clusters == "scene" else test["label"] + " " + test["scene"]
     return Exam(
@@ -103,9 +107,9 @@ def exam_of(comparisons: Comparisons, table: Table) -> Exam:
     )
 
 
-def tested_clips(comparisons: Comparisons) -> pd.DataFrame:
+def tested_clips(comparisons: Comparisons, table: Table) -> pd.DataFrame:
     """The test clips of all folds, in the order of a cell's predictions: clip_id, label, scene, fold, sha256."""
-    params = comparisons.tables[0].reference.fallback
+    params = table.reference.fallback
     ready = comparisons.ready[plan.fingerprint(params)]
     clips = data.usable_clips(ready.places, params.datasets)
     parts = [data.select(clips, fold=fold, part="test").assign(fold=fold) for fold in range(params.split.folds)]
