@@ -39,6 +39,8 @@ def again(found: serving.Origin) -> str:
     if found.tags["mlflow.source.git.dirty"] == "true":
         lines.append("git apply uncommitted.diff    # an artifact of the run: it was made with changes not committed")
     lines += ["dvc checkout || dvc pull      # imported data; what stages made is made again", "dvc repro"]
+    if "dvc.stage" not in found.tags:
+        lines.append(f"{found.tags['command']}    # not by a stage of dvc repro")
     return "\n".join(f"  {line}" for line in lines)
 
 

@@ -55,9 +55,9 @@ def main() -> None:
             print_top(video, prediction, top)
     if arguments.json:
         print(json.dumps(rows, indent=2))
-    elif not single:
+    if arguments.csv is not None or not (single or arguments.json):
         write_csv(rows, predictor.card.classes, arguments.csv)
-    if arguments.save is not None:
+    if arguments.save is not None and not failures:
         save(videos[0], predictor, rows[0], arguments.save)
     if failures:
         raise UserError(f"{failures} of {len(videos)} videos could not be used; the column error says why")

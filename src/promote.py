@@ -20,6 +20,7 @@ NEEDED = (
     "numpy",
     "opencv-python-headless",
     "pandas",
+    "psutil",
     "pydantic",
     "pyyaml",
     "safetensors",
@@ -40,14 +41,19 @@ def main() -> None:
     candidate = serving.evaluated_run(client, run_id)
     name, alias = params.registry.name, arguments.alias
     current = serving.champion_run(client, name, alias)
-    verdict = serving.judge(
-        candidate,
-        None if current is None else serving.evaluated_run(client, current),
-        level=params.registry.level,
-        resamples=params.evaluate.resamples,
-        confidence=params.evaluate.confidence,
-        seed=params.seed,
-    )
+    try:
+        verdict = serving.judge(
+            candidate,
+            None if current is None else serving.evaluated_run(client, current),
+            level=params.registry.level,
+            resamples=params.evaluate.resamples,
+            confidence=params.evaluate.confidence,
+            seed=params.seed,
+        )
+    except UserError as error:
+        if arguments.force is None:
+            raise
+        verdict = serving.Verdict(passed=False, reason=f"the champion cannot be asked: {error}", comparison=None)
     print(f"run {run_id}: {verdict.reason}")
     if not verdict.passed and arguments.force is None:
         raise UserError(f"{name}: '{alias}' stays with run {current}; --force REASON moves it all the same")

@@ -38,7 +38,7 @@ from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.errors import UserError, reason_of
 from darkaction.layout import Layout
-from darkaction.provenance import command_line, dvc_md5s, index_digest, training_code
+from darkaction.provenance import changed_since, command_line, dvc_md5s, index_digest, training_code
 from darkaction.tables import plan, record, write
 from darkaction.tables.cell import STOPPED, Job, Outcome, run_cell, with_seed
 from darkaction.tables.comparisons import DRAWN, Comparisons, Pretraining, Ready
@@ -89,9 +89,10 @@ def main() -> None:
     )
     base = tables[0].reference.fallback  # with what the file sets for all rows, which may be the dataset
     prepare(comparisons, make=not arguments.no_run)
-    if not arguments.no_run:
-        run(comparisons, base, arguments)
+    failed = 0 if arguments.no_run else run(comparisons, base, arguments)
     write.write(comparisons, base, out / f"{base.datasets[0]}-{comparisons.profile.removesuffix('.yaml')}")
+    if failed:
+        raise UserError(f"{failed} trainings failed, for the reasons above; the same command tries them again")
 
 
 def parse() -> argparse.Namespace:
@@ -198,7 +199,8 @@ def indexes_for(params: Params, work: Path, *, make: bool) -> Layout:
     Raises:
         UserError: when there is none.
     """
-    own = config.as_nested(config.load())
+    today = config.load()
+    own = config.as_nested(today)
     wanted = config.as_nested(params)
     moved: dict[str, Path] = {}
     needed = [*params.datasets]
@@ -208,6 +210,7 @@ def indexes_for(params: Params, work: Path, *, make: bool) -> Layout:
     for name in dict.fromkeys(needed):
         drawn_alike = name not in DRAWN or all(own["synthesize"][k] == wanted["synthesize"][k] for k in DRAWING)
         alike = drawn_alike and all(own[section] == wanted[section] for section in INDEX_SECTIONS)
+        alike = alike and not any(changed_since(f"{stage}@{name}", today, ROOT) for stage in ("synthesize", "prepare"))
         is_target = name == params.datasets[0]
         same_role = is_target == (name == own["datasets"][0])
         pipeline = ROOT / layout.index(name) / "index.csv"
@@ -308,13 +311,13 @@ def timed(settings: Settings, places: Layout, name: str) -> float:
 # The cells
 
 
-def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -> None:
-    """Trains every cell that is not on record, after the pretrainings that cells begin with."""
+def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -> int:
+    """Trains every cell that is not on record, after the pretrainings that cells begin with; how many failed."""
     wanted = list(comparisons.missing())
     total = len(comparisons.variants()) * len(comparisons.seeds)
     print(f"{total} cells, {len(wanted)} of them to run", flush=True)
     if not wanted:
-        return
+        return 0
     names = sorted({ready.data for ready in comparisons.ready.values()})
     parent = config.digest([comparisons.profile, names, training_code()])[:32]
     with tracking.family_run(
@@ -328,13 +331,14 @@ def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -
     ):
         with workers.start(address=arguments.ray_address, workers=arguments.workers) as pool:
             print(f"{pool.size} workers with {pool.threads} threads", flush=True)
-            make_pretrainings(comparisons, pool, wanted)
-            make_cells(comparisons, pool, wanted, parent)
+            failed = make_pretrainings(comparisons, pool, wanted)
+            failed += make_cells(comparisons, pool, wanted, parent)
         tracking.end_killed([], Layout())
+    return failed
 
 
-def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str, int]]) -> None:
-    """Makes the pretrainings that cells begin with, each once. Settings whose pretraining fails are a problem."""
+def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str, int]]) -> int:
+    """Makes the pretrainings that cells begin with, each once; how many failed. Their settings have a problem then."""
     users: dict[Path, list[str]] = {}
     tasks = []
     for fingerprint in dict.fromkeys(fingerprint for fingerprint, _ in wanted):
@@ -352,7 +356,7 @@ def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tup
 
     if tasks:
         print(f"pretrainings to make first: {len(tasks)}; see MLflow's experiment darkaction-pretraining", flush=True)
-    Launcher(pool, tasks, book=lambda folder, outcome: "made", fail=fail).run()
+    return Launcher(pool, tasks, book=lambda folder, outcome: "made", fail=fail).run()
 
 
 def pretrained(params: Params, places: Layout, folder: Path, processes: int) -> Outcome:
@@ -366,8 +370,8 @@ def pretrained(params: Params, places: Layout, folder: Path, processes: int) -> 
         return Outcome(reason=reason_of(error))
 
 
-def make_cells(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str, int]], parent: str) -> None:
-    """Trains and tests the cells, and puts them on record."""
+def make_cells(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str, int]], parent: str) -> int:
+    """Trains and tests the cells, and puts them on record; how many failed."""
     variants = comparisons.variants()
     tasks = []
     settings: dict[Path, str] = {}
@@ -388,7 +392,7 @@ def make_cells(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str,
     def fail(work: Path, reason: str) -> None:
         comparisons.problems[settings[work]] = reason
 
-    Launcher(pool, tasks, book=book, fail=fail).run()
+    return Launcher(pool, tasks, book=book, fail=fail).run()
 
 
 def job_of(comparisons: Comparisons, row: Row, params: Params, seed: int, *, parent: str, threads: int) -> Job:

@@ -58,6 +58,7 @@ def summarize(params: Params, trained: list[Path], one_frame: Path) -> dict[str,
     tables = [pd.read_csv(out / "reports" / "predictions.csv", dtype={"scene": str}) for out in trained]
     single = pd.read_csv(one_frame / "reports" / "predictions.csv", dtype={"scene": str})
     return {
+        "confidence": params.evaluate.confidence,
         "test": {**interval_over(params, tables, "predicted"), "seeds": len(trained)},
         "each": [round(float((table["label"] == table["predicted"]).mean()), 6) for table in tables],
         "shuffled": interval_over(params, tables, "predicted_shuffled"),
@@ -97,7 +98,7 @@ def print_table(report: dict[str, Any]) -> None:
         "shuffled": "the same, frames in random order",
         "one_frame": "one frame instead of a sequence",
     }
-    print("\n| network | test accuracy | 95 % interval |\n|---|---|---|")
+    print(f"\n| network | test accuracy | {report['confidence']:.0%} interval |\n|---|---|---|")
     for key, name in names.items():
         row = report[key]
         print(f"| {name} | {row['accuracy']:.1%} | {row['low']:.1%} to {row['high']:.1%} |")

@@ -32,7 +32,7 @@ from darkaction.evaluation.statistics import Comparison, compare
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
 from darkaction.objective import Job, Outcome, data_digest, run_trial
-from darkaction.provenance import command_line, dvc_md5s
+from darkaction.provenance import changed_since, command_line, dvc_md5s, training_code
 from darkaction.search import Claim, Scored, Search
 from darkaction.tracking import Run
 from darkaction.training import data
@@ -56,8 +56,11 @@ MOST_RESAMPLES = 20
 ALL_FAIL = 3
 """So many failed trials before any that did not are no bad luck."""
 
-CLIP_SECTIONS = ("datasets", "data", "synthesize", "prepare", "split", "zero_dce", "enhance")
+CLIP_SECTIONS = ("datasets", "data", "synthesize", "prepare", "split", "zero_dce", "enlightengan", "enhance")
 """Another `seed` alone trains differently on the same clips, as in src/seeds.py."""
+
+PRETRAINING_SECTIONS = ("sampling", "augmentation", "model", "bert", "focal", "pretrain")
+"""What decides the pretraining that trials begin with, beside the clips."""
 
 
 @dataclass(kw_only=True)
@@ -186,19 +189,32 @@ def prepared(params: Params, arguments: argparse.Namespace) -> Layout:
     Raises:
         UserError: when the pipeline's are missing, or a stage fails.
     """
-    own = config.as_nested(config.load())
-    wanted = config.as_nested(params)
-    if all(own[section] == wanted[section] for section in CLIP_SECTIONS):
+    today = config.load()
+    own, wanted = config.as_nested(today), config.as_nested(params)
+    sections = CLIP_SECTIONS + (PRETRAINING_SECTIONS if begins_pretrained(params) else ())
+    if all(own[section] == wanted[section] for section in sections):
         places = Layout()
+        of_datasets = (f"{stage}@{name}" for name in params.datasets for stage in ("prepare", "enhance"))
+        stages = ["train_enhancer", *of_datasets]
+        if begins_pretrained(params):
+            stages.append("pretrain")
+        for stage in stages:
+            if changed := changed_since(stage, today, ROOT):
+                raise UserError(f"{', '.join(changed)}: not what stage {stage} ran with; dvc repro first")
     else:
         versions = {path: md5 for path, md5 in dvc_md5s(ROOT).items() if path.startswith("data/raw/")}
-        key = config.digest([{section: wanted[section] for section in CLIP_SECTIONS}, versions])[:12]
+        key = config.digest([{section: wanted[section] for section in sections}, versions, training_code()])[:12]
         places = Layout(out=ROOT / CLIPS / key)
         make_clips(params, places, arguments)
     for dataset in params.datasets:
         if not places.read(layout.clips(dataset)).exists():
             raise UserError(f"{places.read(layout.clips(dataset))}: no such folder; dvc repro makes the clips")
     return places
+
+
+def begins_pretrained(params: Params) -> bool:
+    """Whether all trials begin with one pretraining on drawn actions."""
+    return params.train.init_from == layout.PRETRAINING and not search.pretrains(params)
 
 
 def make_clips(params: Params, places: Layout, arguments: argparse.Namespace) -> None:
@@ -212,6 +228,8 @@ def make_clips(params: Params, places: Layout, arguments: argparse.Namespace) ->
     stages = [["synthesize.py", domain] for domain in params.synthesize.domains if domain in params.datasets]
     stages += [["prepare.py", dataset] for dataset in params.datasets]
     stages += [["train_enhancer.py"], *(["enhance.py", dataset] for dataset in params.datasets)]
+    if begins_pretrained(params):
+        stages.append(["pretrain.py"])
     print(f"making clips for these settings in {places.out}")
     for script, *names in stages:
         command = [sys.executable, str(ROOT / "src" / script), *names, *profile, *overrides, "--out", str(places.out)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from darkaction import config
 from darkaction.config import Params
-from darkaction.errors import Terminated, UserError, sigterm_raises
+from darkaction.errors import Terminated, UserError, sigterm_raises, stopped_by
 from darkaction.layout import Layout
 
 
@@ -69,12 +69,12 @@ def run(main: Callable[[], None]) -> None:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except Terminated:
+    except (KeyboardInterrupt, SystemExit) as error:
+        stop = stopped_by(error)
+        if stop is None:
+            raise
         print("stopped", file=sys.stderr)
-        raise
+        sys.exit(stop.code if isinstance(stop, Terminated) else 130)

@@ -555,6 +555,11 @@ def flatten(params: Params) -> dict[str, Any]:
     return dict(_leaf_items(as_nested(params), ""))
 
 
+def leaves(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values as YAML reads them -> {"focal.gamma": 2.0, ...}."""
+    return dict(_leaf_items(_floats(dict(values)), ""))
+
+
 def _leaf_items(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict):

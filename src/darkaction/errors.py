@@ -28,6 +28,16 @@ class Terminated(SystemExit):
     """SIGTERM, raised in the main thread; a program that lets it pass exits with 143."""
 
 
+def stopped_by(error: BaseException) -> KeyboardInterrupt | Terminated | None:
+    """The Ctrl-C or SIGTERM behind an error, also where a training loop turned it into another exit."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt | Terminated):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 @contextlib.contextmanager
 def sigterm_raises() -> Iterator[None]:
     """SIGTERM becomes `Terminated` inside, so that whatever cleans up does so. Only in the main thread."""

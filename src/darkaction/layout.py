@@ -50,7 +50,7 @@ def clips(dataset: str) -> str:
 
 
 ENHANCER = "models/enhancer"
-"""weights.safetensors (zero_dce only), metrics.json, contact_sheet.png."""
+"""weights.safetensors (of methods that are learnt), metrics.json, contact_sheet.png."""
 
 PRETRAINING = "models/pretraining"
 """fold_<k>/weights.safetensors, history.csv and drawn.png of the pretraining; README.md alone where it is off."""

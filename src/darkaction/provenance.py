@@ -7,12 +7,13 @@ import platform
 import shlex
 import subprocess
 import sys
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from darkaction import config
 from darkaction import layout as places
 from darkaction.config import Params
 from darkaction.layout import Layout
@@ -65,23 +66,20 @@ def command_line() -> str:
 
 def _git_tags(root: Path) -> dict[str, str]:
     """Commit and dirty state of the sources; empty where `root` is no git checkout of its own."""
-    answer = _git(root, "rev-parse", "--show-toplevel", "HEAD")
-    top, _, commit = answer.partition("\n")
+    top, _, commit = _git(root, "rev-parse", "--show-toplevel", "HEAD").strip().partition("\n")
     if not commit or Path(top).resolve() != root.resolve():
         return {}
-    changed = _git(root, "status", "--porcelain", "--", *SOURCES)
+    changed = _git(root, "status", "--porcelain", "--", *SOURCES).strip()
     return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "true" if changed else "false"}
 
 
-def _git(root: Path, *arguments: str) -> str:
-    """What git prints, or nothing where there is no git, no repository or no commit yet."""
+def _git(root: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+    """What git prints; nothing where there is no git, no repository or no commit yet, or it ends with another code."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=True
-        )
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip()
+    return done.stdout if done.returncode in codes else ""
 
 
 def _data_tags(datasets: list[str], layout: Layout) -> dict[str, str]:
@@ -132,11 +130,15 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def uncommitted(root: Path) -> str:
-    """The changes of SOURCES since the last commit, as `git diff` prints them; empty where there are none."""
-    answer = _git(root, "rev-parse", "--show-toplevel", "HEAD")
-    if not answer or Path(answer.partition("\n")[0]).resolve() != root.resolve():
+    """The changes of SOURCES since the last commit, new files among them, as `git apply` takes them; empty where there
+    are none. Passwords in addresses are left out, so a line that held one would not apply."""
+    top, _, commit = _git(root, "rev-parse", "--show-toplevel", "HEAD").strip().partition("\n")
+    if not commit or Path(top).resolve() != root.resolve():
         return ""
-    return scrub(_git(root, "diff", "HEAD", "--", *SOURCES))
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCES).split("\0")
+    changes = [_git(root, "diff", "HEAD", "--binary", "--", *SOURCES)]
+    changes += [_git(root, "diff", "--no-index", "--", os.devnull, name, codes=(1,)) for name in new if name]
+    return scrub("".join(changes))
 
 
 def dataset_sources(datasets: list[str], layout: Layout) -> list[dict[str, Any]]:
@@ -170,12 +172,32 @@ def index_digest(index: Path) -> str:
 def dvc_md5s(root: Path) -> dict[str, str]:
     """Path -> md5 of every output in dvc.lock and of every data/raw/*.dvc. DVC writes the lock after each stage."""
     found: dict[str, str] = {}
-    lock = root / "dvc.lock"
-    if lock.exists():
-        for stage in yaml.safe_load(lock.read_text())["stages"].values():
-            if "outs" in stage:
-                found |= {out["path"]: out["md5"] for out in stage["outs"] if "md5" in out}
+    for stage in _locked_stages(root).values():
+        if "outs" in stage:
+            found |= {out["path"]: out["md5"] for out in stage["outs"] if "md5" in out}
     for pointer in sorted((root / "data" / "raw").glob("*.dvc")):
         for out in yaml.safe_load(pointer.read_text())["outs"]:
             found[f"data/raw/{out['path']}"] = out["md5"]
     return found
+
+
+def _locked_stages(root: Path) -> dict[str, Any]:
+    """The stages in dvc.lock; none where there is no such file."""
+    lock = root / "dvc.lock"
+    return _read_stages(lock, lock.stat().st_mtime_ns) if lock.exists() else {}
+
+
+@lru_cache(maxsize=1)
+def _read_stages(lock: Path, _changed: int) -> dict[str, Any]:
+    return dict(yaml.safe_load(lock.read_text())["stages"])
+
+
+def changed_since(stage: str, params: Params, root: Path) -> list[str]:
+    """Settings that dvc.lock has for a stage with other values than `params`, so that its outputs are of those; none
+    where DVC has not run it."""
+    entry = _locked_stages(root).get(stage, {})
+    today = config.flatten(params)
+    recorded: dict[str, Any] = {}
+    for key, value in entry.get("params", {}).get("params.yaml", {}).items():
+        recorded |= config.leaves(config.nested(key, value))
+    return sorted(key for key, value in recorded.items() if key not in today or today[key] != value)

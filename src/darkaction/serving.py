@@ -25,10 +25,11 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, Schema
 
 from darkaction import layout as places
-from darkaction.errors import UserError
+from darkaction.errors import UserError, reason_of
 from darkaction.evaluation.statistics import Comparison, compare
 from darkaction.layout import Layout
 from darkaction.prediction import Predictor
+from darkaction.redact import without_credentials
 from darkaction.tracking import fetch_model, tracking_uri
 from darkaction.video import write_video
 
@@ -45,7 +46,7 @@ SIGNATURE = ModelSignature(
 BASE64 = "base64:"
 
 SAME = ("split.strategy",)
-"""Tags that must agree, beside the digests of the data, for two evaluations to be comparable."""
+"""Tags that must agree, beside the digest of the target's data, for two evaluations to be comparable."""
 
 
 class VideoModel(PythonModel):
@@ -100,7 +101,7 @@ class Evaluated:
     run_id: str
     predictions: pd.DataFrame
     comparable: dict[str, str]
-    """What must be equal in two runs for their figures to be compared: data digests and split."""
+    """What must be equal in two runs for their figures to be compared: the tested dataset and its split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,22 +121,20 @@ def evaluated_run(client: MlflowClient, run_id: str) -> Evaluated:
     """
     try:
         run = client.get_run(run_id)
-    except MlflowException:
-        raise UserError(f"run {run_id}: not in {client.tracking_uri}; dvc repro makes one") from None
+    except MlflowException as error:
+        store = without_credentials(client.tracking_uri)
+        raise UserError(f"run {run_id}: not in {store} ({reason_of(error)}); dvc repro makes one") from None
     if "test.accuracy" not in run.data.metrics:
         raise UserError(f"run {run_id}: was not evaluated; dvc repro evaluate (or python src/evaluate.py) does")
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = client.download_artifacts(run_id, "predictions.csv", folder)
         except (MlflowException, OSError) as error:
-            raise UserError(f"run {run_id}: its predictions.csv cannot be read: {error}") from None
+            raise UserError(f"run {run_id}: its predictions.csv cannot be read ({reason_of(error)})") from None
         predictions = pd.read_csv(path)
-    tags = {name: value for name, value in run.data.tags.items() if name in SAME or _is_digest(name)}
+    target = json.loads(run.data.params["datasets"])[0]  # the others only join training
+    tags = {name: value for name, value in run.data.tags.items() if name in (*SAME, f"data.{target}.digest")}
     return Evaluated(run_id=run_id, predictions=predictions, comparable=tags)
-
-
-def _is_digest(tag: str) -> bool:
-    return tag.startswith("data.") and tag.endswith(".digest")
 
 
 def judge(
@@ -250,7 +249,7 @@ def find_origin(client: MlflowClient, model: str) -> Origin:
             raise UserError(f"{model}: expected models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID")
         run = client.get_run(run_id)
     except MlflowException as error:
-        raise UserError(f"{model}: not in {client.tracking_uri}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{model}: not in {without_credentials(client.tracking_uri)} ({reason_of(error)})") from None
     return Origin(
         run_id=run_id,
         tags=dict(run.data.tags),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from darkaction.errors import UserError, reason_of
-from darkaction.redact import without_credentials
+from darkaction.redact import scrub, without_credentials
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
@@ -51,6 +51,23 @@ def test_a_stopped_command_leaves_nothing_half_made(tmp_path: Path, sent: signal
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("raised", "code", "errors"),
+    [("KeyboardInterrupt", 130, "stopped\n"), ("Terminated(143)", 143, "stopped\n"), ("KeyError", 1, "")],
+)
+def test_a_stop_that_a_training_loop_made_an_exit_is_still_a_stop(raised: str, code: int, errors: str) -> None:
+    program = (
+        "import sys; from darkaction import cli; from darkaction.errors import Terminated\n"
+        "def main():\n"
+        f"    try: raise {raised}\n"
+        "    except BaseException: sys.exit(1)\n"
+        "cli.run(main)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env={"PYTHONPATH": str(SRC)}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (code, errors)
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     program = "from darkaction import cli\ncli.run(lambda: [print('line', k, flush=True) for k in range(100_000)])"
     process = subprocess.Popen(
@@ -72,6 +89,10 @@ def test_credentials_are_cut() -> None:
     assert without_credentials("https://me:pw@host:5000/base?token=1") == "https://host:5000/base"
     assert without_credentials("postgresql://me:pw@host/db") == "postgresql://host/db"
     assert without_credentials("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
+    assert without_credentials("postgresql://me:p/a@ss@host/db?password=pw") == "postgresql://host/db"
+    assert scrub("at postgresql://me:p/a@ss@host/db and x://host?user=me&password=pw&a=1") == (
+        "at postgresql://host/db and x://host?user=...&password=...&a=1"
+    )
 
 
 def test_reason_of_an_error_is_one_line_without_passwords() -> None:

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from darkaction import config, search
 from darkaction.config import Params
 from darkaction.errors import UserError
+from darkaction.processes import machine
 from darkaction.search import Search
 
 GAMMA = "{key: focal.gamma, type: float, low: 0.0, high: 5.0}"
@@ -278,7 +279,7 @@ def launched_by(study: Search, **owner: Any) -> int:
 
 def test_launcher_of_this_machine_is_gone_when_its_process_is(storage: str) -> None:
     study = search.create(storage, "s", params_with(GAMMA), data="d")
-    number = launched_by(study, host=search.machine(), pid=os.getpid(), started=0.0)
+    number = launched_by(study, host=machine(), pid=os.getpid(), started=0.0)
     assert [trial.number for trial in study.reconcile()] == [number]
     study.fill(1)
     assert study.progress(1) == {"waiting": 1}

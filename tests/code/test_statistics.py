@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from darkaction.evaluation.statistics import accuracy_interval, compare, mcnemar_p, mean_interval, seeds_interval
+from darkaction.evaluation.statistics import accuracy_interval, compare, mcnemar_p, seeds_interval
 
 SETTINGS = {"resamples": 2000, "confidence": 0.95, "seed": 0}
 
@@ -87,8 +87,6 @@ def test_bad_input_is_named() -> None:
         accuracy_interval([1, 0], ["a", "b", "c"], **SETTINGS)
     with pytest.raises(ValueError, match="at least 1"):
         seeds_interval([], [], **SETTINGS)
-    with pytest.raises(ValueError, match="no values"):
-        mean_interval([], confidence=0.95)
 
 
 def test_seeds_are_averaged_and_widen_the_interval() -> None:
@@ -124,14 +122,6 @@ def test_seeds_interval_covers_the_truth() -> None:
         interval = seeds_interval(correct_SN, [scene_N] * 3, resamples=500, confidence=0.95, seed=trial)
         hits += interval.low <= 0.5 <= interval.high
     assert 0.90 <= hits / trials <= 1.0
-
-
-def test_t_interval_of_three_values() -> None:
-    # mean 0.8, standard deviation 0.05, t(0.975, 2) = 4.302653, half width 4.302653 * 0.05 / sqrt(3)
-    mean, low, high = mean_interval([0.75, 0.80, 0.85], confidence=0.95)
-    assert mean == pytest.approx(0.8)
-    assert high - mean == pytest.approx(0.1242074, abs=1e-6) == mean - low
-    assert mean_interval([0.7], confidence=0.95) == (0.7, -math.inf, math.inf)
 
 
 def test_compare_known_p_value() -> None:

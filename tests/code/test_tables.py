@@ -139,6 +139,7 @@ def test_a_line_that_was_cut_off_is_replaced(tmp_path: Path) -> None:
     record.append(path, cell())
     whole = path.read_text()
     path.write_text(whole + "tgap,demo,smo")
+    assert record.read(path) == [cell()]
     record.append(path, cell(seed=1))
     assert record.read(path) == [cell(), cell(seed=1)]
     path.write_text(whole + "tgap,demo,smoke\n")
@@ -155,11 +156,11 @@ def test_of_two_versions_of_the_code_todays_counts() -> None:
 
 
 def test_class_numbers_as_text() -> None:
-    numbers = np.array([0, 9, 10, 35])
-    assert record.encode(numbers) == "09az"
-    np.testing.assert_array_equal(record.decode("09az"), numbers)
-    with pytest.raises(ValueError, match="more than 36 classes"):
-        record.encode(np.array([36]))
+    numbers = np.array([0, 9, 10, 35, 36, 61])
+    assert record.encode(numbers) == "09azAZ"
+    np.testing.assert_array_equal(record.decode("09azAZ"), numbers)
+    with pytest.raises(ValueError, match="more than 62 classes"):
+        record.encode(np.array([62]))
 
 
 EXAM = Exam(
@@ -186,7 +187,14 @@ def row(key: str, published: float | None, *, reference: bool = False) -> Row:
 
 def table_of(*rows: Row) -> Table:
     return Table(
-        key="3", title="T", note="A note.", confusions=(("sit", "stand"),), curves={}, clusters="scene", rows=rows
+        key="3",
+        title="T",
+        note="A note.",
+        confusions=(("sit", "stand"),),
+        confused=("tgap", "r_bert"),
+        curves={},
+        clusters="scene",
+        rows=rows,
     )
 
 

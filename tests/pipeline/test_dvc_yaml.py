@@ -1,6 +1,7 @@
 """dvc.yaml against the code: stages list what they import and the settings they use, and rerun for nothing else."""
 
 import ast
+import importlib.metadata
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+import promote
 from darkaction import config
 from darkaction.config import ROOT
 
@@ -132,6 +134,20 @@ def test_imports_are_followed(tmp_path: Path) -> None:
     assert package / "errors.py" in imported(file)
 
 
+def test_what_a_served_model_imports_is_in_its_requirements() -> None:
+    names = {
+        node.module if isinstance(node, ast.ImportFrom) else alias.name
+        for file in imported(SRC / "darkaction/serving.py")
+        for node in ast.parse(file.read_text()).body  # what stands in functions is not needed to answer
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    modules = {str(name).partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"darkaction"}
+    packages = importlib.metadata.packages_distributions()
+    needed = {min(packages[module], key=len).lower() for module in modules}  # of mlflow and its parts, mlflow
+    assert needed <= set(promote.NEEDED), needed - set(promote.NEEDED)
+
+
 # The settings a stage uses
 
 
@@ -160,6 +176,7 @@ def test_no_other_module_of_the_package_reads_params() -> None:
         "search/study.py",
         "tables/plan.py",
         "tables/cell.py",
+        "tables/comparisons.py",
         "tables/write.py",
     )
     others = set((SRC / "darkaction").rglob("*.py")) - ASSEMBLERS - {SRC / "darkaction" / name for name in whole}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import evaluate
-from darkaction import config
+from darkaction import config, layout
 from darkaction.clips import write_clip, write_list
 from darkaction.datasets.index import COLUMNS
 from darkaction.errors import UserError
@@ -85,8 +85,9 @@ def part_of(scene: int, fold: int, folds: int) -> str:
 
 
 @pytest.fixture(autouse=True)
-def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is not there: recording must not hold up an evaluation."""
+def no_store(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A server that is not there: recording must not hold up an evaluation. What waits for it waits elsewhere."""
+    monkeypatch.setattr(layout, "SPOOL", str(tmp_path_factory.mktemp("spool")))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     torch.set_num_threads(1)

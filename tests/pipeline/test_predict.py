@@ -174,6 +174,13 @@ def test_a_folder_is_a_table_and_bad_videos_are_rows_of_it(model: Path, videos: 
     done = run(videos / "deep" / "[01].mp4", "--model", model, "--csv", tmp_path / "out.csv")
     assert (done.returncode, done.stdout) == (0, "")
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+    both = run(videos / "deep" / "1.mp4", "--model", model, "--json", "--csv", tmp_path / "one.csv")
+    assert json.loads(both.stdout)[0]["frames"] == 40 and len((tmp_path / "one.csv").read_text().splitlines()) == 2
+    bad = run(
+        videos / "deep" / "bad.mp4", "--model", model, "--csv", tmp_path / "bad.csv", "--save", tmp_path / "x.mp4"
+    )
+    assert bad.returncode == 1 and "1 of 1 videos could not be used" in bad.stderr and "Traceback" not in bad.stderr
+    assert "not a video" in (tmp_path / "bad.csv").read_text() and not (tmp_path / "x.mp4").exists()
 
 
 def test_a_saved_video_shows_raw_and_enhanced(model: Path, videos: Path, tmp_path: Path) -> None:
@@ -244,7 +251,9 @@ def predictions(*, wrong: int) -> pd.DataFrame:
     return pd.DataFrame(table | {"label": labels, "predicted": predicted})
 
 
-def record_run(store: Layout, model: Path, *, wrong: int, digest: str = "d1", tested: bool = True) -> str:
+def record_run(
+    store: Layout, model: Path, *, wrong: int, digest: str = "d1", tested: bool = True, auxiliary: str | None = None
+) -> str:
     from darkaction import serving
 
     client = serving.connect(store)
@@ -252,7 +261,10 @@ def record_run(store: Layout, model: Path, *, wrong: int, digest: str = "d1", te
     place = str(store.root / "artifacts")
     experiment = found.experiment_id if found else client.create_experiment("test", artifact_location=place)
     tags = {"data.demo.digest": digest, "split.strategy": "scene"}
+    if auxiliary is not None:
+        tags[f"data.{auxiliary}.digest"] = "of clips that only join training"
     run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+    client.log_param(run_id, "datasets", json.dumps(["demo"] if auxiliary is None else ["demo", auxiliary]))
     client.log_artifacts(run_id, str(model), "recognizer")
     if tested:
         path = store.root / "predictions.csv"
@@ -301,6 +313,7 @@ def test_only_a_model_that_is_not_worse_becomes_champion(store: Layout, model: P
     assert version.tags["gate.forced"] == "the old one fails on rain"
     assert version.tags["gate.passed"] == "false"
     assert json.loads(version.tags["gate.comparison"])["n"] == 40
+    assert promote(store, record_run(store, model, wrong=2, auxiliary="demo_lit")).returncode == 0
     assert promote(store, good).returncode == 0  # and back
     done = describe("models:/darkaction@champion")
     assert done.returncode == 0, done.stderr
@@ -311,6 +324,13 @@ def test_only_a_model_that_is_not_worse_becomes_champion(store: Layout, model: P
         done = describe(model_uri)
         assert (done.returncode, done.stdout) == (1, "")
         assert f"error: {model_uri}: " in done.stderr
+
+    [gone] = store.root.glob(f"artifacts/{good}/artifacts/predictions.csv")
+    gone.unlink()
+    done = promote(store, bad)
+    assert done.returncode == 1 and "its predictions.csv cannot be read" in done.stderr
+    done = promote(store, bad, "--force", "the champion's record is damaged")
+    assert done.returncode == 0 and "the champion cannot be asked" in done.stdout
 
 
 def describe(model_uri: str) -> subprocess.CompletedProcess[str]:

@@ -472,4 +472,25 @@ def test_damaged_spool_does_not_keep_others_from_recording(
     with tracking.start_run(stage="train", params=config.load(), layout=Layout(root=root)) as run:
         run.log_metrics({"loss": 1.0})
     assert run.run_id is not None
-    assert "records that earlier runs left" in capsys.readouterr().err
+    assert f"{damaged}/opening.json is damaged" in capsys.readouterr().err
+
+
+def test_damaged_record_does_not_keep_others_from_being_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout, params = Layout(root=tmp_path), config.load()
+    with monkeypatch.context() as away:
+        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        for loss in (1.0, 2.0):
+            with tracking.start_run(stage="train", params=params, layout=layout) as run:
+                run.log_metrics({"loss": loss})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    spools = [Spool(path) for path in sorted((tmp_path / "checkpoints/spool").iterdir())]
+    for spool in spools:  # as if their processes were gone, and for the store that is there now
+        owner = spool.opening["owner"] | {"pid": 1, "started": 0.0}
+        spool.write_opening(spool.opening | {"owner": owner, "store": "sqlite:///mlflow.db"})
+    next(spools[0].folder.glob("[0-9]*.json")).write_text("{")
+    capsys.readouterr()
+    tracking.deliver_waiting(layout)
+    assert f"{spools[0].folder} is damaged" in capsys.readouterr().err
+    assert spools[0].folder.exists() and not spools[1].folder.exists()

@@ -383,13 +383,15 @@ def curves(
     title: str,
     path: Path,
 ) -> None:
-    """Accuracy with its interval against a number, a line for each name; None, for all there are, stands last."""
+    """Accuracy with its interval against a number, a line for each of up to three names; None, for all there are,
+    stands last."""
+    colours = (ORANGE, BLUE, GREY)[: len(lines)]
     numbers = sorted({number for points in lines.values() for number, _ in points if number is not None})
     places: dict[int | None, int] = {number: place for place, number in enumerate(numbers)}
     places[None] = len(numbers)
     with _figure(path, width=6.4, height=4.0) as figure:
         axis = figure.subplots()
-        for shift, (colour, (name, points)) in enumerate(zip((ORANGE, BLUE, GREY), lines.items(), strict=False)):
+        for shift, (colour, (name, points)) in enumerate(zip(colours, lines.items(), strict=True)):
             x = [places[number] + 0.06 * shift for number, _ in points]
             mean = [found.mean for _, found in points]
             errors = [[found.mean - found.low for _, found in points], [found.high - found.mean for _, found in points]]

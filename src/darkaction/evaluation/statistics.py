@@ -107,25 +107,6 @@ def seeds_interval(
     return Interval(mean=mean, low=low, high=high, n=int(count_SG.sum()), scenes=num_scenes)
 
 
-def mean_interval(values: ArrayLike, *, confidence: float) -> tuple[float, float, float]:
-    """(mean, low, high) of a few independent values, such as the accuracies of S seeds, by Student's t.
-
-    Speaks of other seeds on the same test clips only. One value gives an infinite interval.
-
-    Raises:
-        ValueError: for no values.
-    """
-    values_S = np.asarray(values, dtype=float)
-    if values_S.size == 0:
-        raise ValueError("no values to take the mean of")
-    mean = float(values_S.mean())
-    if values_S.size == 1:
-        return mean, -math.inf, math.inf
-    quantile = float(stats.t.ppf((1 + confidence) / 2, values_S.size - 1))
-    half = quantile * float(values_S.std(ddof=1)) / math.sqrt(values_S.size)
-    return mean, mean - half, mean + half
-
-
 def compare(
     correct_a_N: ArrayLike, correct_b_N: ArrayLike, scene_N: ArrayLike, *, resamples: int, confidence: float, seed: int
 ) -> Comparison:

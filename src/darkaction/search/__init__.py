@@ -21,7 +21,6 @@ from darkaction.search.study import (
     create,
     find,
     join,
-    machine,
     own_code,
 )
 
@@ -42,7 +41,6 @@ __all__ = [
     "find",
     "is_storage_away",
     "join",
-    "machine",
     "own_code",
     "patiently",
     "pretrains",

@@ -18,9 +18,10 @@ from darkaction.errors import UserError, reason_of
 from darkaction.redact import without_credentials
 
 PATIENCE = 600.0
+"""Seconds that a storage may be away."""
 
 RETRY_AFTER = 5.0
-"""Seconds that a storage may be away, and between two tries of it."""
+"""Seconds between two tries of it."""
 
 AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
 """What a proxy answers, or does not, when it or the database behind it is away."""

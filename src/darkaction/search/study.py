@@ -4,7 +4,6 @@ import contextlib
 import json
 import math
 import os
-import socket
 import time
 import uuid
 import warnings
@@ -19,18 +18,19 @@ import numpy as np
 import optuna
 import pandas as pd
 import psutil
+from optuna.distributions import FloatDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from darkaction import config
 from darkaction.config import Params
 from darkaction.errors import UserError
+from darkaction.processes import is_alive, machine
 from darkaction.provenance import code_digest
-from darkaction.redact import scrub, without_credentials
+from darkaction.redact import without_credentials
 from darkaction.search import figures
 from darkaction.search.space import baseline, category, plain, rounded, suggest
 from darkaction.search.storage import connect, patiently
-from darkaction.tracking.spool import is_alive
 
 FREE = ("tune.trials", "tune.sampler", "registry.", "train.workers", "train.devices", "evaluate.", "prepare.")
 """Settings in which the launchers of one study may differ."""
@@ -227,7 +227,7 @@ class Search:
     @patiently
     def fail(self, trial_id: int, reason: str) -> None:
         """Ends a trial that went wrong by itself."""
-        self.note(trial_id, reason=scrub(reason))
+        self.note(trial_id, reason=reason)
         self._tell(trial_id, TrialState.FAIL, None)
 
     @patiently
@@ -282,11 +282,6 @@ class Search:
     def compared(self) -> int:
         """How many trials the best was chosen from: all that were trained to the end, or stopped as worse."""
         return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
-
-    @patiently
-    def lost(self) -> list[int]:
-        """Numbers of the trials that were given up, whose slots were filled again."""
-        return [trial.number for trial in self._study.get_trials(deepcopy=False) if _is_lost(trial)]
 
     @patiently
     def table(self) -> pd.DataFrame:
@@ -387,15 +382,6 @@ def own_code() -> str:
     return code_digest()[:16]
 
 
-def machine() -> str:
-    """Identifies where process numbers mean the same processes: the host since its start, and the container on it."""
-    marks = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        marks.append(str(os.stat("/proc/self/ns/pid").st_ino))
-    return "/".join(marks)
-
-
 def _is_lost(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and "lost" in trial.user_attrs
 
@@ -422,7 +408,8 @@ def _values(trial: FrozenTrial) -> dict[str, Any]:
     values = {key: plain(value) for key, value in trial.params.items()}
     if "batch_size_used" in trial.user_attrs:  # memory did not suffice for the one that was drawn
         values["train.batch_size"] = trial.user_attrs["batch_size_used"]
-    return {key: rounded(value) if isinstance(value, float) else value for key, value in values.items()}
+    drawn = {key for key, distribution in trial.distributions.items() if isinstance(distribution, FloatDistribution)}
+    return {key: rounded(value) if key in drawn else value for key, value in values.items()}
 
 
 def _sampler(params: Params, *, extra: int) -> optuna.samplers.BaseSampler:

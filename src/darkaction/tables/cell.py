@@ -161,15 +161,20 @@ def cost(network: Recognizer, params: Params) -> tuple[float, float]:
     clip_BCTHW = torch.zeros(1, params.model.channels, *size, device=device)
     network = network.to(device).eval()
     seconds = []
-    with torch.inference_mode():
-        with FlopCounterMode(display=False) as counter:
-            network(clip_BCTHW)
-        for _ in range(TIMED_PASSES):
-            started = time.perf_counter()
-            network(clip_BCTHW)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - started)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # comparable, whatever the number of workers
+    try:
+        with torch.inference_mode():
+            with FlopCounterMode(display=False) as counter:
+                network(clip_BCTHW)
+            for _ in range(TIMED_PASSES):
+                started = time.perf_counter()
+                network(clip_BCTHW)
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                seconds.append(time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(threads)
     return counter.get_total_flops() / 1e9, sorted(seconds)[TIMED_PASSES // 2]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from darkaction import layout
 from darkaction.config import Params
 from darkaction.enhancement.apply import Settings
+from darkaction.errors import UserError
 from darkaction.layout import Layout
 from darkaction.provenance import training_code
 from darkaction.tables import plan, record
@@ -53,12 +54,21 @@ class Comparisons:
     ready: dict[str, Ready] = field(default_factory=dict)  # fingerprint -> where
 
     def variants(self) -> dict[str, tuple[Row, Params]]:
-        """Every setting that is to be trained, once, with the first row it belongs to."""
+        """Every setting that is to be trained, once, with the first row it belongs to.
+
+        Raises:
+            UserError: when rows differ in the drawing or indexing of their clips alone, which cells do not tell apart.
+        """
         found: dict[str, tuple[Row, Params]] = {}
         for table in self.tables:
             for row in table.rows:
                 for params in row.variants:
-                    found.setdefault(plan.fingerprint(params), (row, params))
+                    first, same = found.setdefault(plan.fingerprint(params), (row, params))
+                    if (same.synthesize, same.prepare) != (params.synthesize, params.prepare):
+                        raise UserError(
+                            f"rows {first.key} and {row.key} differ in `synthesize` or `prepare` alone; keep them "
+                            "apart, each in a file for --experiments"
+                        )
         return found
 
     def missing(self) -> Iterator[tuple[str, int]]:

@@ -51,10 +51,14 @@ class Launcher:
         self.started: dict[int, tuple[Task, float]] = {}
         self.tries: dict[Path, int] = {}
         self.ended = 0
+        self.failed = 0
         self.number = 0
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Runs the tasks; what is running when it is stopped goes on at the next start.
+
+        Returns:
+            How many failed.
 
         Raises:
             UserError: when a worker cannot work.
@@ -65,6 +69,7 @@ class Launcher:
                     self.start(self.waiting.pop(0))
                 for done in self.pool.wait(POLL):
                     self.finish(done)
+            return self.failed
         finally:
             if self.pool.busy:
                 self.pool.cancel(STOPPING)
@@ -87,6 +92,7 @@ class Launcher:
         if outcome.reason is None:
             text = self.book(task.key, outcome)
         else:
+            self.failed += 1
             self.fail(task.key, outcome.reason)
             text = f"failed: {outcome.reason}"
         seconds = time.monotonic() - started

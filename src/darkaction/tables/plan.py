@@ -65,7 +65,10 @@ class TableFile:
     set: dict[str, Any] = Field(default_factory=dict)
     note: str = ""
     confusions: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)
-    curves: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(default_factory=dict)
+    confused: list[str] = Field(default_factory=list)
+    curves: Annotated[dict[str, Annotated[list[str], Field(min_length=2)]], Field(max_length=3)] = Field(
+        default_factory=dict
+    )
     clusters: Literal["scene", "class and scene"] = "scene"
 
 
@@ -96,6 +99,7 @@ class Row:
 class Table:
     """Rows that are compared with one of them.
 
+    confusions: pairs of classes, to be said how often the rows `confused` take one for the other.
     curves: name -> keys of the rows, by the number of real clips that each learns from.
     clusters: what intervals and tests take for independent: scenes, or the clips of a class in a scene.
     """
@@ -104,6 +108,7 @@ class Table:
     title: str
     note: str
     confusions: tuple[tuple[str, str], ...]
+    confused: tuple[str, ...]
     curves: dict[str, tuple[str, ...]]
     clusters: str
     rows: tuple[Row, ...]
@@ -138,14 +143,14 @@ def load(
     plan = _read(path)
     if auxiliary is not None:
         plan = dataclasses.replace(plan, auxiliary={values["datasets"][0]: auxiliary})
-    if overruled := [key for key in given if key in plan.common]:
-        raise UserError(
-            f"--set {overruled[0]}: {path.name} sets it for all rows, as a row of its own may differ in it; "
-            "to change it, edit `common` there or in a copy, for --experiments FILE"
-        )
     _known(tables, list(plan.tables), f"--tables: {path.name} has")
     _known(rows, [key for table in plan.tables.values() for key in table.rows], f"--rows: {path.name} has")
     chosen = [table for key, table in plan.tables.items() if not tables or key in tables]
+    if overruled := [key for key in given if key in plan.common or any(key in table.set for table in chosen)]:
+        raise UserError(
+            f"--set {overruled[0]}: {path.name} sets it for all rows, as a row of its own may differ in it; "
+            "to change it, edit `common`, or `set` of the table, there or in a copy, for --experiments FILE"
+        )
     if absent := [row for row in rows if not any(row in table.rows for table in chosen)]:
         owners = [key for key, table in plan.tables.items() if absent[0] in table.rows]
         raise UserError(
@@ -180,10 +185,12 @@ def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted:
     if len(references) != 1:
         raise UserError(f"{path}: table {key} has {len(references)} rows without `set`; one is the reference")
     named = [row.against for row in source.rows.values() if row.against is not None]
-    named += [name for names in source.curves.values() for name in names]
+    named += [*source.confused, *(name for names in source.curves.values() for name in names)]
     _known(named, list(source.rows), f"{path}: table {key} has")
     kept = [name for name in source.rows if not wanted or name in wanted or name in references]
-    kept += [other for name in kept if (other := source.rows[name].against) is not None and other not in kept]
+    for name in kept:  # which grows: a row that one is compared with may be compared itself
+        if (other := source.rows[name].against) is not None and other not in kept:
+            kept.append(other)
     rows = [
         _row(
             f"{path.name}: table {key}, row {name}",
@@ -203,6 +210,7 @@ def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted:
         title=source.title,
         note=source.note,
         confusions=tuple((a, b) for a, b in source.confusions if a in classes and b in classes),
+        confused=tuple(source.confused),
         curves={name: tuple(key for key in keys if key in kept) for name, keys in source.curves.items()},
         clusters=source.clusters,
         rows=tuple(rows),

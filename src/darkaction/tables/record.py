@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from darkaction.errors import UserError
 
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """A class number in one character, in `predicted`."""
 
 
@@ -57,7 +57,7 @@ class Cell:
 
 
 def encode(predicted_N: NDArray[np.int64]) -> str:
-    """Class numbers as text. Raises ValueError for a class beyond the 36th."""
+    """Class numbers as text. Raises ValueError for a class beyond the last of DIGITS."""
     if predicted_N.max() >= len(DIGITS):
         raise ValueError(f"class number {predicted_N.max()}: more than {len(DIGITS)} classes")
     return "".join(DIGITS[number] for number in predicted_N)
@@ -84,15 +84,16 @@ def append(path: Path, cell: Cell) -> None:
 
 
 def read(path: Path) -> list[Cell]:
-    """The cells on record, in the order they ended.
+    """The cells on record, in the order they ended. A last line that was cut off, when a machine stopped, is left out;
+    `append` takes its place.
 
     Raises:
         UserError: naming the line that is none.
     """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    text = path.read_text()
+    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
     return [_cell(path, number, row) for number, row in enumerate(rows, start=2)]
 
 

@@ -136,7 +136,7 @@ def confusions(table: Table, rows: Sequence[Finished], exam: Exam, how: Statisti
         numbers = [exam.classes.index(name) for name in pair]
         concerned_N = np.isin(exam.label_N, numbers)
         for finished in rows:
-            if not finished.cells or finished.row.key not in ("tgap", "r_bert"):
+            if not finished.cells or finished.row.key not in table.confused:
                 continue
             swapped = [
                 np.isin(decode(cell.predicted), numbers)[concerned_N] & ~right(cell, exam)[concerned_N]
@@ -241,8 +241,7 @@ def draw(table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics, *,
 def draw_curves(
     table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics, *, subtitle: str, path: Path
 ) -> None:
-    """Accuracy against the number of real clips learnt from, for a table with `curves`; a row that learns from all of
-    them stands at the number of clips a class that there are."""
+    """Accuracy against the number of real clips of a class learnt from, for a table with `curves`."""
     by_key = {finished.row.key: finished for finished in rows}
     curves: dict[str, list[tuple[int | None, Interval]]] = {}
     for name, keys in table.curves.items():

@@ -1,5 +1,6 @@
 """From cells on record to tables: which cells a row has, the clips they were tested on, files."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -127,7 +128,8 @@ def finished(comparisons: Comparisons, row: Row, on_record: Mapping[tuple[str, s
     else:
         params, cells = choose(candidates, fallback)
         values = config.flatten(params)
-        chosen = ", ".join(f"{key.rpartition('.')[2]} {values[key]:g}" for key in row.swept) if cells else ""
+        shown = [f"{key.rpartition('.')[2]} {json.dumps(values[key])}" for key in row.swept]
+        chosen = ", ".join(shown) if cells else ""
         if cells and cells[0].val_accuracy is None:
             chosen += ", not chosen: there are no validation clips"
     return Finished(row=row, cells=tuple(cells), chosen=chosen, code=training_code())

@@ -11,8 +11,8 @@ from darkaction.errors import UserError, reason_of
 from darkaction.layout import Layout
 from darkaction.redact import without_credentials
 from darkaction.tracking.opening import ParentMissingError, open_run
-from darkaction.tracking.records import deliver_records, warn
-from darkaction.tracking.spool import Record, Spool, orphans
+from darkaction.tracking.records import deliver_records
+from darkaction.tracking.spool import Record, Spool, orphans, warn
 from darkaction.tracking.store import connect, portable, tracking_uri
 
 if TYPE_CHECKING:
@@ -97,9 +97,8 @@ class Delivery:
     def _deliver_orphans(self, client: "MlflowClient") -> None:
         """Delivers what earlier processes left. What is wrong with it, if something is, does not concern this run."""
         try:
-            for spool in orphans(self._parent):
-                if _belongs(spool, self.uri, self._root):
-                    _deliver_orphan(client, self.uri, spool)
+            left = [spool for spool in orphans(self._parent) if _belongs(spool, self.uri, self._root)]
+            _deliver_left(client, self.uri, left)
         except Exception as error:  # noqa: BLE001 - a store that is down says so again when this run is opened
             if not self._warned:
                 warn(f"records that earlier runs left in {self._parent} cannot be delivered ({reason_of(error)})")
@@ -128,9 +127,7 @@ def deliver_waiting(layout: Layout) -> tuple[int, int]:
     waiting, others = sum(map(len, own)), sum(len(spool) for spool in found if spool not in own)
     if own:
         try:
-            client = connect(uri)
-            for spool in own:
-                _deliver_orphan(client, uri, spool)
+            _deliver_left(connect(uri), uri, own)
         except Exception as error:  # noqa: BLE001 - whatever a store or its network throws
             left = sum(map(len, own))
             raise UserError(
@@ -158,6 +155,15 @@ def _belongs(spool: Spool, uri: str, root: Path) -> bool:
         return bool(spool.opening["store"] == portable(uri, root))
     except FileNotFoundError:
         return False
+
+
+def _deliver_left(client: "MlflowClient", uri: str, spools: list[Spool]) -> None:
+    """Delivers what processes left that are gone. What is damaged of it stays where it is, with a warning."""
+    for spool in spools:
+        try:
+            _deliver_orphan(client, uri, spool)
+        except ValueError as error:  # of a record's text; what a store answers is another error
+            warn(f"{spool.folder} is damaged and cannot be delivered ({reason_of(error)}); delete it to be rid of it")
 
 
 def _deliver_orphan(client: "MlflowClient", uri: str, spool: Spool) -> None:

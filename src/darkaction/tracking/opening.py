@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MAX_TAG_LENGTH = 5000
-"""MLflow's limits (mlflow.utils.validation); the tag limit of older servers is 5000."""
+"""MLflow's limit for older servers (mlflow.utils.validation)."""
 
 ATTACHED_TO = "darkaction.original_run_id"
 """Tag of a run that stands in for one the store has lost."""
@@ -21,7 +21,7 @@ TOKEN = "darkaction.token"
 
 
 class ParentMissingError(LookupError):
-    """The store has no run of the search to which a trial belongs."""
+    """The store has no run, yet, of the search or comparison that a training belongs to."""
 
 
 def open_run(client: "MlflowClient", uri: str, spool: Spool) -> str:

@@ -1,13 +1,12 @@
 """What a spool's records become in the store. Each may be delivered again with the same result."""
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from darkaction.errors import reason_of
-from darkaction.tracking.spool import Record, Spool, Waiting
+from darkaction.tracking.spool import Record, Spool, Waiting, warn
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,8 +104,3 @@ def _dataset_input(values: Mapping[str, Any]) -> Any:
         profile=values["profile"],
     )
     return DatasetInput(entity, tags=[InputTag("mlflow.data.context", values["role"])])
-
-
-def warn(message: str) -> None:
-    """Says on standard error what went wrong with the record of a run; the work itself goes on."""
-    print(f"tracking: {message}", file=sys.stderr, flush=True)

@@ -16,13 +16,13 @@ import yaml
 from darkaction import config
 from darkaction import layout as places
 from darkaction.config import Params
-from darkaction.errors import Terminated, sigterm_raises
+from darkaction.errors import reason_of, sigterm_raises, stopped_by
 from darkaction.layout import Layout
 from darkaction.provenance import dataset_sources, origin_tags, uncommitted
 from darkaction.redact import scrub
 from darkaction.tracking.delivery import Delivery
 from darkaction.tracking.opening import MAX_TAG_LENGTH
-from darkaction.tracking.spool import Record
+from darkaction.tracking.spool import Record, warn
 from darkaction.tracking.store import EXPERIMENTS, portable
 from darkaction.tracking.system_metrics import system_metrics
 
@@ -30,6 +30,7 @@ SCRIPTS = {"trial": "src/tune.py", "cell": "src/reproduce_tables.py"}
 """What a person started, of the trainings that worker processes do."""
 
 MAX_PARAM_LENGTH = 6000
+"""MLflow's limit (mlflow.utils.validation)."""
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
@@ -60,6 +61,8 @@ class Run:
         Raises:
             FileNotFoundError: when there is no such file.
         """
+        if self._delivery is None:  # the first process records it, and may be making it at this moment
+            return
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file to record")
         self._send({"kind": "artifact", "name": path.name, "folder": folder}, path)
@@ -213,18 +216,24 @@ def _true_status(run: Run, delivery: Delivery, *, goes_on: Callable[[], bool] = 
                 run.log_text(scrub(traceback.format_exc()), "traceback.txt")
             raise
         finally:
-            if not goes_on():
+            if not _is_true(goes_on):
                 run._end(status)
             delivery.close()
 
 
+def _is_true(question: Callable[[], bool]) -> bool:
+    """The answer; false where whoever is asked is away, which must not hide why a run ends."""
+    try:
+        return question()
+    except Exception as error:  # noqa: BLE001 - a storage or its network
+        warn(f"whether others go on with the run is not known ({reason_of(error)})")
+        return False
+
+
 def _status_of(error: BaseException) -> str:
-    """KILLED for Ctrl-C and SIGTERM, also where the training loop turned them into another exit; else FAILED."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, KeyboardInterrupt | Terminated):
-            return "KILLED"
-        cause = cause.__cause__ or cause.__context__
+    """KILLED for Ctrl-C and SIGTERM; else FAILED, but for an exit with success."""
+    if stopped_by(error) is not None:
+        return "KILLED"
     return "FINISHED" if isinstance(error, SystemExit) and error.code in (None, 0) else "FAILED"
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from darkaction.processes import is_alive
 
 Record = dict[str, Any]
 
@@ -79,7 +82,7 @@ class Spool:
             if source.is_dir():
                 shutil.copytree(source, target, copy_function=_link_or_copy)
             else:
-                _link_or_copy(str(source), str(target))
+                shutil.copy2(source, target)  # no link: DVC for one writes into dvc.lock as it stands
         _write(path, record)
 
     def waiting(self) -> Iterator[list[Waiting]]:
@@ -133,22 +136,18 @@ class Spool:
 
 
 def orphans(parent: Path) -> list[Spool]:
-    """Spools below `parent` whose process is gone, the oldest first."""
+    """Spools below `parent` whose process is gone, the oldest first. A damaged one stays there, with a warning."""
     found = []
     for path in parent.glob("*/opening.json"):
         spool = Spool(path.parent)
-        with contextlib.suppress(FileNotFoundError):  # its own process has delivered and deleted it meanwhile
+        try:
             if spool.is_orphan():
                 found.append((spool.opening["created"], spool.folder.name, spool))
+        except FileNotFoundError:  # its own process has delivered and deleted it meanwhile
+            continue
+        except (ValueError, KeyError):
+            warn(f"{path} is damaged, its records cannot be delivered; delete {path.parent} to be rid of them")
     return [spool for _, _, spool in sorted(found, key=lambda entry: entry[:2])]
-
-
-def is_alive(pid: int, started: float) -> bool:
-    """Whether the process that had this number and start time still runs on this machine."""
-    try:
-        return abs(psutil.Process(pid).create_time() - started) < 2
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _write(path: Path, content: Record) -> None:
@@ -158,8 +157,13 @@ def _write(path: Path, content: Record) -> None:
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    """A hard link where the file system has them: what is recorded is replaced by new files, never written into."""
+    """A hard link where the file system has them: folders of ours are replaced as a whole, never written into."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def warn(message: str) -> None:
+    """Says on standard error what went wrong with the record of a run; the work itself goes on."""
+    print(f"tracking: {message}", file=sys.stderr, flush=True)

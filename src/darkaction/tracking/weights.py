@@ -1,11 +1,11 @@
 """Weights and models that a run left in the store, or a file on disk, by name."""
 
 import hashlib
-import shutil
 from pathlib import Path
 
 from darkaction import layout as places
 from darkaction.errors import UserError, reason_of
+from darkaction.folders import new_folder
 from darkaction.layout import Layout
 from darkaction.tracking.store import connect, tracking_uri
 
@@ -60,18 +60,26 @@ def fetch_model(uri: str, layout: Layout) -> Path:
         UserError: when there is none.
     """
     target = layout.write(f"{places.CHECKPOINTS}/fetched/{hashlib.sha256(uri.encode()).hexdigest()[:16]}")
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    inner = places.MODEL_ARTIFACT if uri.startswith("runs:/") else f"artifacts/{places.MODEL_ARTIFACT}"
+    of_run = uri.startswith("runs:/")
+    if not (of_run and target.exists()):  # the model of a run never changes, that of an alias does
+        with new_folder(target) as folder:
+            _download(f"{uri}/{places.MODEL_ARTIFACT}" if of_run else uri, uri, folder, layout)
+            _model_in(folder, uri)
+    return _model_in(target, uri)
+
+
+def _download(source: str, uri: str, folder: Path, layout: Layout) -> None:
+    store = tracking_uri(layout.root)
     try:
-        connect(tracking_uri(layout.root))  # sets MLflow's waits
+        connect(store)  # sets MLflow's waits
         from mlflow.artifacts import download_artifacts
 
-        full = f"{uri}/{inner}" if uri.startswith("runs:/") else uri
-        found = Path(download_artifacts(full, dst_path=str(target), tracking_uri=tracking_uri(layout.root)))
+        download_artifacts(source, dst_path=str(folder), tracking_uri=store)
     except Exception as error:  # noqa: BLE001 - a store, its network or its files
         raise UserError(f"{uri}: no model there: {reason_of(error)}") from None
-    folder = found if uri.startswith("runs:/") else found / inner
-    if not (folder / "fold_0" / WEIGHTS).is_file():
-        raise UserError(f"{uri}: holds no {inner}/fold_0/{WEIGHTS}: not a model of src/train.py")
-    return folder
+
+
+def _model_in(folder: Path, uri: str) -> Path:
+    for path in folder.rglob(f"fold_0/{WEIGHTS}"):
+        return path.parents[1]
+    raise UserError(f"{uri}: holds no fold_0/{WEIGHTS}: not a model of src/train.py")

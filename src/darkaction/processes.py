@@ -1,0 +1,25 @@
+"""Which process is meant by a number, on a machine that others may share folders and storages with."""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+import psutil
+
+
+def machine() -> str:
+    """Identifies where process numbers mean the same processes: the host since its start, and the container on it."""
+    marks = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        marks.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return "/".join(marks)
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether the process that had this number and start time still runs on this machine."""
+    try:
+        return abs(psutil.Process(pid).create_time() - started) < 2
+    except psutil.NoSuchProcess:
+        return False
