@@ -70,7 +70,8 @@ paper-check: $(INSTALLED)  ## two real optimisation steps of the paper's setting
 
 # Without its job runners, seven processes for evaluations of language models.
 ui: $(INSTALLED)  ## MLflow's pages on http://127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
+	@case "$$MLFLOW_TRACKING_URI" in http*) echo "the runs are shown by their server: $$MLFLOW_TRACKING_URI";; \
+	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db};; esac
 
 lint: $(INSTALLED)  ## ruff and mypy
 	ruff check .

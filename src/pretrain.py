@@ -6,11 +6,15 @@ darkaction-pretraining. Stopped, it goes on where it was, unless settings, place
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from darkaction import cli, layout
 from darkaction.config import Params
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
+
+if TYPE_CHECKING:
+    from darkaction.tracking import Member
 
 EMPTY = "Empty: pretrain.enabled is false in params.yaml.\n"
 
@@ -29,12 +33,13 @@ def main() -> None:
     places.write(f"{layout.RUNS}/pretrain.json").write_text("{}\n")  # DVC expects one
 
 
-def pretrain(params: Params, places: Layout, target: Path, *, workers: int) -> None:
+def pretrain(params: Params, places: Layout, target: Path, *, workers: int, member: "Member | None" = None) -> None:
     """Pretrains, on one device, for each fold that needs its own, into `target`, whole or not at all. What was stopped
     goes on if nothing that decides its result has changed, and is removed otherwise.
 
     Args:
         workers: processes that draw.
+        member: of what, where a comparison has it done.
     """
     from darkaction import pretraining, tracking
     from darkaction.training.fit import Row
@@ -46,7 +51,7 @@ def pretrain(params: Params, places: Layout, target: Path, *, workers: int) -> N
     for other in stopped.glob("*"):
         if other != work:
             shutil.rmtree(other)
-    with tracking.start_run(stage="pretrain", params=params, layout=places, resume=True) as run:
+    with tracking.start_run(stage="pretrain", params=params, layout=places, resume=True, member=member) as run:
         made = []
         folds = pretraining.folds_of(params)
         for fold in range(folds):

@@ -346,8 +346,10 @@ def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tup
         if start is None or start.folder.exists():
             continue
         if start.folder not in users:
-            name = f"pretraining on drawn actions, in {start.folder.relative_to(ROOT).parents[1]}"
-            arguments = (start.params, start.places, start.folder, pool.threads)
+            own = start.folder.relative_to(ROOT).parents[1]
+            name = f"pretraining on drawn actions, in {own}"
+            member = tracking.Member(name=f"pretraining {own.name}", command=command_line())
+            arguments = (start.params, start.places, start.folder, pool.threads, member)
             tasks.append(Task(key=start.folder, name=name, function=pretrained, arguments=arguments))
         users.setdefault(start.folder, []).append(fingerprint)
 
@@ -359,10 +361,10 @@ def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tup
     return Launcher(pool, tasks, book=lambda folder, outcome: "made", fail=fail).run()
 
 
-def pretrained(params: Params, places: Layout, folder: Path, processes: int) -> Outcome:
+def pretrained(params: Params, places: Layout, folder: Path, processes: int, member: tracking.Member) -> Outcome:
     """Pretrains, in a worker process; one that was stopped goes on where it was."""
     try:
-        pretrain.pretrain(params, places, folder, workers=processes)
+        pretrain.pretrain(params, places, folder, workers=processes, member=member)
         return Outcome()
     except (KeyboardInterrupt, SystemExit):
         return Outcome(reason=STOPPED)

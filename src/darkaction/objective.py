@@ -67,10 +67,10 @@ def run_trial(job: Job) -> Outcome:
     check_place(job)
     study = search.patiently(search.join)(job.storage, job.study, job.params, data=job.data)
     params = search.with_values(job.params, job.claim.values)
-    name = f"trial {job.claim.number}"
+    member = tracking.Member(name=f"trial {job.claim.number}", command=job.command)
     try:
         with tracking.member_run(
-            stage="trial", params=params, layout=job.places, name=name, parent=job.token, command=job.command
+            stage="trial", params=params, layout=job.places, member=member, parent=job.token
         ) as run:
             run.set_tags({"optuna.study": job.study, "optuna.trial": str(job.claim.number)})
             study.note(job.claim.trial_id, mlflow_run=run.run_id)

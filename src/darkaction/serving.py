@@ -191,6 +191,7 @@ def register(client: MlflowClient, run_id: str, name: str, layout: Layout, requi
     """Registers the model of a run under `name`, with signature and input example; the number of its version."""
     folder = fetch_model(f"runs:/{run_id}", layout)
     mlflow.set_tracking_uri(client.tracking_uri)
+    before = client.get_run(run_id).info
     with mlflow.start_run(run_id=run_id):
         logged = mlflow.pyfunc.log_model(
             name="model",
@@ -202,6 +203,7 @@ def register(client: MlflowClient, run_id: str, name: str, layout: Layout, requi
             pip_requirements=requirements,
             registered_model_name=name,
         )
+    client.set_terminated(run_id, before.status, before.end_time)  # when the training ended, not the registering
     return int(logged.registered_model_version)
 
 

@@ -168,5 +168,12 @@ def test_the_study_of_limited_data_pretrains_once(continued: Tables) -> None:
     assert "pretrainings to make first" not in out and "0 of them to run" in out
     assert "| Drawn actions alone, no real clip | " in out and "not run" not in out
     assert (continued.project / "reports/tables/demo-smoke/table_limited_data_curves.png").stat().st_size > 5000
+    client = MlflowClient(continued.store)
+    experiment = client.get_experiment_by_name("darkaction-pretraining")
+    assert experiment is not None
+    [run] = client.search_runs([experiment.experiment_id])
+    assert run.data.tags["command"].startswith("python src/reproduce_tables.py --profile smoke")
+    assert run.data.tags["mlflow.source.name"] == "src/reproduce_tables.py"
+    assert str(run.info.run_name).startswith("pretraining ") and run.info.status == "FINISHED"
     [weights] = (continued.project / "cache/pretraining").glob("*/models/pretraining/fold_*/weights.safetensors")
     assert (weights.parent / "drawn.png").stat().st_size > 5000

@@ -67,8 +67,9 @@ def run_cell(job: Job) -> Outcome:
     if training_code() != job.code:
         raise UserError(f"the code in {Path(__file__).parents[1]} on {socket.gethostname()} is not the launcher's")
     try:
+        member = tracking.Member(name=job.name, command=job.command)
         with tracking.member_run(
-            stage="cell", params=job.params, layout=job.places, name=job.name, parent=job.parent, command=job.command
+            stage="cell", params=job.params, layout=job.places, member=member, parent=job.parent
         ) as run:
             run.set_tags({"table.row": job.row, "table.settings": job.settings, "table.profile": job.profile})
             cell = _measure(job, run)

@@ -15,6 +15,7 @@ from darkaction.tracking.delivery import deliver_waiting, end_killed
 from darkaction.tracking.opening import ATTACHED_TO, MAX_TAG_LENGTH, TOKEN
 from darkaction.tracking.runs import (
     RANK_VARIABLES,
+    Member,
     Run,
     attach_run,
     family_run,
@@ -31,6 +32,7 @@ __all__ = [
     "MAX_TAG_LENGTH",
     "RANK_VARIABLES",
     "TOKEN",
+    "Member",
     "Run",
     "attach_run",
     "deliver_waiting",

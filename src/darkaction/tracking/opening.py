@@ -37,8 +37,9 @@ def open_run(client: "MlflowClient", uri: str, spool: Spool) -> str:
 def _started(client: "MlflowClient", uri: str, opening: Record) -> str:
     """Id of a new run, or of an earlier one, running again, where it is an unfinished run of the same settings, or the
     one of a search that others may have begun."""
+    tags = opening.get("tags", {})  # spools of earlier versions have none
     if opening["how"] == "join":
-        run_id = _create(client, uri, opening, {})
+        run_id = _create(client, uri, opening, tags)
         client.update_run(run_id, status="RUNNING")
         return run_id
     earlier = opening.get("earlier")
@@ -46,7 +47,7 @@ def _started(client: "MlflowClient", uri: str, opening: Record) -> str:
     if found is not None and _can_go_on(client, found, opening["params"]):
         client.update_run(found, status="RUNNING")
         return found
-    return _create(client, uri, opening, {})
+    return _create(client, uri, opening, tags)
 
 
 def _attached(client: "MlflowClient", uri: str, opening: Record) -> str:

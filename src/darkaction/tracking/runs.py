@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import time
 import traceback
 import uuid
@@ -26,13 +27,24 @@ from darkaction.tracking.spool import Record, warn
 from darkaction.tracking.store import EXPERIMENTS, portable
 from darkaction.tracking.system_metrics import system_metrics
 
-SCRIPTS = {"trial": "src/tune.py", "cell": "src/reproduce_tables.py"}
-"""What a person started, of the trainings that worker processes do."""
-
 MAX_PARAM_LENGTH = 6000
 """MLflow's limit (mlflow.utils.validation)."""
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Member:
+    """One of the trainings that a command has worker processes do: its name, and what a person typed for all."""
+
+    name: str
+    command: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Instead of those of the worker's own command line."""
+        script = next((part for part in shlex.split(self.command) if part.endswith(".py")), "")
+        return {"command": self.command, "mlflow.source.name": script}
 
 
 class Run:
@@ -89,7 +101,9 @@ class Run:
 
 
 @contextlib.contextmanager
-def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = False) -> Iterator[Run]:
+def start_run(
+    *, stage: str, params: Params, layout: Layout, resume: bool = False, member: Member | None = None
+) -> Iterator[Run]:
     """A run of `stage`, with every setting as parameter, its origin as tags and params.yaml as artifact.
 
     It ends as FINISHED; as FAILED, with the artifact traceback.txt, on an exception; or as KILLED on Ctrl-C and
@@ -98,6 +112,9 @@ def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = Fals
     checkpoints/runs/<stage>.json until the run is finished. With `resume` an unfinished run of the same settings that
     stands there goes on instead of a new one. In processes of a distributed training other than the first nothing is
     recorded.
+
+    Args:
+        member: in a worker process, which knows neither what a person typed nor a name.
 
     Raises:
         ValueError: for a stage that has no experiment.
@@ -110,7 +127,7 @@ def start_run(*, stage: str, params: Params, layout: Layout, resume: bool = Fals
     opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
     if resume:
         opening["earlier"] = _read_run(layout.read(f"{places.CHECKPOINTS}/runs/{stage}.json"))
-    delivery, run = _begin(opening, params, layout)
+    delivery, run = _begin(opening, params, layout, member)
     _write_run_files(delivery, stage, layout)
     with _true_status(run, delivery), system_metrics(run.log_metrics):
         yield run
@@ -146,21 +163,23 @@ def family_run(
 
 
 @contextlib.contextmanager
-def member_run(*, stage: str, params: Params, layout: Layout, name: str, parent: str, command: str) -> Iterator[Run]:
+def member_run(*, stage: str, params: Params, layout: Layout, member: Member, parent: str) -> Iterator[Run]:
     """A run of one training among many (`stage` trial or cell), a child of the run of the search or comparison that has
-    the token `parent`; it ends as `start_run`'s. `command` is what a person typed to start it all."""
+    the token `parent`; it ends as `start_run`'s."""
     opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
-    delivery, run = _begin(opening | {"run_name": name, "search": parent}, params, layout)
-    run.set_tags({"command": command, "mlflow.source.name": SCRIPTS[stage]})
+    delivery, run = _begin(opening | {"search": parent}, params, layout, member)
     with _true_status(run, delivery), system_metrics(run.log_metrics):
         yield run
 
 
-def _begin(opening: Record, params: Params, layout: Layout) -> tuple[Delivery, Run]:
+def _begin(opening: Record, params: Params, layout: Layout, member: Member | None = None) -> tuple[Delivery, Run]:
     """Opens a run and records where it comes from."""
-    delivery = Delivery(layout, opening)
+    tags = origin_tags(stage=opening["stage"], params=params, layout=layout)
+    if member is not None:
+        opening, tags = opening | {"run_name": member.name}, tags | member.tags
+    delivery = Delivery(layout, opening | {"tags": tags})
     run = Run(delivery)
-    run.set_tags(origin_tags(stage=opening["stage"], params=params, layout=layout))
+    run.set_tags(tags)  # also where an earlier run goes on
     run.log_params(opening["params"])  # the same again where an earlier run goes on, which the store allows
     run.log_datasets(dataset_sources(params.datasets, layout))
     run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
