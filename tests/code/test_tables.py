@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import reproduce_tables
 from darkaction import config
 from darkaction.config import ROOT
 from darkaction.errors import UserError
@@ -346,3 +347,9 @@ def test_a_task_whose_worker_died_or_was_stopped_is_tried_once_more() -> None:
         Path("lost for good"): "its worker died (WorkerCrashedError)",
     }
     assert left["lost for good"] == [good]
+
+
+def test_an_index_of_other_settings_is_not_taken_for_todays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reproduce_tables, "changed_since", lambda stage, *_: ["split.strategy"])
+    with pytest.raises(UserError, match="the index of demo was not made for these settings yet"):
+        reproduce_tables.indexes_for(config.load(), ROOT / "runs/none", make=False)

@@ -1,5 +1,6 @@
 """src/tune.py as a person runs it: whole searches, stops and deaths, two launchers, storages, errors."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -336,3 +337,12 @@ def test_settings_of_the_pretraining_are_searched(tune: Tune) -> None:
     children = tune.runs("trial")
     assert all(run.data.metrics["pretraining.train_loss"] > 0 for run in children)
     assert "[8.5, 32.0]" in {run.data.params["pretrain.variation.luma"] for run in children}
+
+
+def test_clips_of_other_settings_are_not_searched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def changed(stage: str, *_: object) -> list[str]:
+        return ["split.strategy"] if stage == "prepare@demo" else []
+
+    monkeypatch.setattr(tune_program, "changed_since", changed)
+    with pytest.raises(UserError, match=r"split\.strategy: not what stage prepare@demo ran with; dvc repro first"):
+        tune_program.prepared(config.load(), argparse.Namespace(profile=None, overrides=[]))
