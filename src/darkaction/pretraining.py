@@ -28,7 +28,7 @@ from darkaction.datasets.demo.generate import clip_path, map_clips
 from darkaction.datasets.demo.motion import ACTIONS, Action
 from darkaction.datasets.demo.settings import DemoSettings
 from darkaction.datasets.demo.sheet import contact_sheet, write_sheet
-from darkaction.datasets.index import OK, read_index
+from darkaction.datasets.index import BT_601, OK, read_index
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer
 from darkaction.enhancement.training_images import picture_files, resize
@@ -44,6 +44,9 @@ DATASET = "drawn"
 """How the drawn clips are called; they are no dataset of the pipeline."""
 
 FRAMES_PER_SECOND = 30
+
+LUMAS = "luma.csv"
+"""Beside the list of the clip store: mean luma of each clip before it was enhanced."""
 
 SHOWN = 6
 """Moments of an action on the contact sheet."""
@@ -169,18 +172,21 @@ def draw(drawing: DemoSettings, store: Path, enhancement: Settings, *, workers: 
     build_enhancer(enhancement)  # a wrong setting fails here, before any process starts
     with new_folder(store) as folder:
         keep = Keep(folder=folder, drawing=drawing, enhancement=enhancement)
-        write_list(folder, list(map_clips(drawing, keep, workers=workers, progress=True)))
+        kept = list(map_clips(drawing, keep, workers=workers, progress=True))
+        lumas = pd.DataFrame([{"clip_id": stored.clip_id, "luma": luma} for stored, luma in kept])
+        lumas.to_csv(folder / LUMAS, index=False, float_format="%.3f", lineterminator="\n")
+        write_list(folder, [stored for stored, _ in kept])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """Enhances, resizes and stores a drawn clip, in the process that drew it."""
+    """Enhances, resizes and stores a drawn clip, in the process that drew it. Returns its mean luma too."""
 
     folder: Path
     drawing: DemoSettings
     enhancement: Settings
 
-    def __call__(self, action: Action, scene: int, take: int, frames_NHWC: Frames) -> StoredClip:
+    def __call__(self, action: Action, scene: int, take: int, frames_NHWC: Frames) -> tuple[StoredClip, float]:
         used = self.enhancement
         enhancer = _enhancer(used)
         size = {"height": used.height, "width": used.width}
@@ -189,7 +195,8 @@ class Keep:
             for start in range(0, len(frames_NHWC), CHUNK)
         )
         clip_id = f"{DATASET}/{clip_path(self.drawing, action, scene, take).stem}"
-        return write_clip(self.folder, clip_id, chunks, frames=len(frames_NHWC), **size, flow=used.flow)
+        stored = write_clip(self.folder, clip_id, chunks, frames=len(frames_NHWC), **size, flow=used.flow)
+        return stored, float(frames_NHWC.mean((0, 1, 2)) @ BT_601)
 
 
 @cache
@@ -204,6 +211,7 @@ def table_of(drawing: DemoSettings, store: Path, *, val: float) -> pd.DataFrame:
     """The drawn clips as an index; clips of the last scenes are held out for validation."""
     held_out = max(1, round(drawing.scenes * val))
     stored = pd.read_csv(store / LIST, dtype={"clip_id": str, "sha256": str})
+    lumas = pd.read_csv(store / LUMAS, dtype={"clip_id": str}).set_index("clip_id")["luma"]
     names = stored["clip_id"].str.rpartition("/")[2].str.split("_", expand=True)
     scene = names[1].astype(int)
     part = np.where(scene > drawing.scenes - held_out, "val", "train")
@@ -214,6 +222,9 @@ def table_of(drawing: DemoSettings, store: Path, *, val: float) -> pd.DataFrame:
             "label": names[0].str.lower(),
             "scene": names[1],
             "frames": stored["frames"],
+            "height": drawing.height,
+            "width": drawing.width,
+            "luma": stored["clip_id"].map(lumas),
             "sha256": stored["sha256"],
             "status": OK,
             "fold_0": part,

@@ -10,6 +10,8 @@ from darkaction.evaluation.statistics import accuracy_interval
 Probabilities = NDArray[np.floating]
 Labels = NDArray[np.integer]
 
+RELIABILITY_BINS = 10
+
 
 def average_draws(probabilities_DNK: Probabilities) -> Probabilities:
     """Mean softmax over the draws of each clip, (N, K): the prediction the project reports."""

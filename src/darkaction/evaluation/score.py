@@ -19,8 +19,6 @@ from darkaction.layout import Layout
 from darkaction.training import data, weights
 from darkaction.training.fit import uses_bf16
 
-RELIABILITY_BINS = 10
-
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
@@ -148,7 +146,7 @@ def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
 
 def reliability_table(predictions: Predictions) -> pd.DataFrame:
     """metrics.reliability of the averaged draws."""
-    return metrics.reliability(predictions.averaged_NK, predictions.label_N, bins=RELIABILITY_BINS)
+    return metrics.reliability(predictions.averaged_NK, predictions.label_N, bins=metrics.RELIABILITY_BINS)
 
 
 def class_table(predictions: Predictions, params: Params) -> pd.DataFrame:

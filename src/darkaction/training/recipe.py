@@ -13,12 +13,16 @@ import pytorch_lightning as pl
 from darkaction.augmentation import Augmenter
 from darkaction.config import Enhance, Params
 from darkaction.errors import UserError
+from darkaction.evaluation import metrics
+from darkaction.evaluation.predict import predict
+from darkaction.evaluation.statistics import accuracy_interval
 from darkaction.layout import Layout
 from darkaction.models.build import build_recognizer
 from darkaction.models.recognizer import Recognizer
 from darkaction.provenance import code_digest
 from darkaction.training import data, weights
 from darkaction.training.adaptation import AdaptationModule
+from darkaction.training.calibration import fit_temperature, temper
 from darkaction.training.fit import Batches, Row, fingerprint_of, fit, uses_bf16
 from darkaction.training.focal import FocalLoss, class_weights
 from darkaction.training.loader import Clip, TestClips, TrainingClips, test_loader, training_loader
@@ -62,7 +66,10 @@ def train_fold(
     validation_rows = data.select(clips, fold=fold, part="val")
     validation = data.open_clips(validation_rows, places, params.data.classes, params.enhance, flow=flow)
     recognizer = make_recognizer(params, init)
+    before = None if init is None else weights.read_card(init)
     if params.train.clips_per_class == 0:
+        if before is not None:
+            card = dataclasses.replace(card, training=before.training, validation=before.validation)
         weights.save(folder / weights.WEIGHTS, recognizer, card)
         (folder / "history.csv").write_text("epoch\n")
         return
@@ -80,6 +87,11 @@ def train_fold(
         checkpoints=checkpoints,
         fingerprint=fingerprint(params, rows, validation_rows, init),
         on_epoch=on_epoch,
+    )
+    card = dataclasses.replace(
+        card,
+        training=trained_on(rows, before),
+        validation=validate(params, recognizer, card, validation, validation_rows),
     )
     weights.save(folder / weights.WEIGHTS, recognizer, card)
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False, float_format="%.6g")
@@ -119,6 +131,72 @@ def make_card(params: Params, training: pd.DataFrame) -> weights.Card:
         classes=params.data.classes,
         min_frames=int(training["frames"].min()),
         max_frames=int(training["frames"].max()),
+    )
+
+
+def trained_on(rows: pd.DataFrame, before: weights.Card | None) -> weights.Training:
+    """What the card says of the training clips.
+
+    Args:
+        rows: the training clips, as in the index.
+        before: the card of the weights that the training starts from; None: there are none, or they have no card.
+    """
+    earlier = None if before is None else before.training
+    names = [*(earlier.datasets if earlier else []), *map(str, rows["dataset"].unique())]
+    spans = {name: (float(rows[name].min()), float(rows[name].max())) for name in ("luma", "height", "width", "frames")}
+    return weights.Training(
+        datasets=list(dict.fromkeys(names)),
+        clips=len(rows),
+        scenes=len(rows[["dataset", "scene"]].drop_duplicates()),
+        **spans,
+    )
+
+
+def validate(
+    params: Params, recognizer: Recognizer, card: weights.Card, clips: list[Clip], rows: pd.DataFrame
+) -> weights.Validation | None:
+    """Accuracy on the validation clips, and the temperature of the probabilities fitted to them; None where there are
+    none.
+
+    Args:
+        clips: the validation clips.
+        rows: the same, as in the index.
+    """
+    if not clips:
+        return None
+    probabilities_DNK = predict(
+        recognizer,
+        clips,
+        sampler=card.sampler(),
+        seed=params.seed,
+        num_draws=params.sampling.test_draws,
+        batch_size=params.evaluate.batch_size,
+        workers=params.train.workers,
+        bf16=uses_bf16(params.train.precision, params.model.backbone),
+    )
+    averaged_NK = metrics.average_draws(probabilities_DNK)
+    label_N = np.array([clip.label for clip in clips])
+    temperature = round(fit_temperature(averaged_NK, label_N), 4)
+    interval = accuracy_interval(
+        averaged_NK.argmax(-1) == label_N,
+        (rows["dataset"] + "/" + rows["scene"]).to_numpy(dtype=str),
+        resamples=params.evaluate.resamples,
+        confidence=params.evaluate.confidence,
+        seed=params.seed,
+    )
+    before, after = (
+        metrics.calibration_error(metrics.reliability(probabilities_NK, label_N, bins=metrics.RELIABILITY_BINS))
+        for probabilities_NK in (averaged_NK, temper(averaged_NK, temperature))
+    )
+    return weights.Validation(
+        clips=interval.n,
+        scenes=interval.scenes,
+        accuracy=round(interval.mean, 6),
+        low=round(interval.low, 6),
+        high=round(interval.high, 6),
+        temperature=temperature,
+        error_before=round(before, 6),
+        error_after=round(after, 6),
     )
 
 

@@ -5,9 +5,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -34,11 +34,61 @@ BY_CLASS = ("classifier.", "fusion.", "mran.classifier.")
 """Parts of a recognizer that are made for certain classes."""
 
 
+SYNTHETIC = ("demo", "demo_lit", "drawn")
+"""Datasets without a real clip: those of src/synthesize.py, and the one of the pretraining."""
+
+Span = tuple[float, float]
+"""Lowest and highest value."""
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Training:
+    """What a network was trained on.
+
+    luma is the mean over all pixels and frames of a clip, 0 to 255; sizes are of the raw frames, in pixels; frames
+    counts those of a whole clip. `datasets` begins with those of the weights that the training started from.
+    """
+
+    datasets: list[str]
+    clips: int
+    scenes: int
+    luma: Span
+    height: Span
+    width: Span
+    frames: Span
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether no clip was real."""
+        return set(self.datasets) <= set(SYNTHETIC)
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Validation:
+    """How a network did on the validation clips of its training, and the temperature that was fitted to them, which
+    turns its probabilities into those the project reports (calibration.py).
+
+    The interval of the accuracy is over scenes. The errors are expected calibration errors on the same clips, without
+    the temperature and with it.
+    """
+
+    clips: int
+    scenes: int
+    accuracy: float
+    low: float
+    high: float
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    error_before: float
+    error_after: float
+
+
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
 class Card:
     """What a weights file says about itself.
 
     min_frames and max_frames: shortest and longest training clip, which two sampling strategies go by.
+    training is None in files of before it was recorded; validation is None there too, and where there were no
+    validation clips.
     """
 
     model: Model
@@ -48,6 +98,8 @@ class Card:
     classes: list[str]
     min_frames: int
     max_frames: int
+    training: Training | None = None
+    validation: Validation | None = None
 
     def sampler(self) -> Sampler:
         """The sampler the network was trained with."""
@@ -92,7 +144,7 @@ def load(path: Path) -> tuple[Recognizer, Card]:
         UserError: when the file is missing, damaged, or no recognizer of this project.
     """
     state = _read(path)
-    card = _read_card(path)
+    card = read_card(path)
     if card is None:
         raise UserError(f"{path}: weights without a card, so not of a recognizer that src/train.py made")
     recognizer = build_recognizer(
@@ -126,7 +178,7 @@ def start_from(recognizer: Recognizer, path: Path, *, classes: list[str], fresh_
         UserError: naming what does not fit, when the file holds another backbone.
     """
     state = _read(path)
-    card = _read_card(path)
+    card = read_card(path)
     own = recognizer.state_dict()
     if card is None and not any(name.startswith("backbone.") for name in state):
         state = {f"backbone.{name}": tensor for name, tensor in state.items() if not name.startswith(CLASSIFIERS)}
@@ -177,8 +229,12 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: not a safetensors file, or damaged: {error}") from None
 
 
-def _read_card(path: Path) -> Card | None:
-    """The card in a weights file; None where it has none."""
+def read_card(path: Path) -> Card | None:
+    """The card in a weights file; None where it has none.
+
+    Raises:
+        UserError: when it is of another version of the project.
+    """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
