@@ -5,8 +5,10 @@
     python src/predict.py clip.mp4 --save seen.mp4                 raw | enhanced, with the action written on it
     python src/predict.py clip.mp4 --model models:/darkaction@champion
 
-Any format OpenCV reads, of any length. The probabilities are those of several sampling draws, averaged; +- is their
-standard deviation over the draws.
+Any format OpenCV reads, of any length. Without --model it is the model of the last `dvc repro`, or, before the first,
+the weights that come with the project (models/synthetic). The probabilities are averaged over several sampling draws
+and calibrated on validation clips; +- is their standard deviation over the draws, not the error of the answer. The
+answer is `unsure` where no class is probable enough; where a video is unlike every training clip, it says in what.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from tqdm import tqdm
 from darkaction import cli, layout, tracking
 from darkaction.errors import UserError
 from darkaction.layout import Layout
-from darkaction.prediction import Prediction, Predictor
+from darkaction.prediction import UNSURE, UNSURE_BELOW, Prediction, Predictor
 from darkaction.video import CONTAINERS, Frames, VideoError, iter_frames, probe, write_video
 
 SHOWN_HEIGHT = 360
@@ -37,7 +39,7 @@ def main() -> None:
     videos = find_videos(arguments.videos)
     if arguments.save is not None and len(videos) != 1:
         raise UserError(f"--save writes one video; {len(videos)} were given")
-    predictor = load_model(arguments.model)
+    predictor = load_model(arguments.model or default_model())
     top = min(arguments.top, len(predictor.card.classes))
     single = len(videos) == 1 and arguments.csv is None
     rows, failures = [], 0
@@ -50,9 +52,11 @@ def main() -> None:
             failures += 1
             rows.append({"video": str(video), "error": error.reason})
             continue
-        rows.append(row_of(video, prediction))
+        rows.append(row_of(video, prediction, arguments.unsure_below))
         if single and not arguments.json:
-            print_top(video, prediction, top)
+            print_top(video, prediction, top, arguments.unsure_below)
+    for note in predictor.notes():
+        print(f"note: {note}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(rows, indent=2))
     if arguments.csv is not None or not (single or arguments.json):
@@ -68,16 +72,24 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("videos", nargs="+", metavar="VIDEO|FOLDER|GLOB")
     parser.add_argument(
         "--model",
-        default=layout.RECOGNIZER,
-        help=f"a folder (default: {layout.RECOGNIZER}), runs:/RUN_ID or models:/NAME@ALIAS",
+        help=f"a folder (default: {layout.RECOGNIZER}, else {layout.SHIPPED}), runs:/RUN_ID or models:/NAME@ALIAS",
     )
     parser.add_argument("--top", type=int, default=3, metavar="K", help="classes to print (default: 3)")
+    parser.add_argument(
+        "--unsure-below",
+        type=float,
+        default=UNSURE_BELOW,
+        metavar="P",
+        help=f"answer '{UNSURE}' where no class has this probability (default: {UNSURE_BELOW})",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table (several videos: standard output)")
     parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="write raw | enhanced with the action on it")
     arguments = parser.parse_args()
     if arguments.top < 1:
         parser.error("--top: at least 1")
+    if not 0 <= arguments.unsure_below <= 1:
+        parser.error("--unsure-below: a probability, 0 to 1")
     return arguments
 
 
@@ -100,6 +112,13 @@ def find_videos(names: list[str]) -> list[Path]:
     return found
 
 
+def default_model() -> str:
+    """The model of the last `dvc repro` where there is one, else the weights in git; says which."""
+    name = layout.RECOGNIZER if (Layout().read(layout.RECOGNIZER) / "fold_0").is_dir() else layout.SHIPPED
+    print(f"model: {name}", file=sys.stderr)
+    return name
+
+
 def load_model(name: str) -> Predictor:
     """The model in a folder, or the one that MLflow has under a URI."""
     places = Layout()
@@ -110,37 +129,48 @@ def load_model(name: str) -> Predictor:
     return Predictor.load(inner if inner.is_dir() else folder)
 
 
-def row_of(video: Path, prediction: Prediction) -> dict[str, Any]:
+def row_of(video: Path, prediction: Prediction, unsure_below: float) -> dict[str, Any]:
     """What is written of one video."""
     return {
         "video": str(video),
+        "answer": prediction.answer(unsure_below),
         "label": prediction.label,
         "frames": prediction.frames,
-        "probabilities": dict(zip(prediction.classes, prediction.mean_K.tolist(), strict=True)),
+        "probabilities": dict(zip(prediction.classes, prediction.probabilities_K.tolist(), strict=True)),
         "spread": dict(zip(prediction.classes, prediction.spread_K.tolist(), strict=True)),
+        "outside_training": prediction.outside,
     }
 
 
-def print_top(video: Path, prediction: Prediction, count: int) -> None:
-    print(f"{video} ({prediction.frames} frames, {len(prediction.probabilities_DK)} draws)")
+def print_top(video: Path, prediction: Prediction, count: int, unsure_below: float) -> None:
+    print(f"{video} ({prediction.frames} frames): {prediction.answer(unsure_below)}")
     for label, probability, spread in prediction.top(count):
-        print(f"  {label:<12} {probability:6.1%} +- {spread:.1%}")
+        print(f"  {label:<12} {probability:6.1%} +- {spread:.1%} over {len(prediction.draws_DK)} draws of frames")
+    for phrase in prediction.outside:
+        print(f"  unlike every training clip: {phrase}")
 
 
 def write_csv(rows: list[dict[str, Any]], classes: list[str], path: Path | None) -> None:
-    """video, label, frames, p_<class> ..., error; to `path`, or standard output."""
-    columns = ["video", "label", "frames", *(f"p_{name}" for name in classes), "error"]
+    """video, answer, label, frames, p_<class> ..., outside_training, error; to `path`, or standard output."""
+    plain = ("video", "answer", "label", "frames", "error")
+    columns = [*plain[:-1], *(f"p_{name}" for name in classes), "outside_training", "error"]
     with path.open("w", newline="") if path is not None else open(1, "w", newline="", closefd=False) as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         for row in rows:
             values = {f"p_{name}": f"{value:.6f}" for name, value in row.get("probabilities", {}).items()}
-            writer.writerow({key: row[key] for key in ("video", "label", "frames", "error") if key in row} | values)
+            values["outside_training"] = "; ".join(row.get("outside_training", []))
+            writer.writerow({key: row[key] for key in plain if key in row} | values)
 
 
 def save(video: Path, predictor: Predictor, row: dict[str, Any], target: Path) -> None:
     """Writes the video as raw | enhanced, with the action and its probability on each frame."""
-    text = f"{row['label']} {row['probabilities'][row['label']]:.0%}"
+    label = row["label"]
+    text = f"{label} {row['probabilities'][label]:.0%}"
+    if row["answer"] != label:
+        text = f"{row['answer']} ({text})"
+    if row["outside_training"] or predictor.notes():
+        text += " - unlike the training clips"
     fps = probe(video).fps
     frames = tqdm(side_by_side(video, predictor, text), total=row["frames"], desc="save", unit="frame")
     write_video(target, frames, fps=fps if 1 <= fps <= 240 else 30.0, codec="mp4v")

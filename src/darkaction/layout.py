@@ -58,6 +58,9 @@ PRETRAINING = "models/pretraining"
 RECOGNIZER = "models/recognizer"
 """fold_<k>/weights.safetensors and history.csv; enhancer.safetensors; README.md. All that prediction needs."""
 
+SHIPPED = "models/synthetic"
+"""Laid out as RECOGNIZER, in git: weights to predict with before anything was trained (`make weights` makes them)."""
+
 MODEL_ARTIFACT = "recognizer"
 """Name under which RECOGNIZER stands among the artifacts of its MLflow run."""
 

@@ -7,13 +7,15 @@ Legend of names: D sampling draws, K classes, N frames of the video, T sampled f
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from darkaction.datasets.index import BT_601
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip
 from darkaction.errors import UserError
@@ -21,12 +23,19 @@ from darkaction.flow import between
 from darkaction.models.recognizer import Recognizer, channels_last
 from darkaction.sampling import BLANK, generator
 from darkaction.training import weights
+from darkaction.training.calibration import temper
 from darkaction.training.loader import Clip, show, to_CTHW
-from darkaction.training.weights import ENHANCER, WEIGHTS, Card
-from darkaction.video import Frames, count_frames, iter_frames
+from darkaction.training.weights import ENHANCER, WEIGHTS, Card, Training
+from darkaction.video import Frames, iter_frames
 
 SEED = 0
 """Seed of the draws; one for all videos, so that the same file always gives the same probabilities."""
+
+UNSURE = "unsure"
+"""The answer where no class is probable enough."""
+
+UNSURE_BELOW = 0.5
+"""Probability under which the answer is UNSURE: calibrated probabilities below it are more often wrong than right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,30 +43,30 @@ class Prediction:
     """What a model says about one video."""
 
     classes: list[str]
-    probabilities_DK: NDArray[np.float64]
+    probabilities_K: NDArray[np.float64]  # averaged over draws and folds, calibrated
+    draws_DK: NDArray[np.float64]  # the same for each draw
     frames: int
-
-    @property
-    def mean_K(self) -> NDArray[np.float64]:
-        """Probabilities averaged over the draws: the prediction."""
-        mean_K: NDArray[np.float64] = self.probabilities_DK.mean(0)
-        return mean_K
+    outside: list[str]  # in what the video is unlike every training clip
 
     @property
     def spread_K(self) -> NDArray[np.float64]:
-        """Standard deviation over the draws: how much the chosen frames matter."""
-        spread_K: NDArray[np.float64] = self.probabilities_DK.std(0)
+        """Standard deviation over the draws: how much the chosen frames matter. It is not the error of the answer."""
+        spread_K: NDArray[np.float64] = self.draws_DK.std(0)
         return spread_K
 
     @property
     def label(self) -> str:
         """The most probable class."""
-        return self.classes[int(self.mean_K.argmax())]
+        return self.classes[int(self.probabilities_K.argmax())]
+
+    def answer(self, unsure_below: float) -> str:
+        """The most probable class, or UNSURE where its probability is below `unsure_below`."""
+        return self.label if self.probabilities_K.max() >= unsure_below else UNSURE
 
     def top(self, count: int) -> list[tuple[str, float, float]]:
         """(class, probability, spread) of the most probable classes, the best first."""
-        order = np.argsort(-self.mean_K, kind="stable")[:count]
-        return [(self.classes[k], float(self.mean_K[k]), float(self.spread_K[k])) for k in order]
+        order = np.argsort(-self.probabilities_K, kind="stable")[:count]
+        return [(self.classes[k], float(self.probabilities_K[k]), float(self.spread_K[k])) for k in order]
 
 
 class Predictor:
@@ -113,21 +122,48 @@ class Predictor:
         Raises:
             VideoError: when it cannot be decoded.
         """
-        num_frames = count_frames(video)
+        seen = look(video)
+        num_frames = seen.frames
         draws = [self._draws(card, num_frames) for card in self._cards]
         wanted = np.unique(np.concatenate([indices_DT.ravel() for indices_DT in draws]))
         wanted = wanted[wanted != BLANK]
         flow = any(card.model.input == "rgb_flow" for card in self._cards)
         shown = self._decode(video, wanted, num_frames, flow=flow)
-        probabilities = [
-            self._classify(
-                network,
-                Clip(clip_id="", label=0, source=shown, flow=card.model.input == "rgb_flow"),
-                np.where(draw_DT == BLANK, BLANK, np.searchsorted(wanted, draw_DT)),
+        means, tempered = [], []
+        for network, card, draw_DT in zip(self._networks, self._cards, draws, strict=True):
+            clip = Clip(clip_id="", label=0, source=shown, flow=card.model.input == "rgb_flow")
+            indices_DT = np.where(draw_DT == BLANK, BLANK, np.searchsorted(wanted, draw_DT))
+            probabilities_DK = self._classify(network, clip, indices_DT)
+            temperature = 1.0 if card.validation is None else card.validation.temperature
+            means.append(temper(probabilities_DK.mean(0), temperature))
+            tempered.append(temper(probabilities_DK, temperature))
+        return Prediction(
+            classes=self.card.classes,
+            probabilities_K=np.mean(means, axis=0),
+            draws_DK=np.mean(tempered, axis=0),
+            frames=num_frames,
+            outside=[] if self.training is None else self.training.outside(**asdict(seen)),
+        )
+
+    @property
+    def training(self) -> Training | None:
+        """What the networks of all folds were trained on; None where their cards do not say."""
+        cards = [card.training for card in self._cards if card.training is not None]
+        return join(cards) if len(cards) == len(self._cards) else None
+
+    def notes(self) -> list[str]:
+        """What holds for every answer of this model and a person who reads one must know."""
+        notes = []
+        if self.training is None:
+            notes.append("the weights do not say what they were trained on")
+        elif self.training.synthetic:
+            notes.append(
+                f"trained on synthetic clips only ({', '.join(self.training.datasets)}): on real video it is wrong far "
+                "more often than its probabilities say"
             )
-            for (network, card), draw_DT in zip(zip(self._networks, self._cards, strict=True), draws, strict=True)
-        ]
-        return Prediction(classes=self.card.classes, probabilities_DK=np.mean(probabilities, axis=0), frames=num_frames)
+        if any(card.validation is None for card in self._cards):
+            notes.append("its probabilities are not calibrated: there were no validation clips")
+        return notes
 
     def _draws(self, card: Card, num_frames: int) -> NDArray[np.int64]:
         """Frame numbers of every draw, (D, T), BLANK for padding."""
@@ -163,6 +199,46 @@ class Predictor:
             with torch.inference_mode():
                 rows.append(network(clip_BCTHW)[0].double().softmax(-1).cpu().numpy())
         return np.stack(rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a look at a whole video tells; named and measured as in weights.Training."""
+
+    luma: float
+    height: int
+    width: int
+    frames: int
+
+
+def look(video: Path) -> Seen:
+    """Decodes a video once, in constant memory. Raises VideoError when it cannot be used."""
+    frames, total_C = 0, np.zeros(3)
+    height = width = 0
+    for frame_HWC in iter_frames(video):
+        height, width = frame_HWC.shape[:2]
+        total_C += cv2.mean(frame_HWC)[:3]
+        frames += 1
+    return Seen(luma=float(total_C @ BT_601) / frames, height=height, width=width, frames=frames)
+
+
+def join(cards: list[Training]) -> Training:
+    """What several networks were trained on, as one."""
+
+    def span(name: str) -> tuple[float, float]:
+        values = [getattr(card, name) for card in cards]
+        return min(low for low, _ in values), max(high for _, high in values)
+
+    return Training(
+        datasets=list(dict.fromkeys(name for card in cards for name in card.datasets)),
+        digest=" ".join(card.digest for card in cards),
+        clips=max(card.clips for card in cards),
+        scenes=max(card.scenes for card in cards),
+        luma=span("luma"),
+        height=span("height"),
+        width=span("width"),
+        frames=span("frames"),
+    )
 
 
 class Decoded:

@@ -28,20 +28,27 @@ from darkaction import layout as places
 from darkaction.errors import UserError, reason_of
 from darkaction.evaluation.statistics import Comparison, compare
 from darkaction.layout import Layout
-from darkaction.prediction import Predictor
+from darkaction.prediction import UNSURE_BELOW, Predictor
 from darkaction.redact import without_credentials
 from darkaction.tracking import fetch_model, tracking_uri
 from darkaction.video import write_video
 
 PACKAGE = Path(__file__).resolve().parent
 
-OUTPUTS = {"label": DataType.string, "probability": DataType.double, "probabilities": DataType.string}
+OUTPUTS = {
+    "answer": DataType.string,  # the label, or `unsure`
+    "label": DataType.string,
+    "probability": DataType.double,
+    "probabilities": DataType.string,
+    "outside_training": DataType.string,  # in what the video is unlike every training clip; empty where in nothing
+    "notes": DataType.string,  # what holds for every answer of the model
+}
 
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, "video")]),
     outputs=Schema([ColSpec(kind, name) for name, kind in OUTPUTS.items()]),
 )
-"""A row a video: its path on the server, or `base64:` and its bytes -> label, its probability, {class: probability}."""
+"""A row a video: its path on the server, or `base64:` and its bytes -> OUTPUTS; `probabilities` is {class: p}."""
 
 BASE64 = "base64:"
 
@@ -87,8 +94,15 @@ def describe(predictor: Predictor, video: Path) -> dict[str, Any]:
     """The outputs of SIGNATURE for one video."""
     prediction = predictor.predict(video)
     [(label, probability, _)] = prediction.top(1)
-    values = dict(zip(prediction.classes, prediction.mean_K.tolist(), strict=True))
-    return {"label": label, "probability": probability, "probabilities": json.dumps(values)}
+    values = dict(zip(prediction.classes, prediction.probabilities_K.tolist(), strict=True))
+    return {
+        "answer": prediction.answer(UNSURE_BELOW),
+        "label": label,
+        "probability": probability,
+        "probabilities": json.dumps(values),
+        "outside_training": "; ".join(prediction.outside),
+        "notes": "; ".join(predictor.notes()),
+    }
 
 
 # The registry

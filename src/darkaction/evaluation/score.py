@@ -17,15 +17,18 @@ from darkaction.evaluation import metrics, statistics
 from darkaction.evaluation.predict import predict
 from darkaction.layout import Layout
 from darkaction.training import data, weights
+from darkaction.training.calibration import temper
 from darkaction.training.fit import uses_bf16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Clips of all folds, one row each, with what the network says: probabilities_DNK in the order of the rows."""
+    """Clips of all folds, one row each, with what the network says, in the order of the rows: probabilities_DNK of
+    each draw as it comes from the softmax, and the temperature that calibrates their mean."""
 
     clips: pd.DataFrame
     probabilities_DNK: NDArray[np.float64]
+    temperature_N: NDArray[np.float64]
     classes: list[str]
 
     @property
@@ -37,8 +40,12 @@ class Predictions:
         return self.clips["scene"].to_numpy(dtype=str)
 
     @property
-    def averaged_NK(self) -> NDArray[np.floating]:
+    def uncalibrated_NK(self) -> NDArray[np.floating]:
         return metrics.average_draws(self.probabilities_DNK)
+
+    @property
+    def averaged_NK(self) -> NDArray[np.floating]:
+        return temper(self.uncalibrated_NK, self.temperature_N[:, None])
 
     @property
     def predicted_N(self) -> NDArray[np.int64]:
@@ -65,7 +72,7 @@ def predict_part(
         shuffle_frames: show the frames of each clip in random order: what is lost then is what time was worth.
     """
     folder = recognizer or places.read(layout.RECOGNIZER)
-    rows, probabilities = [], []
+    rows, probabilities, temperatures = [], [], []
     for fold in range(params.split.folds):
         own = data.select(clips, fold=fold, part=part)
         if own.empty:
@@ -75,6 +82,7 @@ def predict_part(
         check_card(card, params, path)
         sampler = weights.make_sampler(params.sampling, min_frames=card.min_frames, max_frames=card.max_frames)
         rows.append(own.assign(fold=fold))
+        temperatures.append(np.full(len(own), 1.0 if card.validation is None else card.validation.temperature))
         probabilities.append(
             predict(
                 network,
@@ -95,6 +103,7 @@ def predict_part(
     return Predictions(
         clips=pd.concat(rows, ignore_index=True),
         probabilities_DNK=np.concatenate(probabilities, axis=1),
+        temperature_N=np.concatenate(temperatures),
         classes=params.data.classes,
     )
 
@@ -127,6 +136,7 @@ def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
     interval = statistics.accuracy_interval(predictions.correct_N, predictions.scene_N, **resampling)
     right_DN = predictions.probabilities_DNK.argmax(-1) == predictions.label_N
     single = statistics.seeds_interval(list(right_DN), [predictions.scene_N] * len(right_DN), **resampling)
+    uncalibrated = metrics.reliability(predictions.uncalibrated_NK, predictions.label_N, bins=metrics.RELIABILITY_BINS)
     return rounded(
         {
             "accuracy": interval.mean,
@@ -136,6 +146,7 @@ def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
             "scenes": interval.scenes,
             "macro_f1": metrics.macro_f1(predictions.predicted_N, predictions.label_N),
             "calibration_error": metrics.calibration_error(reliability_table(predictions)),
+            "calibration_error_before": metrics.calibration_error(uncalibrated),
             "draw_accuracy": single.mean,
             "draw_low": single.low,
             "draw_high": single.high,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytorch_lightning as pl
 
 from darkaction.augmentation import Augmenter
-from darkaction.config import Enhance, Params
+from darkaction.config import Enhance, Params, digest
 from darkaction.errors import UserError
 from darkaction.evaluation import metrics
 from darkaction.evaluation.predict import predict
@@ -146,6 +146,7 @@ def trained_on(rows: pd.DataFrame, before: weights.Card | None) -> weights.Train
     spans = {name: (float(rows[name].min()), float(rows[name].max())) for name in ("luma", "height", "width", "frames")}
     return weights.Training(
         datasets=list(dict.fromkeys(names)),
+        digest=digest(sorted(rows[["clip_id", "sha256"]].values.tolist()))[:16],
         clips=len(rows),
         scenes=len(rows[["dataset", "scene"]].drop_duplicates()),
         **spans,

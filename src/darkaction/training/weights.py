@@ -46,10 +46,12 @@ class Training:
     """What a network was trained on.
 
     luma is the mean over all pixels and frames of a clip, 0 to 255; sizes are of the raw frames, in pixels; frames
-    counts those of a whole clip. `datasets` begins with those of the weights that the training started from.
+    counts those of a whole clip. `datasets` begins with those of the weights that the training started from; the
+    rest is of the training's own clips. `digest` is of their ids and checksums: the same clips have the same.
     """
 
     datasets: list[str]
+    digest: str
     clips: int
     scenes: int
     luma: Span
@@ -61,6 +63,17 @@ class Training:
     def synthetic(self) -> bool:
         """Whether no clip was real."""
         return set(self.datasets) <= set(SYNTHETIC)
+
+    def outside(self, *, luma: float, height: int, width: int, frames: int) -> list[str]:
+        """In what a clip is unlike every training clip, one phrase each; units as above."""
+        phrases = []
+        if not self.luma[0] <= luma <= self.luma[1]:
+            phrases.append(f"mean luma {luma:.1f} of 255 (training clips {_span(self.luma, '.1f')})")
+        if not (self.height[0] <= height <= self.height[1] and self.width[0] <= width <= self.width[1]):
+            phrases.append(f"{width}x{height} pixels (training clips {_span(self.width)} x {_span(self.height)})")
+        if not self.frames[0] <= frames <= self.frames[1]:
+            phrases.append(f"{frames} frames (training clips {_span(self.frames)})")
+        return phrases
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -104,6 +117,11 @@ class Card:
     def sampler(self) -> Sampler:
         """The sampler the network was trained with."""
         return make_sampler(self.sampling, min_frames=self.min_frames, max_frames=self.max_frames)
+
+
+def _span(values: Span, form: str = ".0f") -> str:
+    low, high = (f"{value:{form}}" for value in values)
+    return low if low == high else f"{low} to {high}"
 
 
 @dataclass(frozen=True, kw_only=True)
