@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install repro smoke test test-long outage seeds paper-check ui lint format lock lock-check clean
+.PHONY: help install repro smoke test test-long outage seeds paper-check ui weights lint format lock lock-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,6 +72,15 @@ paper-check: $(INSTALLED)  ## two real optimisation steps of the paper's setting
 ui: $(INSTALLED)  ## MLflow's pages on http://127.0.0.1:5000
 	@case "$$MLFLOW_TRACKING_URI" in http*) echo "the runs are shown by their server: $$MLFLOW_TRACKING_URI";; \
 	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db};; esac
+
+# As the pipeline makes them, with settings of their own, so that a stopped one goes on.
+WEIGHTS := --profile weights --out cache/weights
+weights: $(INSTALLED)  ## train anew the weights that come with the project, models/synthetic (an hour)
+	python src/synthesize.py demo $(WEIGHTS)
+	python src/prepare.py demo $(WEIGHTS)
+	python src/train_enhancer.py $(WEIGHTS)
+	python src/pretrain.py $(WEIGHTS)
+	python src/package_weights.py $(WEIGHTS)
 
 lint: $(INSTALLED)  ## ruff and mypy
 	ruff check .

@@ -23,7 +23,6 @@ from darkaction.evaluation.score import (
     Predictions,
     class_table,
     predict_part,
-    reliability_table,
     rounded,
     scores,
     table,
@@ -98,9 +97,14 @@ def draw(predictions: Predictions, params: Params, places: Layout, folder: Path)
     )
     luma.to_csv(folder / "luma.csv", index=False, float_format="%.6f")
     plots.accuracy_by_luma(luma, confidence=confidence, path=folder / "luma.png")
-    reliability = reliability_table(predictions)
-    reliability.to_csv(folder / "reliability.csv", index=False, float_format="%.6f")
-    plots.reliability(reliability, error=metrics.calibration_error(reliability), path=folder / "reliability.png")
+    before, after = (
+        metrics.reliability(probabilities_NK, predictions.label_N, bins=metrics.RELIABILITY_BINS)
+        for probabilities_NK in (predictions.uncalibrated_NK, predictions.averaged_NK)
+    )
+    before.to_csv(folder / "reliability_before.csv", index=False, float_format="%.6f")
+    after.to_csv(folder / "reliability.csv", index=False, float_format="%.6f")
+    errors = metrics.calibration_error(before), metrics.calibration_error(after)
+    plots.reliability(before, after, errors=errors, path=folder / "reliability.png")
     plots.samples(chosen_samples(predictions, places), predictions.classes, folder / "samples.png")
     draw_history(params, places, folder)
 

@@ -165,19 +165,20 @@ def write_csv(rows: list[dict[str, Any]], classes: list[str], path: Path | None)
 
 def save(video: Path, predictor: Predictor, row: dict[str, Any], target: Path) -> None:
     """Writes the video as raw | enhanced, with the action and its probability on each frame."""
-    label = row["label"]
-    text = f"{label} {row['probabilities'][label]:.0%}"
-    if row["answer"] != label:
-        text = f"{row['answer']} ({text})"
-    if row["outside_training"] or predictor.notes():
-        text += " - unlike the training clips"
+    lines = [f"{row['label']} {row['probabilities'][row['label']]:.0%}"]
+    if row["answer"] != row["label"]:
+        lines = [f"{row['answer']} ({lines[0]})"]
+    if row["outside_training"]:
+        lines.append("unlike the training clips")
+    if predictor.training is not None and predictor.training.synthetic:
+        lines.append("trained on synthetic clips only")
     fps = probe(video).fps
-    frames = tqdm(side_by_side(video, predictor, text), total=row["frames"], desc="save", unit="frame")
+    frames = tqdm(side_by_side(video, predictor, lines), total=row["frames"], desc="save", unit="frame")
     write_video(target, frames, fps=fps if 1 <= fps <= 240 else 30.0, codec="mp4v")
     print(f"{target}: {row['frames']} frames", file=sys.stderr)
 
 
-def side_by_side(video: Path, predictor: Predictor, text: str) -> Iterator[Frames]:
+def side_by_side(video: Path, predictor: Predictor, lines: list[str]) -> Iterator[Frames]:
     for frame_HWC in iter_frames(video):
         height, width = frame_HWC.shape[:2]
         scale = min(1.0, SHOWN_HEIGHT / height)
@@ -185,16 +186,20 @@ def side_by_side(video: Path, predictor: Predictor, text: str) -> Iterator[Frame
         raw_HWC = np.asarray(cv2.resize(frame_HWC, size, interpolation=cv2.INTER_AREA), np.uint8)
         enhanced_HWC = predictor.enhancer(raw_HWC[None])[0]
         pair_HWC = np.concatenate([raw_HWC, enhanced_HWC], axis=1)
-        yield write_on(pair_HWC, text)
+        yield write_on(pair_HWC, lines)
 
 
-def write_on(frame_HWC: Frames, text: str) -> Frames:
-    """The frame with white text on a dark strip at its upper left."""
-    scale = max(0.4, frame_HWC.shape[0] / 360 * 0.8)
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+def write_on(frame_HWC: Frames, lines: list[str]) -> Frames:
+    """The frame with white text on dark strips at its upper left; all but the first line are smaller."""
     marked_HWC = frame_HWC.copy()
-    cv2.rectangle(marked_HWC, (0, 0), (width + 12, height + 14), (20, 20, 20), -1)
-    cv2.putText(marked_HWC, text, (6, height + 7), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    top = 0
+    for number, line in enumerate(lines):
+        scale = max(0.4, frame_HWC.shape[0] / 360 * (0.5 if number else 0.8))
+        (width, height), _ = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        bottom = top + height + 14
+        cv2.rectangle(marked_HWC, (0, top), (width + 12, bottom), (20, 20, 20), -1)
+        cv2.putText(marked_HWC, line, (6, bottom - 7), cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA)
+        top = bottom
     return marked_HWC
 
 

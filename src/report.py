@@ -17,7 +17,7 @@ import pandas as pd
 from darkaction import cli, config, layout, sampling
 from darkaction.clips import ClipStore
 from darkaction.config import Params
-from darkaction.datasets.index import BT_601, MISSING_RAW
+from darkaction.datasets.index import MISSING_RAW
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.errors import UserError
@@ -30,7 +30,7 @@ from darkaction.report import figures, page, pictures
 from darkaction.report.attention import attention_by_class, transformer
 from darkaction.report.strips import SampledClip, draw_strips
 from darkaction.training import data, weights
-from darkaction.video import Frames, iter_frames
+from darkaction.video import BT_601, Frames, iter_frames
 
 SHEET_ROWS = 6
 """Frames on the contact sheet."""
@@ -74,6 +74,7 @@ def main() -> None:
         left_out=left_out,
         attention=attention(network, card, test, params, places),
         folds=params.split.folds,
+        temperature=None if card.validation is None else card.validation.temperature,
         settings=settings(params),
     )
     path = places.write(layout.REPORT)
@@ -163,11 +164,15 @@ def describe(name: Any, rows: pd.DataFrame, params: Params) -> page.Dataset:
 
 
 def results(params: Params, places: Layout) -> dict[str, Any]:
-    """Confusion matrix, accuracy by draws and by luma."""
+    """Confusion matrix, accuracy by draws and by luma, reliability."""
     path = required(places, f"{layout.REPORTS}/predictions.csv", EVALUATE)
     predictions = pd.read_csv(path)
     draws = pd.read_csv(required(places, f"{layout.REPORTS}/plots/draws.csv", EVALUATE))
     luma = pd.read_csv(required(places, f"{layout.REPORTS}/plots/luma.csv", EVALUATE))
+    before, after = (
+        pd.read_csv(required(places, f"{layout.REPORTS}/plots/{name}.csv", EVALUATE))
+        for name in ("reliability_before", "reliability")
+    )
     numbers = {name: number for number, name in enumerate(params.data.classes)}
     other = {*predictions["label"], *predictions["predicted"]} - set(numbers)
     if other:
@@ -181,6 +186,7 @@ def results(params: Params, places: Layout) -> dict[str, Any]:
         "confusion": counts_KK.tolist(),
         "draws": figures.accuracy_by_draws(draws),
         "luma": figures.accuracy_by_luma(luma),
+        "reliability": figures.reliability(before, after),
     }
 
 

@@ -53,7 +53,8 @@ def main() -> None:
                     max_steps=arguments.max_steps,
                     on_epoch=epoch_recorder(run, prefix),
                 )
-            (folder / "README.md").write_text(model_card(params, clips))
+            card = weights.load(folder / "fold_0" / weights.WEIGHTS)[1]
+            (folder / "README.md").write_text(model_card(params, clips, card))
             run.set_tags(checksums(folder))
         run.log_artifact(target, layout.MODEL_ARTIFACT)
 
@@ -67,20 +68,33 @@ def epoch_recorder(run: Run, prefix: str) -> Callable[[int, Row], None]:
     return record
 
 
-def model_card(params: Params, clips: pd.DataFrame) -> str:
-    """What a person who finds the weights should know, as Markdown."""
-    target = params.datasets[0]
+def model_card(params: Params, clips: pd.DataFrame, card: weights.Card) -> str:
+    """What a person who finds the weights should know, as Markdown.
+
+    Args:
+        clips: the index, of all parts.
+        card: of the first fold.
+    """
     training = clips[clips["fold_0"] == "train"]
     counts = ", ".join(f"{label} {count}" for label, count in training["label"].value_counts().sort_index().items())
-    drawn = target in ("demo", "demo_lit")
-    limits = "drawn figures: it says nothing about real people" if drawn else "clips of the named dataset only"
+    synthetic = card.training is not None and card.training.synthetic
+    limits = "synthetic clips: it says nothing about real people" if synthetic else "clips of the named datasets only"
     size = f"{params.enhance.height}x{params.enhance.width}"
+    found = card.validation
+    validation = "no validation clips, so probabilities are not calibrated"
+    if found is not None:
+        validation = (
+            f"{found.accuracy:.1%} [{found.low:.1%}, {found.high:.1%}] top-1 on {found.clips} validation clips of "
+            f"{found.scenes} scenes; temperature {found.temperature:.2f}, expected calibration error "
+            f"{found.error_before:.1%} before it, {found.error_after:.1%} after"
+        )
     return f"""# Actions in the dark: {", ".join(params.data.classes)}
 
 `{params.model.backbone}` with the head `{params.model.head}`, trained on {", ".join(params.datasets)}.
 Made for research.
 
 - Training clips (fold 0): {len(training)} ({counts}); seed {params.seed}
+- Validation (fold 0): {validation}
 - Input: {params.sampling.num_frames} frames of {size} by {params.sampling.strategy} sampling
 - Enhancement: {recipe.enhancement_of_target(params).method}
 - Known limits: {limits}; nobody has looked at how it treats different people

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from darkaction.datasets.index import BT_601
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip
 from darkaction.errors import UserError
@@ -26,7 +25,7 @@ from darkaction.training import weights
 from darkaction.training.calibration import temper
 from darkaction.training.loader import Clip, show, to_CTHW
 from darkaction.training.weights import ENHANCER, WEIGHTS, Card, Training
-from darkaction.video import Frames, iter_frames
+from darkaction.video import BT_601, Frames, iter_frames
 
 SEED = 0
 """Seed of the draws; one for all videos, so that the same file always gives the same probabilities."""

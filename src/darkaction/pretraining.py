@@ -28,7 +28,7 @@ from darkaction.datasets.demo.generate import clip_path, map_clips
 from darkaction.datasets.demo.motion import ACTIONS, Action
 from darkaction.datasets.demo.settings import DemoSettings
 from darkaction.datasets.demo.sheet import contact_sheet, write_sheet
-from darkaction.datasets.index import BT_601, OK, read_index
+from darkaction.datasets.index import OK, read_index
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer
 from darkaction.enhancement.training_images import picture_files, resize
@@ -38,7 +38,7 @@ from darkaction.layout import Layout
 from darkaction.provenance import training_code
 from darkaction.training import data, recipe
 from darkaction.training.fit import Row
-from darkaction.video import Frames, iter_frames
+from darkaction.video import BT_601, Frames, iter_frames
 
 DATASET = "drawn"
 """How the drawn clips are called; they are no dataset of the pipeline."""

@@ -66,11 +66,17 @@ def command_line() -> str:
 
 def _git_tags(root: Path) -> dict[str, str]:
     """Commit and dirty state of the sources; empty where `root` is no git checkout of its own."""
-    top, _, commit = _git(root, "rev-parse", "--show-toplevel", "HEAD").strip().partition("\n")
-    if not commit or Path(top).resolve() != root.resolve():
+    commit = git_commit(root)
+    if not commit:
         return {}
     changed = _git(root, "status", "--porcelain", "--", *SOURCES).strip()
     return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "true" if changed else "false"}
+
+
+def git_commit(root: Path) -> str:
+    """The commit that is checked out; empty where `root` is no git checkout of its own."""
+    top, _, commit = _git(root, "rev-parse", "--show-toplevel", "HEAD").strip().partition("\n")
+    return commit if commit and Path(top).resolve() == root.resolve() else ""
 
 
 def _git(root: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
@@ -132,8 +138,7 @@ def _is_text(node: ast.AST) -> bool:
 def uncommitted(root: Path) -> str:
     """The changes of SOURCES since the last commit, new files among them, as `git apply` takes them; empty where there
     are none. Passwords in addresses are left out, so a line that held one would not apply."""
-    top, _, commit = _git(root, "rev-parse", "--show-toplevel", "HEAD").strip().partition("\n")
-    if not commit or Path(top).resolve() != root.resolve():
+    if not git_commit(root):
         return ""
     new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCES).split("\0")
     changes = [_git(root, "diff", "HEAD", "--binary", "--", *SOURCES)]

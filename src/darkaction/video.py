@@ -17,6 +17,9 @@ from darkaction.errors import UserError
 
 Frames = NDArray[np.uint8]
 
+BT_601 = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in luma."""
+
 CONTAINERS = {".mp4": "MP4", ".m4v": "MP4", ".mov": "MP4", ".avi": "AVI", ".mkv": "Matroska", ".webm": "Matroska"}
 """File endings taken for videos. What a file is, its first bytes tell: ARID's .avi names may hold MP4."""
 

@@ -73,7 +73,7 @@ def strips(path: Path) -> None:
 
 def reliability(path: Path) -> None:
     table = metrics.reliability(PROBABILITIES_DNK.mean(0), LABEL_N, bins=10)
-    plots.reliability(table, error=metrics.calibration_error(table), path=path)
+    plots.reliability(table, table, errors=(0.2, 0.1), path=path)
 
 
 def leakage(path: Path) -> None:

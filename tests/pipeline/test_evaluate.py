@@ -104,7 +104,7 @@ def test_two_runs_give_the_same_complete_results(
     assert {path.relative_to(reports): path.read_bytes() for path in reports.rglob("*") if path.is_file()} == first
     names = {"confusion", "per_class", "draws", "luma", "reliability", "learning_curves_0"}
     pictures = {Path("plots") / f"{name}.png" for name in (*names, "samples")}
-    tables = {Path("plots") / f"{name}.csv" for name in names}
+    tables = {Path("plots") / f"{name}.csv" for name in (*names, "reliability_before")}
     assert set(first) == pictures | tables | {Path("metrics.json"), Path("predictions.csv")}
 
     report = json.loads((reports / "metrics.json").read_text())

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,32 @@ from darkaction.training.loader import Clip
 from darkaction.video import count_frames, iter_frames, probe, read_video, write_video
 
 CLASSES = ["down", "up"]
+TRAINING = weights.Training(
+    datasets=["demo"],
+    digest="0123456789abcdef",
+    clips=10,
+    scenes=2,
+    luma=(20.0, 40.0),
+    height=(48.0, 48.0),
+    width=(64.0, 64.0),
+    frames=(20.0, 60.0),
+)
+VALIDATION = weights.Validation(
+    clips=10, scenes=2, accuracy=0.5, low=0.2, high=0.8, temperature=1.0, error_before=0.1, error_after=0.1
+)
 TINY = ["model.widths=[8, 8, 8, 8]", "sampling.num_frames=8", "enhance.height=16", "enhance.width=16"]
 
 
-def make_model(folder: Path, *overrides: str, seed: int = 0, folds: int = 1) -> Path:
+def make_model(
+    folder: Path,
+    *overrides: str,
+    seed: int = 0,
+    folds: int = 1,
+    training: weights.Training | None = None,
+    temperature: float | None = None,
+) -> Path:
     """A model with random weights, laid out as models/recognizer."""
+    validation = None if temperature is None else replace(VALIDATION, temperature=temperature)
     params = config.load(overrides=[*TINY, "sampling.max_rate=2.0", *overrides])
     for fold in range(folds):
         torch.manual_seed(seed + fold)
@@ -56,6 +78,8 @@ def make_model(folder: Path, *overrides: str, seed: int = 0, folds: int = 1) -> 
             classes=CLASSES,
             min_frames=20,
             max_frames=30,
+            training=training,
+            validation=validation,
         )
         (folder / f"fold_{fold}").mkdir(parents=True)
         weights.save(folder / f"fold_{fold}" / weights.WEIGHTS, recognizer, card)
@@ -99,12 +123,59 @@ def test_probabilities_are_those_of_each_draw(model: Path, videos: Path) -> None
     predictor = Predictor.load(model)
     prediction = predictor.predict(videos / "deep" / "2.mp4")
     assert prediction.frames == 90
-    assert prediction.probabilities_DK.shape == (5, 2)
-    assert np.allclose(prediction.probabilities_DK.sum(1), 1)
+    assert prediction.draws_DK.shape == (5, 2)
+    assert np.allclose(prediction.draws_DK.sum(1), 1)
+    assert np.allclose(prediction.probabilities_K, prediction.draws_DK.mean(0), atol=1e-12)  # nothing to calibrate by
     assert prediction.spread_K.max() > 0  # the windows differ
     assert prediction.top(9) == sorted(prediction.top(2), key=lambda entry: -entry[1])
     again = predictor.predict(videos / "deep" / "2.mp4")
-    assert np.array_equal(again.probabilities_DK, prediction.probabilities_DK)
+    assert np.array_equal(again.draws_DK, prediction.draws_DK)
+
+
+def test_probabilities_are_calibrated_and_the_label_stays(tmp_path: Path, videos: Path) -> None:
+    video = videos / "deep" / "2.mp4"
+    models = {None: "plain", 0.2: "sharp", 4.0: "flat"}
+    plain, sharp, flat = (
+        Predictor.load(make_model(tmp_path / name, temperature=temperature)).predict(video)
+        for temperature, name in models.items()
+    )
+    expected_K = plain.probabilities_K ** (1 / 4) / (plain.probabilities_K ** (1 / 4)).sum()
+    np.testing.assert_allclose(flat.probabilities_K, expected_K, atol=1e-12)
+    assert plain.label == sharp.label == flat.label
+    assert flat.probabilities_K.max() < plain.probabilities_K.max() < sharp.probabilities_K.max()
+    assert flat.answer(unsure_below=1.0) == "unsure" and flat.answer(unsure_below=0.5) == flat.label
+
+
+def test_what_is_unlike_the_training_clips_is_said(tmp_path: Path, videos: Path) -> None:
+    synthetic = make_model(tmp_path / "synthetic", training=TRAINING, temperature=1.0)
+    alike, unlike = videos / "deep" / "1.mp4", tmp_path / "unlike.mp4"
+    make_video(unlike, frames=90, height=96, width=128)
+    predictor = Predictor.load(synthetic)
+    assert predictor.predict(alike).outside == []
+    assert predictor.predict(unlike).outside == [
+        "128x96 pixels (training clips 64 x 48)",
+        "90 frames (training clips 20 to 60)",
+    ]
+    bright = replace(TRAINING, luma=(100.0, 120.0), datasets=["demo", "arid"])
+    [phrase] = Predictor.load(make_model(tmp_path / "real", training=bright)).predict(alike).outside
+    assert phrase.startswith("mean luma 2") and phrase.endswith(" of 255 (training clips 100.0 to 120.0)")
+    done = run(unlike, "--model", synthetic)
+    assert "unlike every training clip: 90 frames (training clips 20 to 60)" in done.stdout
+    assert "note: trained on synthetic clips only (demo): on real video" in done.stderr
+    assert "note: its probabilities are not calibrated" in run(alike, "--model", tmp_path / "real").stderr
+    [row] = json.loads(run(unlike, "--model", synthetic, "--json", "--unsure-below", "1").stdout)
+    assert (row["answer"], len(row["outside_training"])) == ("unsure", 2) and row["label"] in CLASSES
+
+
+def test_half_precision_changes_little(tmp_path: Path, videos: Path) -> None:
+    whole = make_model(tmp_path / "whole", temperature=1.0)
+    half = make_model(tmp_path / "half")
+    network, card = weights.load(whole / "fold_0" / weights.WEIGHTS)
+    weights.save(half / "fold_0" / weights.WEIGHTS, network, card, half=True)
+    sizes = [(folder / "fold_0" / weights.WEIGHTS).stat().st_size for folder in (whole, half)]
+    assert sizes[1] < 0.65 * sizes[0]
+    answers = [Predictor.load(folder).predict(videos / "deep" / "1.mp4").probabilities_K for folder in (whole, half)]
+    np.testing.assert_allclose(answers[0], answers[1], atol=0.01)
 
 
 def test_only_the_frames_that_draws_need_are_enhanced(model: Path, videos: Path) -> None:
@@ -139,22 +210,23 @@ def test_a_video_is_seen_as_its_stored_clip(
     stored_DNK = predict(
         network, [clip], sampler=card.sampler(), seed=0, num_draws=5, batch_size=1, workers=0, bf16=False
     )
-    np.testing.assert_allclose(predictor.predict(video).probabilities_DK, stored_DNK[:, 0], atol=1e-6)
+    np.testing.assert_allclose(predictor.predict(video).draws_DK, stored_DNK[:, 0], atol=1e-6)
 
 
 def test_the_networks_of_two_folds_are_averaged(tmp_path: Path, videos: Path) -> None:
     both = Predictor.load(make_model(tmp_path / "both", folds=2)).predict(videos / "deep" / "1.mp4")
     models = [Predictor.load(make_model(tmp_path / str(seed), seed=seed)) for seed in (0, 1)]
     single = [predictor.predict(videos / "deep" / "1.mp4") for predictor in models]
-    mean_DK = (single[0].probabilities_DK + single[1].probabilities_DK) / 2
-    assert np.allclose(both.probabilities_DK, mean_DK, atol=1e-12)
+    mean_DK = (single[0].draws_DK + single[1].draws_DK) / 2
+    assert np.allclose(both.draws_DK, mean_DK, atol=1e-12)
 
 
 def test_one_video_on_the_terminal(model: Path, videos: Path) -> None:
     done = run(videos / "deep" / "1.mp4", "--model", model)
     assert done.returncode == 0, done.stderr
     first, *rest = done.stdout.splitlines()
-    assert first == f"{videos / 'deep' / '1.mp4'} (40 frames, 5 draws)"
+    assert first == f"{videos / 'deep' / '1.mp4'} (40 frames): {rest[0].split()[0]}"
+    assert all(line.endswith(" over 5 draws of frames") for line in rest)
     assert sorted(line.split()[0] for line in rest) == CLASSES
     done = run(videos / "deep" / "1.mp4", "--model", model, "--json")
     [row] = json.loads(done.stdout)

@@ -26,7 +26,7 @@ from darkaction.datasets.arid import ClipName
 from darkaction.datasets.splits import scene_order
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
-from darkaction.video import CONTAINERS, Frames, VideoError, open_video
+from darkaction.video import BT_601, CONTAINERS, Frames, VideoError, open_video
 
 OK, QUARANTINED, OTHER_CLASS, UNLABELLED = "ok", "quarantined", "other_class", "unlabelled"
 
@@ -50,9 +50,6 @@ COLUMNS = {
     "reason": str,  # why quarantined
 }
 """Columns of index.csv and their types; fold_0 [, fold_1] with train | val | test | none follow."""
-
-BT_601 = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in luma."""
 
 HASHED_FRAMES = 5
 """Frames of a clip, evenly spaced, that are hashed."""

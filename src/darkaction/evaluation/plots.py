@@ -158,23 +158,28 @@ def accuracy_by_draws(table: pd.DataFrame, *, path: Path) -> None:
         axis.grid(axis="y")
 
 
-def reliability(table: pd.DataFrame, *, error: float, path: Path) -> None:
+def reliability(before: pd.DataFrame, after: pd.DataFrame, *, errors: tuple[float, float], path: Path) -> None:
     """Accuracy against confidence; on the diagonal a network is as often right as it says.
 
     Args:
-        table: columns low, high, confidence, accuracy, n (metrics.reliability).
-        error: its calibration error.
+        before: columns low, high, confidence, accuracy, n (metrics.reliability), of the softmax.
+        after: the same of the calibrated probabilities.
+        errors: the calibration errors of the two.
         path: where to write.
     """
     with _figure(path, width=4.8, height=4.4) as figure:
         axis = figure.subplots()
         axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-        axis.plot(table["confidence"], table["accuracy"], color=BLUE, marker="o")
-        for row in table.to_dict("records"):
+        for table, error, name, colour in zip(
+            (before, after), errors, ("softmax", "calibrated"), (GREY, BLUE), strict=True
+        ):
+            axis.plot(table["confidence"], table["accuracy"], color=colour, marker="o", label=f"{name}: {error:.1%}")
+        for row in after.to_dict("records"):
             place = (row["confidence"], row["accuracy"])
             axis.annotate(f"n={row['n']}", place, (6, -10), textcoords="offset points", fontsize=8, color=GREY)
         axis.set(xlim=(0, 1.08), ylim=(0, 1.05), xlabel="probability of the predicted class", ylabel="accuracy")
-        axis.set_title(f"Reliability: calibration error {error:.1%}")
+        axis.set_title("Expected calibration error")
+        axis.legend(frameon=False, loc="upper left")
         for side in (axis.xaxis, axis.yaxis):
             side.set_major_formatter(PercentFormatter(1))
         axis.grid()

@@ -136,7 +136,12 @@ def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
     interval = statistics.accuracy_interval(predictions.correct_N, predictions.scene_N, **resampling)
     right_DN = predictions.probabilities_DNK.argmax(-1) == predictions.label_N
     single = statistics.seeds_interval(list(right_DN), [predictions.scene_N] * len(right_DN), **resampling)
-    uncalibrated = metrics.reliability(predictions.uncalibrated_NK, predictions.label_N, bins=metrics.RELIABILITY_BINS)
+    error_before, error = (
+        metrics.calibration_error(
+            metrics.reliability(probabilities_NK, predictions.label_N, bins=metrics.RELIABILITY_BINS)
+        )
+        for probabilities_NK in (predictions.uncalibrated_NK, predictions.averaged_NK)
+    )
     return rounded(
         {
             "accuracy": interval.mean,
@@ -145,19 +150,14 @@ def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
             "n": interval.n,
             "scenes": interval.scenes,
             "macro_f1": metrics.macro_f1(predictions.predicted_N, predictions.label_N),
-            "calibration_error": metrics.calibration_error(reliability_table(predictions)),
-            "calibration_error_before": metrics.calibration_error(uncalibrated),
+            "calibration_error": error,
+            "calibration_error_before": error_before,
             "draw_accuracy": single.mean,
             "draw_low": single.low,
             "draw_high": single.high,
             "draws": len(right_DN),
         }
     )
-
-
-def reliability_table(predictions: Predictions) -> pd.DataFrame:
-    """metrics.reliability of the averaged draws."""
-    return metrics.reliability(predictions.averaged_NK, predictions.label_N, bins=metrics.RELIABILITY_BINS)
 
 
 def class_table(predictions: Predictions, params: Params) -> pd.DataFrame:

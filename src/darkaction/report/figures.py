@@ -106,6 +106,23 @@ def accuracy_by_draws(table: pd.DataFrame) -> Markup:
     return chart.svg
 
 
+def reliability(before: pd.DataFrame, after: pd.DataFrame) -> Markup:
+    """Accuracy against the probability of the predicted class, as the softmax gives it and calibrated; columns
+    confidence, accuracy."""
+    label = "Accuracy against the probability of the predicted class"
+    with _chart("reliability", label=label, width=3.7, height=2.5) as chart:
+        axis = chart.figure.subplots()
+        axis.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1)
+        axis.plot(before["confidence"], before["accuracy"], color=INK, marker="o", markersize=3, label="softmax")
+        axis.plot(after["confidence"], after["accuracy"], color=BLUE, marker="o", label="calibrated")
+        axis.set(xlabel="probability", xlim=(0, 1.03), ylim=(0, 1.05))
+        axis.legend(frameon=False, loc="upper left", fontsize=8)
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.grid()
+    return chart.svg
+
+
 def accuracy_by_luma(table: pd.DataFrame) -> Markup:
     """Accuracy of groups of clips from dark to bright; columns luma_from, luma_to, n, accuracy, low, high."""
     label = "Accuracy of groups of clips from dark to bright"

@@ -105,6 +105,8 @@ class Page:
     confusion: list[list[int]]
     draws: Markup
     luma: Markup
+    reliability: Markup
+    temperature: float | None  # of the calibration; None where there were no validation clips
     leakage: dict[str, Any]
     leakage_pictures: dict[str, str]
     attention: Attention | None

@@ -32,6 +32,11 @@ DETERMINISTIC = ("r2plus1d", "se_r2plus1d", "efficientnet", "swin3d")
 """Backbones whose every operation gives the same result each time on GPUs; the others pool in 3-D."""
 
 
+CARD_RESAMPLES, CARD_CONFIDENCE = 2000, 0.95
+"""Of the interval on a weights file's card. Not those of `evaluate`, which describe reports: no other interval there is a
+reason to train again."""
+
+
 def train_fold(
     params: Params,
     places: Layout,
@@ -181,8 +186,8 @@ def validate(
     interval = accuracy_interval(
         averaged_NK.argmax(-1) == label_N,
         (rows["dataset"] + "/" + rows["scene"]).to_numpy(dtype=str),
-        resamples=params.evaluate.resamples,
-        confidence=params.evaluate.confidence,
+        resamples=CARD_RESAMPLES,
+        confidence=CARD_CONFIDENCE,
         seed=params.seed,
     )
     before, after = (

@@ -81,7 +81,7 @@ class Validation:
     """How a network did on the validation clips of its training, and the temperature that was fitted to them, which
     turns its probabilities into those the project reports (calibration.py).
 
-    The interval of the accuracy is over scenes. The errors are expected calibration errors on the same clips, without
+    low and high: 95 % interval of the accuracy, over scenes. The errors are expected calibration errors on the same clips, without
     the temperature and with it.
     """
 
@@ -147,10 +147,12 @@ def make_sampler(sampling: Sampling, *, min_frames: int, max_frames: int) -> Sam
     )
 
 
-def save(path: Path, recognizer: Recognizer, card: Card) -> None:
-    """Writes the weights and their card to `path`, whole or not at all."""
+def save(path: Path, recognizer: Recognizer, card: Card, *, half: bool = False) -> None:
+    """Writes the weights and their card to `path`, whole or not at all; with `half`, matrices in 16 bits."""
     partial = path.with_name(f".{path.name}.partial")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
+    if half:
+        state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
     save_file(state, partial, metadata={METADATA_KEY: json.dumps(dataclasses.asdict(card))})
     os.replace(partial, path)
 
