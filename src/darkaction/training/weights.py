@@ -81,8 +81,8 @@ class Validation:
     """How a network did on the validation clips of its training, and the temperature that was fitted to them, which
     turns its probabilities into those the project reports (calibration.py).
 
-    low and high: 95 % interval of the accuracy, over scenes. The errors are expected calibration errors on the same clips, without
-    the temperature and with it.
+    low and high: 95 % interval of the accuracy, over scenes. The errors are expected calibration errors on the same
+    clips, without the temperature and with it.
     """
 
     clips: int
