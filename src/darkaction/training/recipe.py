@@ -33,8 +33,7 @@ DETERMINISTIC = ("r2plus1d", "se_r2plus1d", "efficientnet", "swin3d")
 
 
 CARD_RESAMPLES, CARD_CONFIDENCE = 2000, 0.95
-"""Of the interval on a weights file's card. Not those of `evaluate`, which are of reports: to change them must not train
-again."""
+"""Of the interval on a card. Not those of `evaluate`, which are of reports: a change there must not train again."""
 
 
 def train_fold(
