@@ -22,11 +22,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from darkaction import cli, layout, tracking
+from darkaction import cli, config, layout, tracking
 from darkaction.errors import UserError
 from darkaction.layout import Layout
 from darkaction.prediction import Prediction, Predictor
-from darkaction.video import CONTAINERS, Frames, VideoError, iter_frames, probe, write_video
+from darkaction.video import CONTAINERS, Frames, VideoError, iter_frames, write_video
 
 SHOWN_HEIGHT = 360
 """Pixels of the larger frames in a saved video."""
@@ -58,7 +58,7 @@ def main() -> None:
     if arguments.csv is not None or not (single or arguments.json):
         write_csv(rows, predictor.card.classes, arguments.csv)
     if arguments.save is not None and not failures:
-        save(videos[0], predictor, rows[0], arguments.save)
+        save(videos[0], predictor, rows[0], prediction.fps, arguments.save)
     if failures:
         raise UserError(f"{failures} of {len(videos)} videos could not be used; the column error says why")
 
@@ -101,13 +101,13 @@ def find_videos(names: list[str]) -> list[Path]:
 
 
 def load_model(name: str) -> Predictor:
-    """The model in a folder, or the one that MLflow has under a URI."""
-    places = Layout()
+    """The model in a folder, or the one that MLflow has under a URI, with the limits of params.yaml."""
+    places, limits = Layout(), config.load().video
     if name.startswith(("runs:/", "models:/")):
-        return Predictor.load(tracking.fetch_model(name, places))
+        return Predictor.load(tracking.fetch_model(name, places), limits)
     folder = places.read(name)
     inner = folder / Path(layout.RECOGNIZER).name
-    return Predictor.load(inner if inner.is_dir() else folder)
+    return Predictor.load(inner if inner.is_dir() else folder, limits)
 
 
 def row_of(video: Path, prediction: Prediction) -> dict[str, Any]:
@@ -130,7 +130,8 @@ def print_top(video: Path, prediction: Prediction, count: int) -> None:
 def write_csv(rows: list[dict[str, Any]], classes: list[str], path: Path | None) -> None:
     """video, label, frames, p_<class> ..., error; to `path`, or standard output."""
     columns = ["video", "label", "frames", *(f"p_{name}" for name in classes), "error"]
-    with path.open("w", newline="") if path is not None else open(1, "w", newline="", closefd=False) as file:
+    # Names that are no UTF-8 are written escaped.
+    with open(path or 1, "w", newline="", closefd=path is not None, errors="backslashreplace") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         for row in rows:
@@ -138,10 +139,9 @@ def write_csv(rows: list[dict[str, Any]], classes: list[str], path: Path | None)
             writer.writerow({key: row[key] for key in ("video", "label", "frames", "error") if key in row} | values)
 
 
-def save(video: Path, predictor: Predictor, row: dict[str, Any], target: Path) -> None:
+def save(video: Path, predictor: Predictor, row: dict[str, Any], fps: float, target: Path) -> None:
     """Writes the video as raw | enhanced, with the action and its probability on each frame."""
     text = f"{row['label']} {row['probabilities'][row['label']]:.0%}"
-    fps = probe(video).fps
     frames = tqdm(side_by_side(video, predictor, text), total=row["frames"], desc="save", unit="frame")
     write_video(target, frames, fps=fps if 1 <= fps <= 240 else 30.0, codec="mp4v")
     print(f"{target}: {row['frames']} frames", file=sys.stderr)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from darkaction.config import VideoLimits
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip
 from darkaction.errors import UserError
@@ -23,7 +24,7 @@ from darkaction.sampling import BLANK, generator
 from darkaction.training import weights
 from darkaction.training.loader import Clip, show, to_CTHW
 from darkaction.training.weights import ENHANCER, WEIGHTS, Card
-from darkaction.video import Frames, count_frames, iter_frames
+from darkaction.video import Frames, VideoError, iter_frames, scan, unusable
 
 SEED = 0
 """Seed of the draws; one for all videos, so that the same file always gives the same probabilities."""
@@ -36,6 +37,8 @@ class Prediction:
     classes: list[str]
     probabilities_DK: NDArray[np.float64]
     frames: int
+    fps: float
+    """Frames per second; 0 where the video does not tell."""
 
     @property
     def mean_K(self) -> NDArray[np.float64]:
@@ -63,12 +66,19 @@ class Prediction:
 class Predictor:
     """A loaded model."""
 
-    def __init__(self, recognizers: list[tuple[Recognizer, Card]], enhancer: Enhancer, device: torch.device) -> None:
+    def __init__(
+        self,
+        recognizers: list[tuple[Recognizer, Card]],
+        enhancer: Enhancer,
+        device: torch.device,
+        limits: VideoLimits | None = None,
+    ) -> None:
         self._networks = [network.to(device) for network, _ in recognizers]
         for network in self._networks:
             channels_last(network)
         self._cards = [card for _, card in recognizers]
         self._device = device
+        self._limits = limits
         self.enhancer = enhancer
 
     @property
@@ -77,8 +87,8 @@ class Predictor:
         return self._cards[0]
 
     @classmethod
-    def load(cls, folder: Path) -> "Predictor":
-        """The model in `folder`, laid out as models/recognizer.
+    def load(cls, folder: Path, limits: VideoLimits | None = None) -> "Predictor":
+        """The model in `folder`, laid out as models/recognizer. It refuses videos over `limits`.
 
         Raises:
             UserError: when weights are missing, damaged or do not fit each other.
@@ -104,16 +114,19 @@ class Predictor:
             width=card.enhance.width,
             flow=False,
         )
-        return cls(recognizers, build_enhancer(settings), device)
+        return cls(recognizers, build_enhancer(settings), device, limits)
 
     def predict(self, video: Path) -> Prediction:
         """Probabilities of each sampling draw. Reads the file twice, to count its frames and to decode those the draws
         need; only these are enhanced and kept, so memory does not grow with its length.
 
         Raises:
-            VideoError: when it cannot be decoded.
+            VideoError: when it cannot be decoded, is over the limits, or is what `prepare` would set aside too.
         """
-        num_frames = count_frames(video)
+        info = scan(video, self._limits)
+        if reason := unusable(info):
+            raise VideoError(video, reason)
+        num_frames = info.frames
         draws = [self._draws(card, num_frames) for card in self._cards]
         wanted = np.unique(np.concatenate([indices_DT.ravel() for indices_DT in draws]))
         wanted = wanted[wanted != BLANK]
@@ -127,7 +140,12 @@ class Predictor:
             )
             for (network, card), draw_DT in zip(zip(self._networks, self._cards, strict=True), draws, strict=True)
         ]
-        return Prediction(classes=self.card.classes, probabilities_DK=np.mean(probabilities, axis=0), frames=num_frames)
+        return Prediction(
+            classes=self.card.classes,
+            probabilities_DK=np.mean(probabilities, axis=0),
+            frames=num_frames,
+            fps=info.fps,
+        )
 
     def _draws(self, card: Card, num_frames: int) -> NDArray[np.int64]:
         """Frame numbers of every draw, (D, T), BLANK for padding."""
@@ -146,7 +164,7 @@ class Predictor:
         preceding = np.maximum(following - 1, 0)
         needed = np.unique(np.concatenate([wanted, following, preceding])) if flow else wanted
         size = self.card.enhance
-        chosen = pick(iter_frames(video), set(needed.tolist()))
+        chosen = pick(iter_frames(video, self._limits), set(needed.tolist()))
         frames_NHWC = np.concatenate(list(enhance_clip(chosen, self.enhancer, height=size.height, width=size.width)))
         frames_MHWC = frames_NHWC[np.searchsorted(needed, wanted)]
         if not flow:
