@@ -41,16 +41,21 @@ def count_samples(file: BinaryIO, size: int) -> Samples:
 def _chunks(file: BinaryIO, size: int, *, inside: bool) -> Iterator[Part]:
     """The chunks: type, 32-bit length, content, filled up to an even length. RIFF lists, of which a file over 1 GB has
     several, are walked from inside, and lists of frames if `inside` or where their length is unknown."""
-    offset = 0
-    while offset + 8 <= size:
+    offset, open_end = 0, False
+    while offset < size:
         file.seek(offset)
         header = file.read(12)
         kind, length, content = header[:4], int.from_bytes(header[4:8], "little"), header[8:12]
         body, stop = offset + 8, offset + 8 + length
-        if not CHUNK.fullmatch(kind) and (stop > size or not kind.strip().isalnum()):
+        if len(header) < 8:  # in the middle of a list of frames a chunk that was cut off, else appended
+            known = open_end and header[:2].isdigit()
+        else:
+            known = CHUNK.fullmatch(kind) is not None or (stop <= size and kind.strip().isalnum())
+        if not known:
             return
         holds_frames = kind == b"RIFF" or (kind == b"LIST" and content in LISTS)
         unknown = holds_frames and length in UNKNOWN
+        open_end |= unknown
         walked = kind == b"RIFF" or unknown or (holds_frames and inside)
         after = body + 4 if walked else stop + length % 2
         yield Part(kind=kind, start=offset, body=body, stop=body + 4 if unknown else stop, next=after)

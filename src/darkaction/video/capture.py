@@ -76,7 +76,7 @@ def prepare_opencv() -> None:
 def decode(
     capture: cv2.VideoCapture, path: Path, limits: VideoLimits | None
 ) -> Iterator[tuple[cv2.typing.MatLike, float]]:
-    """Frames in BGR with their times in milliseconds; a VideoError where they are more or take longer than allowed."""
+    """Frames in BGR with their times in milliseconds; a VideoError when decoding takes longer than allowed."""
     count, spent = 0, 0.0
     while True:
         before = time.monotonic()
@@ -85,8 +85,6 @@ def decode(
         if not read:
             return
         count += 1
-        if limits is not None and count > limits.max_frames:
-            raise VideoError(path, f"has more frames than video.max_frames {limits.max_frames}")
         if limits is not None and spent > limits.max_seconds:
             raise VideoError(
                 path, f"takes longer to decode than video.max_seconds {limits.max_seconds:g} ({count} frames by then)"

@@ -50,12 +50,11 @@ def _elements(
         file.seek(offset)
         header = file.read(12)
         wide = _width(header)
-        kind = header[:wide]
-        if wide > 4 or not (any_kind or kind in ELEMENTS):
-            return
-        body = offset + wide + _width(header[wide:])
-        length = _number(header[wide:])
-        if length is None:
+        kind, body = header[:wide], offset + wide + _width(header[wide:])
+        cut = body > offset + len(header)
+        known = any(name.startswith(kind) for name in ELEMENTS) if cut else any_kind or kind in ELEMENTS
+        length = 0 if cut else _number(header[wide:])
+        if not known or length is None:
             return
         unknown = length == (1 << 7 * (body - offset - wide)) - 1
         stop = body if unknown else body + length
@@ -82,11 +81,8 @@ def _width(content: bytes) -> int:
 
 
 def _number(content: bytes) -> int | None:
-    """The number that begins here, without the marker of its width; None where there is none. Cut off, it is taken for
-    the largest."""
+    """The number that begins here, without the marker of its width; None where there is none."""
     width = _width(content)
-    if width > 8 or not content:
+    if width > min(8, len(content)):
         return None
-    if len(content) < width:
-        return (1 << 7 * width) - 2
     return int.from_bytes(content[:width], "big") - (1 << 7 * width)

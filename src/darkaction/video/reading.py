@@ -121,6 +121,8 @@ class Video:
         try:
             for frame_bgr, at_ms in decode(self._capture, self._path, self._limits):
                 self._count += 1
+                if self._limits is not None and self._count > self._limits.max_frames:
+                    raise VideoError(self._path, f"has more frames than video.max_frames {self._limits.max_frames}")
                 self._first_ms, self._last_ms = min(self._first_ms, at_ms), max(self._last_ms, at_ms)
                 yield cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB)  # type: ignore[misc]  # the stubs know no dtype
         finally:
@@ -132,7 +134,8 @@ class Video:
 
     def as_announced(self) -> bool:
         """Whether as many frames came as the container announces, or nearly so."""
-        return abs(self._count - self.announced.frames) <= max(1, round(HINT_TOLERANCE * self.announced.frames))
+        announced = self.announced.frames
+        return announced > 0 and abs(self._count - announced) <= max(1, round(HINT_TOLERANCE * announced))
 
     def found(self) -> VideoInfo:
         """What `frames` found, once it is through. The rate is the announced one unless the frames' times belie it."""
@@ -141,9 +144,10 @@ class Video:
     def _rate(self) -> float:
         announced = self.announced.fps if math.isfinite(self.announced.fps) and self.announced.fps > 0 else 0.0
         steps, seconds = self._count - 1, (self._last_ms - self._first_ms) / 1000
-        if steps < 1 or seconds <= 0 or abs(announced * seconds - steps) <= max(2, 0.1 * steps):
+        if steps < 1 or seconds <= 0:  # no times, or all the same
             return announced
-        return steps / seconds
+        agree = announced > 0 and abs(announced * seconds - steps) <= max(2, 0.1 * steps)
+        return announced if agree else steps / seconds
 
     def _require_decoded(self) -> None:
         """Raises a VideoError when clearly fewer frames decode than the file holds samples."""
