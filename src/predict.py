@@ -5,8 +5,8 @@
     python src/predict.py clip.mp4 --save seen.mp4                 raw | enhanced, with the action written on it
     python src/predict.py clip.mp4 --model models:/darkaction@champion
 
-MP4, AVI and Matroska (WebM) within the limits of the section `video` of params.yaml. The probabilities are those of several sampling draws, averaged; +- is their
-standard deviation over the draws.
+MP4, AVI and Matroska (WebM) within the limits of the section `video` of params.yaml. The probabilities are those of
+several sampling draws, averaged; +- is their standard deviation over the draws.
 """
 
 import argparse

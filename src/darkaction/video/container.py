@@ -4,31 +4,20 @@ The count and the rate that a container announces are not asked: edit lists, pip
 in files that lack nothing.
 """
 
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from darkaction.video import avi, matroska, mp4
 from darkaction.video.parts import Samples
 
 
-@dataclass(frozen=True, kw_only=True)
-class Container:
-    """What a file is."""
-
-    name: str
-    """MP4, AVI or Matroska."""
-
-    end: int
-    """Where its last part ends, in bytes; behind the end of the file when that was cut off."""
-
-
-def read_container(file: BinaryIO, size: int) -> Container | None:
-    """Walks the outer parts of an open file of `size` bytes; None where it is of no known container."""
+def end_of_parts(file: BinaryIO, size: int) -> int | None:
+    """Where the last part of an open file of `size` bytes ends: behind the end of the file when that was cut off. None
+    where the file is of no known container."""
     name = _name(file)
     if name is None:
         return None
     walk = {"MP4": mp4.end_of_parts, "AVI": avi.end_of_parts, "Matroska": matroska.end_of_parts}[name]
-    return Container(name=name, end=walk(file, size))
+    return walk(file, size)
 
 
 def count_samples(file: BinaryIO, size: int) -> Samples:

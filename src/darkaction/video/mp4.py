@@ -117,7 +117,8 @@ def _end_of_samples(file: BinaryIO, table: Part) -> int:
     each = int.from_bytes(sizes[:4], "big")
     if each:
         return begin + each * count
-    return begin + int(np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4", offset=8)[-count:].sum())
+    each_of = np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4", offset=8)
+    return begin + int(each_of[max(0, len(each_of) - count) :].sum())
 
 
 def _samples_of_track(file: BinaryIO, track: Part) -> dict[bytes, int]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from darkaction.config import VideoLimits
 from darkaction.video import mp4
 from darkaction.video.capture import VideoError, codec, decode, open_capture, open_file
-from darkaction.video.container import count_samples, read_container
+from darkaction.video.container import count_samples, end_of_parts
 
 Frames = NDArray[np.uint8]
 
@@ -209,11 +209,11 @@ def _require_whole(path: Path, file: BinaryIO) -> None:
     """
     size = os.fstat(file.fileno()).st_size
     try:
-        container = read_container(file, size)
+        end = end_of_parts(file, size)
     except OSError as error:
         raise VideoError(path, f"cannot be read ({error.strerror})") from None
-    if container is None:
+    if end is None:
         known = ", ".join(dict.fromkeys(CONTAINERS.values()))
         raise VideoError(path, f"not a video (its first bytes are not those of {known})")
-    if container.end > size:
-        raise VideoError(path, f"truncated: {size} bytes, its container announces {container.end}")
+    if end > size:
+        raise VideoError(path, f"truncated: {size} bytes, its container announces {end}")
