@@ -5,10 +5,11 @@
     python src/predict.py clip.mp4 --save seen.mp4                 raw | enhanced, with the action written on it
     python src/predict.py clip.mp4 --model models:/darkaction@champion
 
-Any format OpenCV reads, of any length. Without --model it is the model of the last `dvc repro`, or, before the first,
-the weights that come with the project (models/synthetic). The probabilities are averaged over several sampling draws
-and calibrated on validation clips; +- is their standard deviation over the draws, not the error of the answer. The
-answer is `unsure` where no class is probable enough; where a video is unlike every training clip, it says in what.
+MP4, AVI and Matroska (WebM) within the limits of the section `video` of params.yaml. Without --model it is the model of
+the last `dvc repro`, or, before the first, the weights that come with the project (models/synthetic). The probabilities
+are averaged over several sampling draws and calibrated on validation clips; +- is their standard deviation over the
+draws, not the error of the answer. The answer is `unsure` where no class is probable enough; where a video is unlike
+every training clip, it says in what.
 """
 
 import argparse
@@ -24,11 +25,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from darkaction import cli, layout, tracking
+from darkaction import cli, config, layout, tracking
 from darkaction.errors import UserError
 from darkaction.layout import Layout
 from darkaction.prediction import UNSURE, UNSURE_BELOW, Prediction, Predictor
-from darkaction.video import CONTAINERS, Frames, VideoError, iter_frames, probe, write_video
+from darkaction.video import CONTAINERS, Frames, VideoError, iter_frames, write_video
 
 SHOWN_HEIGHT = 360
 """Pixels of the larger frames in a saved video."""
@@ -62,7 +63,7 @@ def main() -> None:
     if arguments.csv is not None or not (single or arguments.json):
         write_csv(rows, predictor.card.classes, arguments.csv)
     if arguments.save is not None and not failures:
-        save(videos[0], predictor, rows[0], arguments.save)
+        save(videos[0], predictor, rows[0], prediction.fps, arguments.save)
     if failures:
         raise UserError(f"{failures} of {len(videos)} videos could not be used; the column error says why")
 
@@ -120,13 +121,13 @@ def default_model() -> str:
 
 
 def load_model(name: str) -> Predictor:
-    """The model in a folder, or the one that MLflow has under a URI."""
-    places = Layout()
+    """The model in a folder, or the one that MLflow has under a URI, with the limits of params.yaml."""
+    places, limits = Layout(), config.load().video
     if name.startswith(("runs:/", "models:/")):
-        return Predictor.load(tracking.fetch_model(name, places))
+        return Predictor.load(tracking.fetch_model(name, places), limits)
     folder = places.read(name)
     inner = folder / Path(layout.RECOGNIZER).name
-    return Predictor.load(inner if inner.is_dir() else folder)
+    return Predictor.load(inner if inner.is_dir() else folder, limits)
 
 
 def row_of(video: Path, prediction: Prediction, unsure_below: float) -> dict[str, Any]:
@@ -154,7 +155,8 @@ def write_csv(rows: list[dict[str, Any]], classes: list[str], path: Path | None)
     """video, answer, label, frames, p_<class> ..., outside_training, error; to `path`, or standard output."""
     plain = ("video", "answer", "label", "frames", "error")
     columns = [*plain[:-1], *(f"p_{name}" for name in classes), "outside_training", "error"]
-    with path.open("w", newline="") if path is not None else open(1, "w", newline="", closefd=False) as file:
+    # Names that are no UTF-8 are written escaped.
+    with open(path or 1, "w", newline="", closefd=path is not None, errors="backslashreplace") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         for row in rows:
@@ -163,7 +165,7 @@ def write_csv(rows: list[dict[str, Any]], classes: list[str], path: Path | None)
             writer.writerow({key: row[key] for key in plain if key in row} | values)
 
 
-def save(video: Path, predictor: Predictor, row: dict[str, Any], target: Path) -> None:
+def save(video: Path, predictor: Predictor, row: dict[str, Any], fps: float, target: Path) -> None:
     """Writes the video as raw | enhanced, with the action and its probability on each frame."""
     lines = [f"{row['label']} {row['probabilities'][row['label']]:.0%}"]
     if row["answer"] != row["label"]:
@@ -172,7 +174,6 @@ def save(video: Path, predictor: Predictor, row: dict[str, Any], target: Path) -
         lines.append("unlike the training clips")
     if predictor.training is not None and predictor.training.synthetic:
         lines.append("trained on synthetic clips only")
-    fps = probe(video).fps
     frames = tqdm(side_by_side(video, predictor, lines), total=row["frames"], desc="save", unit="frame")
     write_video(target, frames, fps=fps if 1 <= fps <= 240 else 30.0, codec="mp4v")
     print(f"{target}: {row['frames']} frames", file=sys.stderr)

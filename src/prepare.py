@@ -24,6 +24,7 @@ def main() -> None:
         classes=params.data.classes,
         max_quarantined=params.prepare.max_quarantined,
         workers=indexing.usable_processors(),
+        limits=params.video,
     )
     usable = index[index["status"] == indexing.OK]
     official = None

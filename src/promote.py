@@ -59,7 +59,7 @@ def main() -> None:
         raise UserError(f"{name}: '{alias}' stays with run {current}; --force REASON moves it all the same")
     if current == run_id:
         return
-    version = serving.register(client, run_id, name, layout, requirements())
+    version = serving.register(client, run_id, name, layout, requirements(), params.video)
     serving.set_alias(client, name, version, alias, verdict, arguments.force)
     print(f"models:/{name}@{alias} is now version {version}")
 

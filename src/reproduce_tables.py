@@ -52,7 +52,7 @@ LIMITED_DATA = "experiments/limited_data.yaml"
 CACHE = "cache"
 """Enhanced clips and enhancers of all rows; safe to delete."""
 
-INDEX_SECTIONS = ("seed", "data", "prepare", "split")
+INDEX_SECTIONS = ("seed", "data", "video", "prepare", "split")
 DRAWING = ("scenes", "takes", "height", "width", "codec")
 """Settings that decide the index of a dataset, and of `synthesize` its clips."""
 

@@ -56,7 +56,7 @@ MOST_RESAMPLES = 20
 ALL_FAIL = 3
 """So many failed trials before any that did not are no bad luck."""
 
-CLIP_SECTIONS = ("datasets", "data", "synthesize", "prepare", "split", "zero_dce", "enlightengan", "enhance")
+CLIP_SECTIONS = ("datasets", "data", "synthesize", "video", "prepare", "split", "zero_dce", "enlightengan", "enhance")
 """Another `seed` alone trains differently on the same clips, as in src/seeds.py."""
 
 PRETRAINING_SECTIONS = ("sampling", "augmentation", "model", "bert", "focal", "pretrain")

@@ -1,6 +1,7 @@
 """What every command shares: the arguments that lay settings over params.yaml, and how errors leave the program."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -61,6 +62,8 @@ def run(main: Callable[[], None]) -> None:
 
     A UserError is printed as its message alone. With DARKACTION_TRACEBACK=1 the traceback is printed too.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid UTF-8
     try:
         with sigterm_raises():
             main()

@@ -48,6 +48,13 @@ class Synthesize:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class VideoLimits:
+    max_pixels: Positive
+    max_frames: Annotated[int, Field(ge=2)]
+    max_seconds: Above0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Prepare:
     max_quarantined: Fraction
     near_duplicate: Fraction
@@ -400,6 +407,7 @@ class Params:
     seed: Count
     data: Data
     synthesize: Synthesize
+    video: VideoLimits
     prepare: Prepare
     split: Split
     zero_dce: ZeroDce

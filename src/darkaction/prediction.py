@@ -7,7 +7,7 @@ Legend of names: D sampling draws, K classes, N frames of the video, T sampled f
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from darkaction.config import VideoLimits
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip
 from darkaction.errors import UserError
@@ -25,7 +26,7 @@ from darkaction.training import weights
 from darkaction.training.calibration import temper
 from darkaction.training.loader import Clip, show, to_CTHW
 from darkaction.training.weights import ENHANCER, WEIGHTS, Card, Training
-from darkaction.video import BT_601, Frames, iter_frames
+from darkaction.video import BT_601, Frames, Video, VideoError, iter_frames, unusable
 
 SEED = 0
 """Seed of the draws; one for all videos, so that the same file always gives the same probabilities."""
@@ -45,6 +46,7 @@ class Prediction:
     probabilities_K: NDArray[np.float64]  # averaged over draws and folds, calibrated
     draws_DK: NDArray[np.float64]  # the same for each draw
     frames: int
+    fps: float  # 0 where the video does not tell
     outside: list[str]  # in what the video is unlike every training clip
 
     @property
@@ -71,12 +73,19 @@ class Prediction:
 class Predictor:
     """A loaded model."""
 
-    def __init__(self, recognizers: list[tuple[Recognizer, Card]], enhancer: Enhancer, device: torch.device) -> None:
+    def __init__(
+        self,
+        recognizers: list[tuple[Recognizer, Card]],
+        enhancer: Enhancer,
+        device: torch.device,
+        limits: VideoLimits | None = None,
+    ) -> None:
         self._networks = [network.to(device) for network, _ in recognizers]
         for network in self._networks:
             channels_last(network)
         self._cards = [card for _, card in recognizers]
         self._device = device
+        self._limits = limits
         self.enhancer = enhancer
 
     @property
@@ -85,8 +94,8 @@ class Predictor:
         return self._cards[0]
 
     @classmethod
-    def load(cls, folder: Path) -> "Predictor":
-        """The model in `folder`, laid out as models/recognizer.
+    def load(cls, folder: Path, limits: VideoLimits | None = None) -> "Predictor":
+        """The model in `folder`, laid out as models/recognizer. It refuses videos over `limits`.
 
         Raises:
             UserError: when weights are missing, damaged or do not fit each other.
@@ -112,16 +121,16 @@ class Predictor:
             width=card.enhance.width,
             flow=False,
         )
-        return cls(recognizers, build_enhancer(settings), device)
+        return cls(recognizers, build_enhancer(settings), device, limits)
 
     def predict(self, video: Path) -> Prediction:
         """Probabilities of each sampling draw. Reads the file twice, to count its frames and to decode those the draws
         need; only these are enhanced and kept, so memory does not grow with its length.
 
         Raises:
-            VideoError: when it cannot be decoded.
+            VideoError: when it cannot be decoded, is over the limits, or is what `prepare` would set aside too.
         """
-        seen = look(video)
+        seen = self._look(video)
         num_frames = seen.frames
         draws = [self._draws(card, num_frames) for card in self._cards]
         wanted = np.unique(np.concatenate([indices_DT.ravel() for indices_DT in draws]))
@@ -141,8 +150,14 @@ class Predictor:
             probabilities_K=np.mean(means, axis=0),
             draws_DK=np.mean(tempered, axis=0),
             frames=num_frames,
-            outside=[] if self.training is None else self.training.outside(**asdict(seen)),
+            fps=seen.fps,
+            outside=self._outside(seen),
         )
+
+    def _outside(self, seen: "Seen") -> list[str]:
+        if self.training is None:
+            return []
+        return self.training.outside(luma=seen.luma, height=seen.height, width=seen.width, frames=seen.frames)
 
     @property
     def training(self) -> Training | None:
@@ -164,6 +179,18 @@ class Predictor:
             notes.append("its probabilities are not calibrated: there were no validation clips")
         return notes
 
+    def _look(self, video: Path) -> "Seen":
+        """Decodes a video once, in constant memory."""
+        decoder = Video(video, self._limits)
+        total_C = np.zeros(3)
+        for frame_HWC in decoder.frames():
+            total_C += cv2.mean(frame_HWC)[:3]
+        found = decoder.found()
+        if reason := unusable(found):
+            raise VideoError(video, reason)
+        luma = float(total_C @ BT_601) / found.frames
+        return Seen(luma=luma, height=found.height, width=found.width, frames=found.frames, fps=found.fps)
+
     def _draws(self, card: Card, num_frames: int) -> NDArray[np.int64]:
         """Frame numbers of every draw, (D, T), BLANK for padding."""
         sampler, total = card.sampler(), card.sampling.test_draws
@@ -181,7 +208,7 @@ class Predictor:
         preceding = np.maximum(following - 1, 0)
         needed = np.unique(np.concatenate([wanted, following, preceding])) if flow else wanted
         size = self.card.enhance
-        chosen = pick(iter_frames(video), set(needed.tolist()))
+        chosen = pick(iter_frames(video, self._limits), set(needed.tolist()))
         frames_NHWC = np.concatenate(list(enhance_clip(chosen, self.enhancer, height=size.height, width=size.width)))
         frames_MHWC = frames_NHWC[np.searchsorted(needed, wanted)]
         if not flow:
@@ -202,23 +229,13 @@ class Predictor:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What a look at a whole video tells; named and measured as in weights.Training."""
+    """What a look at a whole video tells, measured as in weights.Training; fps is 0 where it does not tell."""
 
     luma: float
     height: int
     width: int
     frames: int
-
-
-def look(video: Path) -> Seen:
-    """Decodes a video once, in constant memory. Raises VideoError when it cannot be used."""
-    frames, total_C = 0, np.zeros(3)
-    height = width = 0
-    for frame_HWC in iter_frames(video):
-        height, width = frame_HWC.shape[:2]
-        total_C += cv2.mean(frame_HWC)[:3]
-        frames += 1
-    return Seen(luma=float(total_C @ BT_601) / frames, height=height, width=width, frames=frames)
+    fps: float
 
 
 def join(cards: list[Training]) -> Training:

@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -38,7 +37,7 @@ from darkaction.layout import Layout
 from darkaction.provenance import training_code
 from darkaction.training import data, recipe
 from darkaction.training.fit import Row
-from darkaction.video import BT_601, Frames, iter_frames
+from darkaction.video import BT_601, Frames, iter_frames, scan, write_picture
 
 DATASET = "drawn"
 """How the drawn clips are called; they are no dataset of the pipeline."""
@@ -255,15 +254,16 @@ def backgrounds(params: Params, places: Layout, fold: int, folder: Path) -> tupl
         with new_folder(folder) as made:
             for clip_id, path in zip(clips["clip_id"], clips["path"], strict=True):
                 picture_HWC = median_frame(raw / path)
-                cv2.imwrite(str(made / f"{clip_id.rpartition('/')[2]}.png"), picture_HWC[..., ::-1])
+                write_picture(made / f"{clip_id.rpartition('/')[2]}.png", picture_HWC)
     return tuple(sorted(folder.glob("*.png")))
 
 
 def median_frame(path: Path, *, most: int = 25) -> Frames:
     """The median of up to `most` frames, evenly spread over a video: who moves is gone. (H, W, 3) uint8."""
-    frames = list(iter_frames(path))
-    chosen = np.linspace(0, len(frames) - 1, min(most, len(frames))).astype(int)
-    median: Any = np.median(np.stack([frames[number] for number in chosen]), axis=0)
+    count = scan(path).frames
+    chosen = set(np.linspace(0, count - 1, min(most, count)).astype(int).tolist())
+    frames_NHWC = np.stack([frame_HWC for k, frame_HWC in enumerate(iter_frames(path)) if k in chosen])
+    median: Any = np.median(frames_NHWC, axis=0)
     return np.asarray(median.astype(np.uint8))
 
 

@@ -33,7 +33,7 @@ TRAINING_CODE = (
     "pretraining.py",
     "sampling.py",
     "training",
-    "video.py",
+    "video",
 )
 """The parts of the package that decide what a training on given clips, or on drawn ones, gives."""
 

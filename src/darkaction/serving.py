@@ -25,6 +25,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, Schema
 
 from darkaction import layout as places
+from darkaction.config import VideoLimits
 from darkaction.errors import UserError, reason_of
 from darkaction.evaluation.statistics import Comparison, compare
 from darkaction.layout import Layout
@@ -52,6 +53,9 @@ SIGNATURE = ModelSignature(
 
 BASE64 = "base64:"
 
+VIDEO = "video"
+"""Key of the model's configuration under which the section `video` of params.yaml stands."""
+
 SAME = ("split.strategy",)
 """Tags that must agree, beside the digest of the target's data, for two evaluations to be comparable."""
 
@@ -62,8 +66,9 @@ class VideoModel(PythonModel):
     predictor: Predictor
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads the weights once."""
-        self.predictor = Predictor.load(Path(context.artifacts[places.MODEL_ARTIFACT]))
+        """Loads the weights once; what a video may cost is what params.yaml said when the model was registered."""
+        limits = VideoLimits(**context.model_config[VIDEO])
+        self.predictor = Predictor.load(Path(context.artifacts[places.MODEL_ARTIFACT]), limits)
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Rows as SIGNATURE says; a video that cannot be used is an error that names it."""
@@ -201,7 +206,9 @@ def champion_run(client: MlflowClient, name: str, alias: str) -> str | None:
         raise
 
 
-def register(client: MlflowClient, run_id: str, name: str, layout: Layout, requirements: list[str]) -> int:
+def register(
+    client: MlflowClient, run_id: str, name: str, layout: Layout, requirements: list[str], limits: VideoLimits
+) -> int:
     """Registers the model of a run under `name`, with signature and input example; the number of its version."""
     folder = fetch_model(f"runs:/{run_id}", layout)
     mlflow.set_tracking_uri(client.tracking_uri)
@@ -212,6 +219,7 @@ def register(client: MlflowClient, run_id: str, name: str, layout: Layout, requi
             python_model=str(PACKAGE / "serving.py"),
             artifacts={places.MODEL_ARTIFACT: str(folder)},
             code_paths=[str(PACKAGE)],
+            model_config={VIDEO: dataclasses.asdict(limits)},
             signature=SIGNATURE,
             input_example=input_example(),
             pip_requirements=requirements,

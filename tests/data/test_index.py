@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from conftest import require_program
+from darkaction import config
 from darkaction.datasets.index import (
     BACKGROUND,
     COLUMNS,
@@ -130,6 +132,29 @@ def test_each_damage_is_quarantined_with_its_reason(index: pd.DataFrame, path: s
     row = index.set_index("path").loc[path]
     assert row["status"] == "quarantined"
     assert str(row["reason"]).startswith(reason)
+
+
+def test_clips_over_the_limits_are_quarantined_with_the_setting_that_says_so(raw: Path) -> None:
+    limits = replace(config.load().video, max_frames=12)
+    index, _ = build_index(
+        raw, dataset="arid", target=True, classes=CLASSES, max_quarantined=1.0, workers=2, limits=limits
+    )
+    reasons = index.set_index("clip_id")["reason"]
+    assert reasons["arid/Walk_10_1"] == reasons["arid/Walk_4_1"] == "has more frames than video.max_frames 12"
+    assert (reasons[["arid/Run_1_1", "arid/Run_1_2", "arid/Walk_2_1"]] == "").all()
+
+
+def test_names_that_no_table_can_hold_are_quarantined(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    make_clip(raw / "Walk" / "Walk_1_1.mp4", frames=4, level=50)
+    make_clip(raw / "_unlabelled" / "a.mp4", frames=5, level=50)
+    (raw / "_unlabelled" / "a.mp4").rename(raw / "_unlabelled" / os.fsdecode(b"no\xffutf8.mp4"))
+    built = build_index(raw, dataset="arid", target=True, classes=["walk"], max_quarantined=0.0, workers=1)
+    index = built[0].assign(fold_0="none")
+    write_index(tmp_path / "index", index, built[1], {})
+    read = read_index(tmp_path / "index").set_index("path")
+    assert read["status"].to_dict() == {"Walk/Walk_1_1.mp4": "ok", "_unlabelled/no\\udcffutf8.mp4": "quarantined"}
+    assert read["reason"].iloc[1] == "its name is not valid UTF-8"
 
 
 def test_other_classes_are_counted_and_files_beside_clips_left_alone(index: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -20,22 +21,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow.pyfunc.model import PythonModelContext
 
 from darkaction import config
 from darkaction.clips import ClipStore, write_clip, write_list
 from darkaction.config import ROOT
+from darkaction.datasets.index import measure
 from darkaction.enhancement import enlightengan
 from darkaction.enhancement.apply import enhance_clip
 from darkaction.enhancement.zero_dce import ZeroDCE, save_weights
 from darkaction.errors import UserError
 from darkaction.evaluation.predict import predict
-from darkaction.layout import Layout
+from darkaction.layout import MODEL_ARTIFACT, Layout
 from darkaction.models.build import build_recognizer
 from darkaction.prediction import Predictor
+from darkaction.serving import BASE64, VideoModel
 from darkaction.tracking import find_weights
 from darkaction.training import weights
 from darkaction.training.loader import Clip
-from darkaction.video import count_frames, iter_frames, probe, read_video, write_video
+from darkaction.video import VideoError, count_frames, iter_frames, probe, read_video, write_video
+from video_files import ODD, write_huge
 
 CLASSES = ["down", "up"]
 TRAINING = weights.Training(
@@ -211,6 +216,52 @@ def test_a_video_is_seen_as_its_stored_clip(
         network, [clip], sampler=card.sampler(), seed=0, num_draws=5, batch_size=1, workers=0, bf16=False
     )
     np.testing.assert_allclose(predictor.predict(video).draws_DK, stored_DNK[:, 0], atol=1e-6)
+
+
+def test_what_prepare_sets_aside_is_refused(tmp_path: Path, model: Path) -> None:
+    video = make_video(tmp_path / "Walk_1_1.mp4", frames=1)
+    assert measure(video).reason == "has only one frame"
+    with pytest.raises(VideoError, match="has only one frame"):
+        Predictor.load(model).predict(video)
+    done = run(video, "--model", model)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {video}: has only one frame\n"
+
+
+def test_videos_over_the_limits_are_refused(tmp_path: Path, model: Path, videos: Path) -> None:
+    limits = config.load().video
+    huge = write_huge(tmp_path / "huge.avi")
+    done = run(huge, "--model", model)
+    assert (done.returncode, done.stdout) == (1, "")
+    reason = f"frames of 8192x8192 pixels are over video.max_pixels {limits.max_pixels}"
+    assert done.stderr == f"error: {huge}: {reason}\n"
+    context = PythonModelContext(
+        {MODEL_ARTIFACT: str(model)}, {"video": {**dataclasses.asdict(limits), "max_frames": 89}}
+    )
+    served = VideoModel()
+    served.load_context(context)
+    video = videos / "deep" / "2.mp4"
+    with pytest.raises(VideoError, match=r"has more frames than video\.max_frames 89"):
+        served.predict(context, pd.DataFrame({"video": [str(video)]}))
+    with pytest.raises(VideoError, match=r"video\.max_pixels"):
+        served.predict(context, pd.DataFrame({"video": [BASE64 + base64.b64encode(huge.read_bytes()).decode()]}))
+
+
+def test_a_saved_video_lasts_as_long_as_the_original(model: Path, tmp_path: Path) -> None:
+    done = run(ODD / "variable_rate.webm", "--model", model, "--save", tmp_path / "seen.mp4")
+    assert done.returncode == 0, done.stderr
+    assert probe(tmp_path / "seen.mp4").fps == pytest.approx(13.39, abs=0.01)  # not the announced 30
+
+
+def test_names_that_are_no_utf8_are_printed_escaped(model: Path, videos: Path, tmp_path: Path) -> None:
+    video = tmp_path / os.fsdecode(b"no\xffutf8.mp4")
+    video.write_bytes((videos / "deep" / "1.mp4").read_bytes())
+    command = [sys.executable, str(ROOT / "src" / "predict.py"), str(video), "--model", str(model)]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    for extra in ([], ["--json"], ["--csv", str(tmp_path / "table.csv")]):
+        done = subprocess.run([*command, *extra], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert "\\udcffutf8.mp4" in (done.stdout or (tmp_path / "table.csv").read_text())
 
 
 def test_the_networks_of_two_folds_are_averaged(tmp_path: Path, videos: Path) -> None:
@@ -431,6 +482,9 @@ def test_three_ways_give_the_same_probabilities(store: Layout, model: Path, vide
         with pytest.raises(urllib.error.HTTPError) as caught:
             ask(url, ["base64:???"])
         assert "not base64" in caught.value.read().decode()
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            ask(url, [str(write_huge(store.root / "huge.avi"))])
+        assert "over video.max_pixels 16777216" in caught.value.read().decode()
 
 
 def probabilities_of_command(video: Path, model: object) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """The index of a dataset: every clip is decoded once; what cannot be used is set aside with a reason."""
 
+import functools
 import hashlib
 import json
-import math
 import multiprocessing
 import os
 from collections import deque
@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from darkaction.config import VideoLimits
 from darkaction.datasets import arid, hmdb51
 from darkaction.datasets.arid import ClipName
 from darkaction.datasets.splits import scene_order
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
-from darkaction.video import BT_601, CONTAINERS, Frames, VideoError, open_video
+from darkaction.video import BT_601, CONTAINERS, Frames, Video, VideoError, iter_frames, unusable
 
 OK, QUARANTINED, OTHER_CLASS, UNLABELLED = "ok", "quarantined", "other_class", "unlabelled"
 
@@ -87,41 +88,55 @@ class Measured:
     background_HWC: NDArray[np.float16] | None = field(default=None, compare=False)
 
 
-def measure(path: Path) -> Measured:
+def measure(path: Path, limits: VideoLimits | None = None) -> Measured:
     """Decodes a clip, frame by frame, and hashes its file. An unusable clip is no error: it has a reason."""
     if path.suffix.lower() not in CONTAINERS:
         return Measured(reason=f"not named like a video ({', '.join(CONTAINERS)})")
     try:
-        info, video = open_video(path)
-        hashed = [(2 * k + 1) * info.frames // (2 * HASHED_FRAMES) for k in range(HASHED_FRAMES)]
+        video = Video(path, limits)
+        positions = _hashed_positions(video.announced.frames)
         hashes: list[str] = []
-        frames, total_HWC = 0, np.zeros((0, 0, 3))
-        for frame_HWC in video:
-            if frames in hashed:
-                hashes += [perceptual_hash(frame_HWC)] * hashed.count(frames)
-            total_HWC = total_HWC if frames else np.zeros(frame_HWC.shape)
+        total_HWC = np.zeros((0, 0, 3))
+        for number, frame_HWC in enumerate(video.frames()):
+            if number in positions:
+                hashes += [perceptual_hash(frame_HWC)] * positions.count(number)
+            total_HWC = total_HWC if number else np.zeros(frame_HWC.shape)
             cv2.accumulate(frame_HWC, total_HWC)
-            frames += 1
+        found = video.found()
+        if not video.as_announced():
+            hashes = _hash_frames(path, _hashed_positions(found.frames), limits)
     except VideoError as error:
         return Measured(reason=error.reason)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    fps = info.fps if math.isfinite(info.fps) and info.fps > 0 else 0.0
-    reason = "has only one frame" if frames == 1 else ""
-    average_HWC = total_HWC / frames
+    average_HWC = total_HWC / found.frames
     height, width = average_HWC.shape[:2]
-    hashes += hashes[-1:] * (HASHED_FRAMES - len(hashes))  # a clip somewhat shorter than announced
+    hashes += hashes[-1:] * (HASHED_FRAMES - len(hashes))  # a clip a frame or two shorter than announced
     return Measured(
-        frames=frames,
-        fps=fps,
+        frames=found.frames,
+        fps=found.fps,
         width=width,
         height=height,
         luma=float((average_HWC.mean((0, 1)) * BT_601).sum()),
         sha256=sha256,
         phash="".join(hashes),
-        reason=reason,
+        reason=unusable(found),
         background_HWC=cv2.resize(average_HWC, BACKGROUND[::-1], interpolation=cv2.INTER_AREA).astype(np.float16),
     )
+
+
+def _hashed_positions(frames: int) -> list[int]:
+    """Numbers of the frames that are hashed; in short clips some stand twice."""
+    return [(2 * k + 1) * frames // (2 * HASHED_FRAMES) for k in range(HASHED_FRAMES)]
+
+
+def _hash_frames(path: Path, positions: list[int], limits: VideoLimits | None) -> list[str]:
+    """A second pass, for a video whose container announced another number of frames than it has."""
+    hashes: list[str] = []
+    for number, frame_HWC in enumerate(iter_frames(path, limits)):
+        if number in positions:
+            hashes += [perceptual_hash(frame_HWC)] * positions.count(number)
+    return hashes
 
 
 def perceptual_hash(frame_HWC: Frames) -> str:
@@ -139,7 +154,7 @@ def build_index(
     classes: Sequence[str],
     max_quarantined: float,
     workers: int,
-    measure_clip: Callable[[Path], Measured] = measure,
+    limits: VideoLimits | None = None,
 ) -> tuple[pd.DataFrame, NDArray[np.float16]]:
     """Lists the clips of `raw`, decodes those of `classes` and judges each.
 
@@ -150,7 +165,7 @@ def build_index(
         classes: canonical names; clips of other classes are listed as other_class and not decoded.
         max_quarantined: fraction of the clips of `classes` above which quarantine is an error.
         workers: processes that decode. A file that crashes one is quarantined, the others are not affected.
-        measure_clip: what to call on each file.
+        limits: what a clip may cost; those that cost more are quarantined.
 
     Returns:
         The columns of COLUMNS, one row a file, sorted by path; and the time-averaged frame of each, as BACKGROUNDS.
@@ -162,6 +177,7 @@ def build_index(
         raise UserError(f"{raw}: no such folder. To get the dataset '{dataset}': {_how_to_get(dataset)}")
     rows = _list_clips(raw, dataset=dataset, classes=classes)
     pending = [row for row in rows if row["status"] in (OK, UNLABELLED)]
+    measure_clip = functools.partial(measure, limits=limits)
     measured = measure_all([raw / row["path"] for row in pending], workers=workers, measure_clip=measure_clip)
     for row in pending:
         found = asdict(measured[raw / row["path"]])
@@ -214,7 +230,19 @@ def _list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict
             path = file.relative_to(raw).as_posix()
             row = {"dataset": dataset, "path": path, "clip_id": f"{dataset}/{path}", "status": UNLABELLED}
             rows.append(_empty_row() | row)
+    for row in rows:
+        if not _is_utf8(row["path"]):
+            row |= {"status": QUARANTINED, "reason": "its name is not valid UTF-8"}
     return sorted(rows, key=lambda row: str(row["path"]))
+
+
+def _is_utf8(path: str) -> bool:
+    """Whether a name can be written to index.csv and read back."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _empty_row() -> dict[str, Any]:
@@ -348,7 +376,7 @@ def write_index(
 
 
 def _to_csv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, index=False, float_format="%.3f", lineterminator="\n")
+    table.to_csv(path, index=False, float_format="%.3f", lineterminator="\n", errors="backslashreplace")
 
 
 def fold_columns(index: pd.DataFrame) -> list[str]:

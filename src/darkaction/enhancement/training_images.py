@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from darkaction.errors import UserError
-from darkaction.video import Frames, iter_frames
+from darkaction.video import Frames, iter_frames, read_picture
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """File endings taken for pictures."""
@@ -104,7 +104,7 @@ def _decode(path: Path, wanted: NDArray[np.int64]) -> list[Frames]:
 
 
 def _read_picture(path: Path, size: int) -> Frames:
-    picture_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture_bgr is None:
+    picture_HWC = read_picture(path)
+    if picture_HWC is None:
         raise UserError(f"{path}: not a readable picture; repair or remove it")
-    return resize(np.asarray(cv2.cvtColor(picture_bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8), size, size)
+    return resize(picture_HWC, size, size)

@@ -11,6 +11,7 @@ from darkaction.datasets.demo.motion import Action
 from darkaction.datasets.demo.scene import Image
 from darkaction.datasets.demo.settings import DemoSettings
 from darkaction.errors import UserError
+from darkaction.video import write_picture
 
 _LABEL = 74  # pixels for the action's name
 _GAP = 4
@@ -44,5 +45,7 @@ def contact_sheet(settings: DemoSettings, scenes: tuple[int, ...], *, moments: i
 
 def write_sheet(path: Path, sheet_HWC: Image) -> None:
     """Save a sheet as a picture."""
-    if not cv2.imwrite(str(path), cv2.cvtColor(sheet_HWC, cv2.COLOR_RGB2BGR)):
-        raise UserError(f"{path}: cannot be written")
+    try:
+        write_picture(path, sheet_HWC)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None

@@ -28,6 +28,7 @@ from darkaction.datasets.demo.subject import Colour, Subject, vary_subject
 from darkaction.datasets.demo.things import Held, place_things
 from darkaction.datasets.demo.variation import draw
 from darkaction.errors import UserError
+from darkaction.video import read_picture
 
 _BACKDROP_LEVEL = 70.0  # mean level to which a picture is brought before the person is drawn over it
 _ROUND = np.linspace(0, 2 * np.pi, 10, endpoint=False)
@@ -71,10 +72,10 @@ def _load_backdrop(
     rng: np.random.Generator, path: Path, sensor: Sensor, size_HW: tuple[int, int]
 ) -> tuple[Backdrop, Sensor]:
     """A picture as the sensor would have to see it drawn, and the sensor that films it as it was."""
-    loaded = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if loaded is None:
+    loaded_HWC = read_picture(path)
+    if loaded_HWC is None:
         raise UserError(f"backgrounds: {path}: cannot be read as a picture")
-    picture_HWC = _cropped(rng, cv2.cvtColor(loaded, cv2.COLOR_BGR2RGB), size_HW)  # type: ignore[arg-type]
+    picture_HWC = _cropped(rng, loaded_HWC, size_HW)
     grey_HW = cv2.cvtColor(picture_HWC, cv2.COLOR_RGB2GRAY)
     mean, black = float(grey_HW.mean()), min(sensor.black, float(np.percentile(grey_HW, 1)))
     gain = max(mean - black, 1.0) / _BACKDROP_LEVEL
