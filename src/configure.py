@@ -18,7 +18,9 @@ from typing import Any
 import yaml
 
 from darkaction import cli, config, yaml_text
+from darkaction.agreement import require_known_classes
 from darkaction.errors import UserError
+from darkaction.layout import Layout
 
 COMMENT_COLUMN = 28
 """Comments behind a value stand here, or three spaces behind a value that is longer. A line's text is then a function
@@ -37,7 +39,8 @@ def configure(path: Path, *, profile: str | None, overrides: Iterable[str], writ
         after = config.merge(after, config.read_profile(profile), origin=f"profile {profile}")
     for text in overrides:
         after = config.merge(after, config.parse_override(text), origin=f"--set {text}")
-    config.build(after, origin=path.name)
+    params = config.build(after, origin=path.name)
+    require_known_classes(params, Layout(root=path.parent))
 
     old = path.read_text(encoding="utf-8")
     new = edit(old, changes=dict(_changes(before, after)), origin=path.name)

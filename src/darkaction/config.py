@@ -587,6 +587,12 @@ def _floats(value: Any) -> Any:
     return value
 
 
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`; did you mean '...'?` where a known name looks like `name`; else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
 def nearest(key: str, known: Iterable[str]) -> str:
     """The known key that looks most like `key`; empty where none is known."""
     return next(iter(difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)), "")

@@ -329,7 +329,7 @@ def test_a_list_that_is_not_understood_ends_the_program(source: Path, target: Pa
     done = run_import("arid", source, tmp_path / "mine.csv", "--root", target.parents[2], "--no-dvc")
     assert done.returncode == 1
     assert done.stderr.startswith(
-        f"error: {tmp_path / 'mine.csv'}: not a list of clips: its first line is 'this is no list'; valid is a line a clip"
+        f"error: {tmp_path / 'mine.csv'}: not a list of clips: its first line is 'this is no list'; valid is a line"
     )
     assert done.stderr.count("\n") == 1
 

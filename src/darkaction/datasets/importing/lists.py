@@ -207,8 +207,8 @@ def _require_alike(text: str, body: Sequence[tuple[int, Cells]], column: int, wi
     odd = [line for line, cells in body if is_odd(line, cells)]
     if odd:
         raise UserError(
-            f"{origin}: line {odd[0]} is {_shown(text, odd[0])!r}, unlike the rest of the list ({len(odd)} of {len(body)} "
-            f"lines are); valid is {FORMS}"
+            f"{origin}: line {odd[0]} is {_shown(text, odd[0])!r}, unlike the rest of the list ({len(odd)} of "
+            f"{len(body)} lines are); valid is {FORMS}"
         )
 
 
