@@ -17,8 +17,10 @@ from typing import Any
 
 import yaml
 
-from darkaction import cli, config
+from darkaction import cli, config, yaml_text
+from darkaction.agreement import require_known_classes
 from darkaction.errors import UserError
+from darkaction.layout import Layout
 
 COMMENT_COLUMN = 28
 """Comments behind a value stand here, or three spaces behind a value that is longer. A line's text is then a function
@@ -37,11 +39,12 @@ def configure(path: Path, *, profile: str | None, overrides: Iterable[str], writ
         after = config.merge(after, config.read_profile(profile), origin=f"profile {profile}")
     for text in overrides:
         after = config.merge(after, config.parse_override(text), origin=f"--set {text}")
-    config.build(after, origin=path.name)
+    params = config.build(after, origin=path.name)
+    require_known_classes(params, Layout(root=path.parent))
 
-    old = path.read_text()
+    old = path.read_text(encoding="utf-8")
     new = edit(old, changes=dict(_changes(before, after)), origin=path.name)
-    if yaml.safe_load(new) != after:
+    if yaml_text.parse(new, origin=path.name) != after:
         raise UserError(f"{path}: cannot be edited in place; write each setting on a line of its own")
     if write and new != old:
         _replace(path, new)
@@ -129,7 +132,7 @@ def _replace(path: Path, text: str) -> None:
     """Writes `path` in one step: a reader sees the old text or the new, and a crash leaves the old."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

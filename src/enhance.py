@@ -5,11 +5,15 @@ from pathlib import Path
 import torch
 
 from darkaction import cli, layout
+from darkaction.agreement import enhancer_settings, index_settings, recorded_in, require_same
 from darkaction.config import Params
-from darkaction.datasets.index import OK, read_index, usable_processors
+from darkaction.datasets.index import OK, read_index, require_settings, usable_processors
+from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Clip, Settings, enhance_dataset
 from darkaction.errors import UserError
 from darkaction.layout import Layout
+
+TRAIN = "python src/train_enhancer.py"
 
 
 def main() -> None:
@@ -18,6 +22,7 @@ def main() -> None:
     name: str = arguments.dataset
     if name not in params.datasets:
         raise UserError(f"dataset '{name}' is not one of datasets in params.yaml: {', '.join(params.datasets)}")
+    require_settings(places.read(layout.index(name)), index_settings(params)[name])
     weights = places.read(layout.ENHANCER) / "weights.safetensors"
     enhance(places, name, settings(params, name, weights=weights), places.write(layout.clips(name)))
 
@@ -35,9 +40,17 @@ def enhance(places: Layout, name: str, used: Settings, store: Path) -> None:
 
 
 def settings(params: Params, name: str, *, weights: Path) -> Settings:
-    """How the clips of a dataset are enhanced, with the weights of a method that learns."""
+    """How the clips of a dataset are enhanced, with the weights of a method that learns.
+
+    Raises:
+        UserError: when these were trained with other settings.
+    """
+    method = params.enhance.method if params.enhance.apply[name] else "none"
+    if method in LEARNT:
+        recorded = recorded_in(weights.with_name("metrics.json"), section="settings", command=TRAIN)
+        require_same(recorded, enhancer_settings(params), made=weights.parent, command=TRAIN)
     return Settings(
-        method=params.enhance.method if params.enhance.apply[name] else "none",
+        method=method,
         gamma=params.enhance.gamma,
         weights=weights,
         curve_scale=params.enhance.curve_scale,

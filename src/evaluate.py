@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkaction import cli, layout, tracking
+from darkaction.agreement import index_settings
 from darkaction.clips import ClipStore
 from darkaction.config import Params
 from darkaction.errors import UserError
@@ -39,7 +40,8 @@ RIGHT_SAMPLES, WRONG_SAMPLES = 3, 3
 
 def main() -> None:
     params, places = cli.settings(cli.stage_arguments(__doc__))
-    clips = data.usable_clips(places, params.datasets)
+    clips = data.usable_clips(places, index_settings(params))
+    data.require_trained_on(places.read(layout.RECOGNIZER), clips)
     test = predict_part(params, places, clips, "test")
     if test is None:
         raise UserError(f"{layout.index(params.datasets[0])}: no clip is marked test; run prepare again")

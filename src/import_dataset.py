@@ -4,6 +4,8 @@ PATH is a folder, an archive as downloaded (.zip, .tar, .tar.gz, .7z, .rar) or a
 example the clips and the official splits. The sources stay as they are.
 
     python src/import_dataset.py arid ARID_1.1/            class folders, Walk/Walk_3_12.mp4, at any depth, with lists
+    python src/import_dataset.py arid ARID/ mine.csv       only the clips of a list: `path`, `path label`, `id label
+                                                           path` or with a header, any separator (.txt, .csv, .tsv)
     python src/import_dataset.py hmdb51 hmdb51_org.rar test_train_splits.rar
 
 A stopped import goes on where it was when it is started again.

@@ -12,8 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkaction import cli, layout
+from darkaction.agreement import index_settings
 from darkaction.config import Params
-from darkaction.datasets.index import OK, fold_columns, read_backgrounds, read_index
+from darkaction.datasets.index import OK, fold_columns, read_backgrounds, read_index, require_settings
 from darkaction.datasets.leakage import Leakage, measure_leakage
 from darkaction.datasets.splits import assign_folds
 from darkaction.errors import UserError
@@ -50,6 +51,7 @@ def read_clips(params: Params, places: Layout) -> tuple[pd.DataFrame, NDArray[np
     for dataset in params.datasets:
         folder = places.read(layout.index(dataset))
         index = read_index(folder)
+        require_settings(folder, index_settings(params)[dataset])
         usable = (index["status"] == OK).to_numpy()
         tables.append(index[usable])
         pictures.append(read_backgrounds(folder, index)[usable])

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from darkaction import cli, layout
+from darkaction import agreement, cli, layout
 from darkaction.datasets import index as indexing
 from darkaction.datasets import splits
 from darkaction.datasets.official import read_official
@@ -43,7 +43,12 @@ def main() -> None:
         official=official,
     )
     index = index.join(folds).fillna("none")
-    summary = indexing.summarize(index, strategy=params.split.strategy, validation=params.split.validation)
+    summary = indexing.summarize(
+        index,
+        settings=agreement.index_settings(params)[name],
+        strategy=params.split.strategy,
+        validation=params.split.validation,
+    )
     indexing.write_index(places.write(layout.index(name)), index, backgrounds_NHWC, summary)
     print_table(index)
 
@@ -54,7 +59,8 @@ def print_table(index: pd.DataFrame) -> None:
     for column in indexing.fold_columns(index):
         print(f"\n{pd.crosstab(usable['label'], usable[column], margins=True, margins_name='all')}")
     lost = index[index["status"] == indexing.QUARANTINED]
-    print(f"\nquarantined: {len(lost)}")
+    conflicts = int(lost["reason"].str.startswith(indexing.CONFLICT).sum())
+    print(f"\nquarantined: {len(lost)}" + (f", {conflicts} of them for conflicts of labels" if conflicts else ""))
     for row in lost.itertuples():
         print(f"  {row.path}: {row.reason}")
     unlabelled = int((index["status"] == indexing.UNLABELLED).sum())

@@ -42,6 +42,8 @@ def pretrain(params: Params, places: Layout, target: Path, *, workers: int, memb
         member: of what, where a comparison has it done.
     """
     from darkaction import pretraining, tracking
+    from darkaction.agreement import pretraining_settings
+    from darkaction.clips import write_settings
     from darkaction.training.fit import Row
     from enhance import settings
 
@@ -74,6 +76,7 @@ def pretrain(params: Params, places: Layout, target: Path, *, workers: int, memb
         with new_folder(target) as folder:
             for fold, path in enumerate(made):
                 shutil.copytree(path, folder / f"fold_{fold}")
+            write_settings(folder, pretraining_settings(params))
         run.log_artifact(target)
     shutil.rmtree(stopped)
 

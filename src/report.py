@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from darkaction import cli, config, layout, sampling
+from darkaction.agreement import index_settings, network_wanted
 from darkaction.clips import ClipStore
 from darkaction.config import Params
 from darkaction.datasets.index import MISSING_RAW
@@ -50,10 +51,13 @@ EVALUATE, LEAKAGE, TRAIN = "python src/evaluate.py", "python src/leakage.py", "p
 def main() -> None:
     params, places = cli.settings(cli.stage_arguments(__doc__))
     metrics = read_json(required(places, f"{layout.REPORTS}/metrics.json", EVALUATE), EVALUATE)
-    clips = data.usable_clips(places, params.datasets)
+    clips = data.usable_clips(places, index_settings(params))
+    data.require_trained_on(places.read(layout.RECOGNIZER), clips)
     target = clips[clips["dataset"] == params.datasets[0]]
     required(places, f"{layout.RECOGNIZER}/fold_0/{weights.WEIGHTS}", TRAIN)
-    network, card = weights.load(places.read(f"{layout.RECOGNIZER}/fold_0/{weights.WEIGHTS}"))
+    path = places.read(f"{layout.RECOGNIZER}/fold_0/{weights.WEIGHTS}")
+    network, card = weights.load(path)
+    weights.check_card(card, network_wanted(params), path)
     test = data.select(target, fold=0, part="test")
     if test.empty:
         raise UserError(f"{layout.index(params.datasets[0])}: no clip is marked test; run prepare again")

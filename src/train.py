@@ -5,6 +5,7 @@ weights of train.init_from, fresh weights.
 """
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from darkaction import cli, layout, tracking
+from darkaction.agreement import index_settings, pretraining_settings, recorded_in, require_same
+from darkaction.clips import ENHANCER, SETTINGS, ClipStore
 from darkaction.config import Params
 from darkaction.enhancement import LEARNT
 from darkaction.errors import UserError
@@ -29,8 +32,10 @@ def main() -> None:
     params, places = cli.settings(arguments)
     if arguments.max_steps is not None and arguments.out is None:
         raise UserError("--max-steps makes an unfinished model: say with --out DIR where it goes")
-    clips = data.usable_clips(places, params.datasets)
+    clips = data.usable_clips(places, index_settings(params))
     source = params.train.init_from
+    if source == layout.PRETRAINING:
+        require_pretraining(params, places)
     folds = range(params.split.folds)
     inits = [None if source is None else tracking.find_weights(source, places, fold=fold) for fold in folds]
     print(f"computing in {'bfloat16' if uses_bf16(params.train.precision, params.model.backbone) else 'float32'}")
@@ -55,8 +60,16 @@ def main() -> None:
                 )
             card = weights.load(folder / "fold_0" / weights.WEIGHTS)[1]
             (folder / "README.md").write_text(model_card(params, clips, card))
+            (folder / weights.TRAINED_ON).write_text(json.dumps({"split": data.split_digest(clips)}) + "\n")
             run.set_tags(checksums(folder))
         run.log_artifact(target, layout.MODEL_ARTIFACT)
+
+
+def require_pretraining(params: Params, places: Layout) -> None:
+    """Refuses a pretraining that was made with other settings."""
+    folder, command = places.read(layout.PRETRAINING), "python src/pretrain.py"
+    recorded = recorded_in(folder / SETTINGS, command=command)
+    require_same(recorded, pretraining_settings(params), made=folder, command=command)
 
 
 def epoch_recorder(run: Run, prefix: str) -> Callable[[int, Row], None]:
@@ -117,11 +130,18 @@ def copy_enhancer(params: Params, places: Layout, folder: Path) -> None:
     """Puts the weights of the enhancement beside the recognizer's, so that the folder is all that prediction needs.
 
     Raises:
-        UserError: when the enhancement was not trained.
+        UserError: when the enhancement was not trained, or the clips were enhanced with other weights.
     """
     if recipe.enhancement_of_target(params).method not in LEARNT:
         return
     source = places.read(layout.ENHANCER) / "weights.safetensors"
+    store = ClipStore(places.read(layout.clips(params.datasets[0])))
+    used = store.made_with().get(ENHANCER)
+    if used is not None and source.is_file() and used != sha256(source):
+        raise UserError(
+            f"{store.folder}: was enhanced with other weights than {source} holds now; run python src/enhance.py "
+            f"{params.datasets[0]} again"
+        )
     try:
         shutil.copyfile(source, folder / weights.ENHANCER)
     except FileNotFoundError:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from darkaction import cli, config, layout, tracking
+from darkaction.agreement import enhancer_settings, index_settings
 from darkaction.config import Params
-from darkaction.datasets.index import OK, read_index
+from darkaction.datasets.index import OK, read_index, require_settings
 from darkaction.enhancement import Enhancer, enlightengan, enlightengan_training, training, zero_dce
 from darkaction.enhancement.contact_sheet import FRAMES, write_contact_sheet
 from darkaction.enhancement.training import Remedies, check_finite, judge
@@ -56,7 +57,9 @@ def train_enhancer(params: Params, places: Layout) -> None:
         with new_folder(target) as folder:
             write_json(folder / "metrics.json", {"method": method})
         return
-    sources = training_clips(params.datasets[0], places)
+    dataset = params.datasets[0]
+    require_settings(places.read(layout.index(dataset)), index_settings(params)[dataset])
+    sources = training_clips(dataset, places)
     with tracking.start_run(stage="train_enhancer", params=params, layout=places) as run:
         train_and_write(params, places, sources, target, run)
         run.log_artifact(target)
@@ -176,6 +179,7 @@ def train_and_write(params: Params, places: Layout, sources: list[Source], targe
     before, after = judge(trained.enhance, probe_NHWC, remedies=trained.remedies)
     metrics: dict[str, Any] = {
         "method": params.enhance.method,
+        "settings": enhancer_settings(params),
         "images": trained.images,
         "frames_of_test_clips_seen": params.split.folds > 1,
         "loss": history[-1],

@@ -25,6 +25,7 @@ from typing import Any
 import enhance
 from configure import configure
 from darkaction import cli, config, layout, search, tracking, workers
+from darkaction.agreement import index_settings
 from darkaction.arguments import add_worker_arguments, positive
 from darkaction.config import ROOT, Params
 from darkaction.errors import UserError, reason_of
@@ -386,7 +387,7 @@ def gain(study: Search, params: Params, places: Layout, best: Scored, first: Sco
     The best of many is partly luck, so the interval holds for all trials at once: its error is divided by their number
     (Bonferroni).
     """
-    clips = data.select(data.usable_clips(places, params.datasets), fold=0, part="val").sort_values("clip_id")
+    clips = data.select(data.usable_clips(places, index_settings(params)), fold=0, part="val").sort_values("clip_id")
     scenes = [*clips["scene"].astype(str)] * params.tune.seeds
     others = max(1, study.compared() - 1)
     return compare(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from darkaction import config
+from darkaction.agreement import require_known_classes
 from darkaction.config import Params
 from darkaction.errors import Terminated, UserError, sigterm_raises, stopped_by
 from darkaction.layout import Layout
@@ -28,7 +29,8 @@ def settings(arguments: argparse.Namespace) -> tuple[Params, Layout]:
     """Params and places for the parsed arguments.
 
     Raises:
-        UserError: when settings differ from params.yaml and no --out says where the results go.
+        UserError: when settings differ from params.yaml and no --out says where the results go, or name a class that
+            the target does not have.
     """
     changed = arguments.profile is not None or bool(arguments.overrides)
     if changed and arguments.out is None:
@@ -37,7 +39,9 @@ def settings(arguments: argparse.Namespace) -> tuple[Params, Layout]:
             "(to change it: python src/configure.py --profile NAME --set KEY=VALUE)"
         )
     params = config.load(profile=arguments.profile, overrides=arguments.overrides)
-    return params, Layout(out=arguments.out)
+    places = Layout(out=arguments.out)
+    require_known_classes(params, places)
+    return params, places
 
 
 def stage_parser(description: str | None, *, dataset: bool = False) -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
     data/clips/<dataset>/<Class_scene_take>.npy        uint8 (N, H, W, 3) RGB
     data/clips/<dataset>/<Class_scene_take>.flow.npy   uint8 (N, H, W, 2), see flow.py; where enhance.flow asks for it
+    data/clips/<dataset>/settings.json                 the settings that decided the frames
     data/clips/<dataset>/clips.csv                     a line a clip, as StoredClip says; written last
 
 A folder without clips.csv is no store, so a store is whole or not there.
@@ -9,18 +10,26 @@ A folder without clips.csv is no store, so a store is whole or not there.
 
 import csv
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from darkaction.agreement import recorded_in
 from darkaction.errors import UserError
 from darkaction.flow import of_frames
 from darkaction.video import Frames
 
 LIST = "clips.csv"
+
+SETTINGS = "settings.json"
+
+ENHANCER = "enhancer.sha256"
+"""In settings.json, beside names of settings: of the weights of an enhancement that is learnt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +112,11 @@ def _flow_file(file: str) -> str:
     return f"{file.removesuffix('.npy')}.flow.npy"
 
 
+def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Writes settings.json: what `ClipStore.made_with` gives."""
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
+
+
 def write_list(folder: Path, clips: Sequence[StoredClip]) -> None:
     """Writes clips.csv, sorted by clip id, which makes `folder` a store. Call it last."""
     partial = folder / f".{LIST}.partial"
@@ -142,6 +156,10 @@ class ClipStore:
                 f"python src/enhance.py {self.folder.name} again"
             )
         return self._clips[clip_id]
+
+    def made_with(self) -> dict[str, Any]:
+        """The settings that decided its frames, by their names; none where an earlier version made it."""
+        return recorded_in(self.folder / SETTINGS, command=f"python src/enhance.py {self.folder.name}")
 
     def load(self, clip_id: str) -> Frames:
         """A clip as memory-mapped frames_NHWC, uint8 (N, H, W, 3): only the frames that are used are read.

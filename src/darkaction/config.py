@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from darkaction import yaml_text
 from darkaction.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -474,15 +474,19 @@ def load(path: Path = ROOT / "params.yaml", *, profile: str | None = None, overr
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; a UserError when it is missing, malformed or no mapping."""
+    """The mapping in a YAML file; a UserError when it is missing, malformed, no mapping, or has a key twice."""
     try:
-        values = yaml.safe_load(path.read_text())
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not text in UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    values = yaml_text.parse(text, origin=str(path))
     if not isinstance(values, dict):
-        raise UserError(f"{path}: holds {type(values).__name__}, expected a mapping of sections")
+        found = "nothing" if values is None else f"a {type(values).__name__}"
+        raise UserError(f"{path}: holds {found}, expected a mapping of sections")
     return values
 
 
@@ -503,10 +507,7 @@ def parse_override(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
         raise UserError(f"--set {text}: expected key=value, for example --set focal.gamma=3")
-    try:
-        return nested(key.strip(), yaml.safe_load(value))
-    except yaml.YAMLError:
-        raise UserError(f"--set {text}: the value is not valid YAML") from None
+    return nested(key.strip(), yaml_text.parse(value, origin=f"--set {text}"))
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
@@ -592,6 +593,12 @@ def _floats(value: Any) -> Any:
         except ValueError:
             return value
     return value
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`; did you mean '...'?` where a known name looks like `name`; else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def nearest(key: str, known: Iterable[str]) -> str:

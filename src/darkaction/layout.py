@@ -53,10 +53,12 @@ ENHANCER = "models/enhancer"
 """weights.safetensors (of methods that are learnt), metrics.json, contact_sheet.png."""
 
 PRETRAINING = "models/pretraining"
-"""fold_<k>/weights.safetensors, history.csv and drawn.png of the pretraining; README.md alone where it is off."""
+"""fold_<k>/weights.safetensors, history.csv and drawn.png of the pretraining; settings.json; README.md alone where it
+is off."""
 
 RECOGNIZER = "models/recognizer"
-"""fold_<k>/weights.safetensors and history.csv; enhancer.safetensors; README.md. All that prediction needs."""
+"""fold_<k>/weights.safetensors and history.csv; enhancer.safetensors; README.md; trained_on.json. All that prediction
+needs."""
 
 SHIPPED = "models/synthetic"
 """Laid out as RECOGNIZER, in git: weights to predict with before anything was trained (`make weights` makes them)."""

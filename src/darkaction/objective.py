@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from darkaction import config, layout, pretraining, search, tracking
+from darkaction.agreement import index_settings
 from darkaction.config import Params
 from darkaction.enhancement.apply import Settings
 from darkaction.errors import UserError, reason_of
@@ -143,7 +144,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _train(job: Job, params: Params, study: Search, run: Run) -> list[bool]:
     """Trains each seed of the trial; whether each validation clip is named rightly, in the order of clip ids, seed
     after seed."""
-    clips = data.usable_clips(job.places, params.datasets)
+    clips = data.usable_clips(job.places, index_settings(params))
     clips = clips[clips["fold_0"] != "test"].reset_index(drop=True)
     right: list[bool] = []
     for number in range(params.tune.seeds):

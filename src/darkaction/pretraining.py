@@ -21,7 +21,8 @@ import pandas as pd
 import torch
 
 from darkaction import config, layout
-from darkaction.clips import LIST, StoredClip, write_clip, write_list
+from darkaction.agreement import index_settings
+from darkaction.clips import LIST, StoredClip, write_clip, write_list, write_settings
 from darkaction.config import Params
 from darkaction.datasets.demo.generate import clip_path, map_clips
 from darkaction.datasets.demo.motion import ACTIONS, Action
@@ -29,7 +30,7 @@ from darkaction.datasets.demo.settings import DemoSettings
 from darkaction.datasets.demo.sheet import contact_sheet, write_sheet
 from darkaction.datasets.index import OK, read_index
 from darkaction.enhancement import Enhancer
-from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer
+from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer, recorded
 from darkaction.enhancement.training_images import picture_files, resize
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
@@ -174,6 +175,7 @@ def draw(drawing: DemoSettings, store: Path, enhancement: Settings, *, workers: 
         kept = list(map_clips(drawing, keep, workers=workers, progress=True))
         lumas = pd.DataFrame([{"clip_id": stored.clip_id, "luma": luma} for stored, luma in kept])
         lumas.to_csv(folder / LUMAS, index=False, float_format="%.3f", lineterminator="\n")
+        write_settings(folder, recorded(enhancement))
         write_list(folder, [stored for stored, _ in kept])
 
 
@@ -248,7 +250,8 @@ def backgrounds(params: Params, places: Layout, fold: int, folder: Path) -> tupl
     if not wanted:
         return ()
     target = params.datasets[0]
-    clips = data.select(data.usable_clips(places, [target]), fold=fold, part="train")
+    made_with = {target: index_settings(params)[target]}
+    clips = data.select(data.usable_clips(places, made_with), fold=fold, part="train")
     raw = places.read(layout.raw(target))
     if not folder.exists():
         with new_folder(folder) as made:

@@ -11,8 +11,6 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from darkaction import config
 from darkaction import layout as places
 from darkaction.config import Params
@@ -181,7 +179,7 @@ def dvc_md5s(root: Path) -> dict[str, str]:
         if "outs" in stage:
             found |= {out["path"]: out["md5"] for out in stage["outs"] if "md5" in out}
     for pointer in sorted((root / "data" / "raw").glob("*.dvc")):
-        for out in yaml.safe_load(pointer.read_text())["outs"]:
+        for out in config.read_yaml(pointer)["outs"]:
             found[f"data/raw/{out['path']}"] = out["md5"]
     return found
 
@@ -194,7 +192,7 @@ def _locked_stages(root: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _read_stages(lock: Path, _changed: int) -> dict[str, Any]:
-    return dict(yaml.safe_load(lock.read_text())["stages"])
+    return dict(config.read_yaml(lock)["stages"])
 
 
 def changed_since(stage: str, params: Params, root: Path) -> list[str]:

@@ -67,7 +67,7 @@ def test_override_is_read_as_yaml(override: str, key: str, expected: Any) -> Non
         ("focal=3", "--set focal=3: focal is a section; set one of ['alpha', 'gamma'] in it"),
         ("focal.gamma.x=3", 'params.yaml: focal.gamma is {"x": 3}: should be a number'),
         ("focal.gamma", "--set focal.gamma: expected key=value, for example --set focal.gamma=3"),
-        ("focal.gamma=[1", "--set focal.gamma=[1: the value is not valid YAML"),
+        ("focal.gamma=[1", "--set focal.gamma=[1: line 1, column 3: not valid YAML"),
         ("train.epochs=1.5", "params.yaml: train.epochs is 1.5: should be an integer"),
         ("train.epochs='3'", 'params.yaml: train.epochs is "3": should be an integer'),
         ("train.epochs=true", "params.yaml: train.epochs is true: should be an integer"),
@@ -153,7 +153,9 @@ def test_unknown_profile_names_those_there_are() -> None:
 def test_file_that_is_no_mapping(tmp_path: Path, content: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(content)
-    with pytest.raises(UserError, match=r"params\.yaml: (not valid YAML|holds (list|NoneType), expected a mapping)"):
+    with pytest.raises(
+        UserError, match=r"params\.yaml: (line 1, column 6: not valid YAML|holds (a list|nothing), expected a mapping)"
+    ):
         config.load(path)
 
 

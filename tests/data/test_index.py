@@ -268,7 +268,7 @@ def test_a_missing_index_names_the_command(tmp_path: Path) -> None:
         (["nothing"], "dataset 'nothing' is not one of datasets in params.yaml: demo"),
         (
             ["arid", "--set", "datasets=[arid]", "--set", "data.classes=[nod, bow]", "--out", "{out}"],
-            "{out}/data/raw/arid: no clips of the classes nod, bow",
+            "data.classes: the dataset 'arid' has no class 'nod'",
         ),
     ],
 )
@@ -343,6 +343,92 @@ def test_unlabelled_clips_are_measured_and_take_no_part(tmp_path: Path) -> None:
     assert (row["status"], row["label"], row["scene"], row["frames"]) == ("unlabelled", "", "", 6)
     assert index.loc["arid/_unlabelled/1.mp4", "status"] == "quarantined"
     assert (index["status"] == "ok").sum() == 6
+
+
+# Folders and copies
+
+
+def make_folder(root: Path, *, classes: Sequence[str] = ("Run", "Walk"), takes: int = 2) -> Path:
+    """Good clips, all different."""
+    for number, label in enumerate(classes):
+        for take in range(1, takes + 1):
+            make_clip(root / label / f"{label}_1_{take}.mp4", frames=3, level=20 + 60 * number + 10 * take)
+    return root
+
+
+def reasons(index: pd.DataFrame) -> dict[str, str]:
+    lost = index[index["status"] == "quarantined"]
+    return dict(zip(lost["path"], lost["reason"], strict=True))
+
+
+def test_each_file_of_a_folder_in_a_class_folder_is_counted(tmp_path: Path) -> None:
+    good = index_of(make_folder(tmp_path / "arid"))
+    clip = (tmp_path / "arid" / "Walk" / "Walk_1_1.mp4").read_bytes()
+    elsewhere = [
+        "Walk/more/Walk_2_1.mp4",
+        "Walk/more/Walk_2_2.mp4",
+        "Walk/more/deep/Walk_2_3.mp4",
+        "Walk/Walk/Walk_2_4.mp4",
+        "Walk/more/notes.txt",
+        "other/Walk/Walk_2_5.mp4",
+        "_unlabelled/more/0.mp4",
+        "Walk_2_6.mp4",
+    ]
+    for name in [*elsewhere, "Walk/more/.hidden/Walk_9_9.mp4", "other/notes.txt", "other/lists/notes.txt", "notes.txt"]:
+        (tmp_path / "arid" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "arid" / name).write_bytes(clip)
+    index = index_of(tmp_path / "arid")
+    found = reasons(index)
+    assert sorted(found) == sorted(elsewhere)
+    where = "lies in the folder Walk/more/deep; clips lie directly in the folder of their class"
+    assert found["Walk/more/deep/Walk_2_3.mp4"] == where
+    assert found["Walk_2_6.mp4"].startswith("lies beside the class folders")
+    usable = index[index["status"] == "ok"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(usable, good.reset_index(drop=True))
+    with pytest.raises(UserError, match=r"5 of 9 clips cannot be used, more than prepare.max_quarantined 0\.5 allows"):
+        index_of(tmp_path / "arid", max_quarantined=0.5)
+
+
+def test_the_same_file_under_two_classes_is_used_under_none(tmp_path: Path) -> None:
+    make_folder(tmp_path, classes=("Run", "Walk", "Jump"), takes=3)
+    clip = (tmp_path / "Run" / "Run_1_1.mp4").read_bytes()
+    for copy in ("Walk/Walk_7_7.mp4", "Run/Run_7_7.mp4"):
+        (tmp_path / copy).write_bytes(clip)
+    (tmp_path / "Jump" / "Jump_7_7.mp4").write_bytes((tmp_path / "Walk" / "Walk_1_2.mp4").read_bytes())
+    (tmp_path / "Walk" / "Walk_8_8.mp4").write_bytes((tmp_path / "Walk" / "Walk_1_3.mp4").read_bytes())
+    index = index_of(tmp_path)
+    assert reasons(index) == {
+        "Run/Run_1_1.mp4": "conflict of labels: the same file as Run/Run_7_7.mp4, Walk/Walk_7_7.mp4",
+        "Run/Run_7_7.mp4": "conflict of labels: the same file as Run/Run_1_1.mp4, Walk/Walk_7_7.mp4",
+        "Walk/Walk_7_7.mp4": "conflict of labels: the same file as Run/Run_1_1.mp4, Run/Run_7_7.mp4",
+        "Walk/Walk_1_2.mp4": "conflict of labels: the same file as Jump/Jump_7_7.mp4",  # of a class that is not used
+        "Walk/Walk_8_8.mp4": "duplicate of Walk/Walk_1_3.mp4",
+    }
+    assert (index["sha256"][index["status"] == "other_class"] == "").all()
+
+
+def test_a_labelled_clip_stays_where_its_copy_has_no_label(tmp_path: Path) -> None:
+    make_folder(tmp_path, classes=("run", "walk"))
+    (tmp_path / "_unlabelled").mkdir()
+    (tmp_path / "_unlabelled" / "0.mp4").write_bytes((tmp_path / "run" / "run_1_1.mp4").read_bytes())
+    assert reasons(index_of(tmp_path)) == {"_unlabelled/0.mp4": "duplicate of run/run_1_1.mp4"}
+
+
+def never(path: Path) -> Measured:
+    raise AssertionError(f"{path} was decoded")
+
+
+def test_a_class_without_folder_is_said_before_anything_is_decoded(tmp_path: Path) -> None:
+    make_folder(tmp_path, classes=("Run", "Walk"))
+    settings = {"dataset": "mine", "max_quarantined": 0.0, "workers": 1}
+    with pytest.raises(
+        UserError, match=r"no clips of the classes wlak \(folders there: Run, Walk\); did you mean 'walk'\?"
+    ):
+        build_index(tmp_path, target=True, classes=["run", "wlak"], measure_clip=never, **settings)
+    index, _ = build_index(
+        tmp_path, target=False, classes=["run", "wave"], **settings
+    )  # an auxiliary dataset may lack some
+    assert set(index["label"][index["status"] == "ok"]) == {"run"}
 
 
 def damaged_folder(folder: Path, clip: bytes, with_audio: bytes) -> dict[str, str]:

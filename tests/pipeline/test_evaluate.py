@@ -14,8 +14,9 @@ from darkaction import config, layout
 from darkaction.clips import write_clip, write_list
 from darkaction.datasets.index import COLUMNS
 from darkaction.errors import UserError
+from darkaction.layout import Layout
 from darkaction.models.build import build_recognizer
-from darkaction.training import weights
+from darkaction.training import data, weights
 
 OVERRIDES = (
     "datasets=[demo]",
@@ -148,9 +149,15 @@ def test_two_folds_are_pooled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ("override", "message"),
     [
         ("model.widths=[8, 8, 8, 8]", r"fold_0/weights.safetensors: .*model.widths = \[4, 4, 8, 8\]"),
-        ("data.classes=[run, walk, wave, jump]", "data.classes"),
+        ("data.classes=[run, walk, wave, jump]", "no usable clip of class jump"),
+        (
+            "data.classes=[wave, walk, run]",
+            r"weights.safetensors: was made with data.classes = .*run python src/train.py",
+        ),
         ("sampling.num_frames=16", "sampling.num_frames = 8"),
-        ("enhance.height=24", "frames of 16x16, where enhance.height and enhance.width are 24x16"),
+        ("bert.heads=4", r"bert.heads = 2 \(now 4\)"),
+        ("enhance.height=24", r"enhance.height = 16 \(now 24\)"),
+        ("enhance.method=gamma", r'enhance.method = "zero_dce" \(now "gamma"\)'),
     ],
 )
 def test_weights_of_another_network_are_refused(
@@ -159,6 +166,23 @@ def test_weights_of_another_network_are_refused(
     arguments = make_project(tmp_path, folds=1)
     monkeypatch.setattr(sys, "argv", [*arguments, "--set", override])
     with pytest.raises(UserError, match=message):
+        evaluate.main()
+    assert not (tmp_path / "reports").exists()
+
+
+def test_frames_of_another_size_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the store, of an earlier version, does not say what it was made with."""
+    rows = pd.DataFrame({"clip_id": ["demo/Run_1_1"], "dataset": ["demo"], "label": ["run"]})
+    make_project(tmp_path, folds=1)
+    enhance = config.load(overrides=[*OVERRIDES, "enhance.height=24"]).enhance
+    with pytest.raises(UserError, match=r"frames of 16x16, where enhance\.height and enhance\.width are 24x16"):
+        data.open_clips(rows, Layout(out=tmp_path), ["run"], enhance, flow=False)
+
+
+def test_weights_of_another_split_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", make_project(tmp_path, folds=1))
+    (tmp_path / "models/recognizer/trained_on.json").write_text('{"split": "another"}')
+    with pytest.raises(UserError, match=r"models/recognizer: was trained on other clips.*run python src/train\.py"):
         evaluate.main()
     assert not (tmp_path / "reports").exists()
 

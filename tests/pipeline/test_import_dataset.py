@@ -108,7 +108,7 @@ def test_wrong_paths_are_errors_that_say_what_is_expected(source: Path, target: 
     archive.write_bytes(b"PK")
     cases = {
         source.parent / "absent": "no such file or folder",
-        archive: "not a folder, a list (.txt, .csv) or an archive",
+        archive: "not a folder, a list (.txt, .csv, .tsv) or an archive",
         source.parent / "empty": "no files in it",
         source / "Walk": "no clips in it; expected <Class>/<Class>_<scene>_<take>.mp4",
     }
@@ -261,8 +261,8 @@ def test_a_list_says_which_clips_belong(source: Path, target: Path) -> None:
         ("train.txt", LIST + "2\tWalk/Walk_2_1.avi\n", r"train\.txt: line 3 is '2\\tWalk/Walk_2_1\.avi', unlike"),
         ("train.txt", LIST + "2\t3\tWalk/Walk_2_1.avi\n", "Walk_2_1.avi has label 3, which is run in the mapping"),
         ("train.txt", LIST + "2\t9\tWalk/Walk_2_1.avi\n", "Walk_2_1.avi has label 9, which is unknown in the mapping"),
-        ("train.txt", LIST + "2\t7\tWalk_2_1.avi\n", "Walk_2_1.avi: names no class folder"),
-        ("train.csv", "VideoID,Video,ClassID\n0,Walk/Walk_1_1.mp4\n", "line 1 is '0,Walk/Walk_1_1.mp4', unlike"),
+        ("train.txt", LIST + "2\t7\tRun/Walk_2_1.avi\n", r"line 3 is '2\\t7\\tRun/Walk_2_1\.avi', unlike"),
+        ("train.csv", "VideoID,Video,ClassID\n0,Walk/Walk_1_1.mp4\n", "line 2 is '0,Walk/Walk_1_1.mp4', unlike"),
     ],
 )
 def test_broken_lists_are_named(source: Path, target: Path, name: str, text: str, message: str) -> None:
@@ -270,6 +270,88 @@ def test_broken_lists_are_named(source: Path, target: Path, name: str, text: str
     with pytest.raises(UserError, match=message):
         imported("arid", target, source)
     assert not target.parent.exists() or files_under(target.parent) == []
+
+
+OWN = {
+    "semicolon.csv": "VideoID;Video;ClassID\n0;Walk/Walk_1_1.mp4;7\n1;Run/Run_1_1.mp4;3\n",
+    "space.txt": "Walk/Walk_1_1.mp4 7\nRun/Run_1_1.mp4 3\n",
+    "blankfirst.csv": "\nVideoID,Video,ClassID\n0,Walk/Walk_1_1.mp4,7\n1,Run/Run_1_1.mp4,3\n",
+    "header.txt": "id\tlabel\tpath\n0\t7\tWalk/Walk_1_1.mp4\n1\t3\tRun/Run_1_1.mp4\n",
+    "names.tsv": "\ufeffWalk_1_1\r\nrun_1_1\r\n",
+}
+"""Lists of one's own of two of the three clips of `source`."""
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_list_of_ones_own_chooses_the_clips(source: Path, target: Path, tmp_path: Path, name: str) -> None:
+    write(source, {"lists/all.txt": LIST + "2\t7\tWalk/Walk_2_10.avi\n", "lists/mapping.txt": MAPPING})
+    write(tmp_path, {name: OWN[name]})
+    plan = imported("arid", target, source, tmp_path / name).plan
+    assert files_under(target) == ["Run/Run_1_1.avi", "Walk/Walk_1_1.mp4"]
+    assert f"list {tmp_path / name}: 2 clips" in plan.notes
+    assert any("lists/all.txt: 3 clips, not used to choose: other lists were named" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "text", "message"),
+    [
+        ("arid", "mine.csv", "", "mine.csv: an empty list; valid is a line a clip"),
+        ("arid", "mine.csv", "this is no list\n", "mine.csv: not a list of clips: its first line is 'this is no list'"),
+        ("arid", "mine.csv", "Walk_1_1.mp4;7\nWalk_2_10.mp4\n", "line 2 is 'Walk_2_10.mp4', unlike the rest of"),
+        ("arid", "mine.csv", "Walk_1_1\n\nWalk_1_9\nWalk_1_8\n",
+         "mine.csv: 2 of 3 lines name clips that are not in the folders and archives given with it, the first is line "
+         "3: Walk_1_9"),
+        ("arid", "mine.csv", "Jump_1_1\nJump_1_2\n", "mine.csv: 2 of 2 lines name clips that are not in"),
+        ("arid", "mine.csv", "8.mp4\n", "mine.csv: 1 of 1 lines name clips that are not in"),
+        ("arid", "mine.csv", "Walk_1_1 walk\nRun_1_1 walk\n", "line 2: Run_1_1 has label walk, its name says run"),
+        ("arid", "mine.csv", "Walk_1_1 7\nWalk_2_10 7\nRun_1_1 7\n",
+         "line 3: Run_1_1 has label 7, which is walk in the lines before"),
+        ("arid", "mine.lst", "Walk_1_1\n", "mine.lst: not a folder, a list (.txt, .csv, .tsv) or an archive"),
+        ("arid", "ARID_split1_train.txt", "0\t0\tJump/Jump_1_1.avi\n", "none of the clips is there that the"),
+        ("hmdb51", "mine.txt", "\nRATRACE_wave.avi;1\n",
+         "mine.txt: not a list of HMDB-51: its first line is 'RATRACE_wave.avi;1'; valid are the official splits"),
+        ("hmdb51", "wave_test_split1.txt", "\n", "wave_test_split1.txt: an empty list"),
+    ],
+)  # fmt: skip
+def test_a_named_list_is_followed_or_refused(
+    source: Path, target: Path, tmp_path: Path, dataset: str, name: str, text: str, message: str
+) -> None:
+    write(source, {f"wave/{HMDB['wave'][0]}": "x"})
+    write(tmp_path, {name: text})
+    with pytest.raises(UserError) as caught:
+        imported(dataset, target.with_name(dataset), source, tmp_path / name)
+    assert message in str(caught.value)
+    assert files_under(target.parents[2]) == []
+
+
+def test_a_list_that_is_not_understood_ends_the_program(source: Path, target: Path, tmp_path: Path) -> None:
+    write(tmp_path, {"mine.csv": "\nthis is no list\n"})
+    done = run_import("arid", source, tmp_path / "mine.csv", "--root", target.parents[2], "--no-dvc")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"error: {tmp_path / 'mine.csv'}: not a list of clips: its first line is 'this is no list'; valid is a line"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_part_of_a_release_may_be_imported_with_its_official_list(source: Path, target: Path, tmp_path: Path) -> None:
+    name = "ARID1.1_t1_train_pub.csv"
+    write(tmp_path, {name: "VideoID,Video,ClassID\n0,Walk/Walk_1_1.mp4,10\n1,Wave/Wave_1_1.mp4,11\n"})
+    plan = imported("arid", target, source, tmp_path / name).plan
+    assert files_under(target) == ["Walk/Walk_1_1.mp4"]
+    assert plan.notes == [f"list {tmp_path / name}: 2 clips, 1 of them there",
+                          "listed but not there: 1 clips (wave/wave_1_1)"]  # fmt: skip
+
+
+def test_a_clip_in_two_parts_of_an_official_split_is_refused(source: Path, target: Path) -> None:
+    write(source, {f"ARID_split1_{part}.txt": "0\t0\tWalk/Walk_1_1.avi\n" for part in ("train", "test")})
+    with pytest.raises(UserError, match=r"puts Walk/Walk_1_1 into train of split 1, where another list has it in test"):
+        imported("arid", target, source)
+
+
+def test_splits_that_an_import_wrote_are_no_list(source: Path, target: Path) -> None:
+    write(source, {"official_splits.csv": "clip,split_1,split_2,split_3\nWalk/Walk_1_1,train,,\n"})
+    assert len(imported("arid", target, source).plan.clips) == 3
 
 
 def test_the_numbered_validation_clips_are_unlabelled(source: Path, target: Path) -> None:

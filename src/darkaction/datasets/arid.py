@@ -4,6 +4,7 @@ Clips of one scene number are near duplicates of each other and, across classes,
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,3 +53,17 @@ def list_files(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed ({error.strerror})") from None
+
+
+def holds_files(path: Path) -> bool:
+    """Whether a path is a folder with something in it. A link to a folder is not followed."""
+    return path.is_dir() and not path.is_symlink() and bool(list_files(path))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All that `list_files` gives, and that of the folders in it in place of those that hold something."""
+    for path in list_files(folder):
+        if holds_files(path):
+            yield from files_below(path)
+        else:
+            yield path

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from darkaction.config import VideoLimits
+from darkaction.agreement import recorded_in, require_same
+from darkaction.config import VideoLimits, suggestion
 from darkaction.datasets import arid, hmdb51
 from darkaction.datasets.arid import ClipName
 from darkaction.datasets.splits import scene_order
@@ -52,6 +53,9 @@ COLUMNS = {
 }
 """Columns of index.csv and their types; fold_0 [, fold_1] with train | val | test | none follow."""
 
+CONFLICT = "conflict of labels"
+"""How the reason begins of a clip that is quarantined because the same file lies under another class too."""
+
 HASHED_FRAMES = 5
 """Frames of a clip, evenly spaced, that are hashed."""
 
@@ -60,6 +64,9 @@ BACKGROUND = (24, 32)
 
 BACKGROUNDS = "backgrounds.npy"
 """(rows of index.csv, *BACKGROUND, 3) float16: the average of a clip's frames, zeros where it was not decoded."""
+
+SUMMARY = "summary.json"
+"""The counts of an index, and the settings it was made with."""
 
 NAMES: dict[str, Callable[[Path], ClipName]] = {"hmdb51": hmdb51.parse_name}
 """Who reads the file names of a dataset; all others are named like ARID's."""
@@ -171,10 +178,12 @@ def build_index(
         The columns of COLUMNS, one row a file, sorted by path; and the time-averaged frame of each, as BACKGROUNDS.
 
     Raises:
-        UserError: when the folder is missing, holds no clip of `classes`, or too many are unusable.
+        UserError: when the folder is missing, lacks a class of the target, holds no clip of `classes`, or too many are
+            unusable.
     """
     if not raw.is_dir():
         raise UserError(f"{raw}: no such folder. To get the dataset '{dataset}': {_how_to_get(dataset)}")
+    _require_folders(raw, target=target, classes=classes)
     rows = _list_clips(raw, dataset=dataset, classes=classes)
     pending = [row for row in rows if row["status"] in (OK, UNLABELLED)]
     measure_clip = functools.partial(measure, limits=limits)
@@ -183,7 +192,7 @@ def build_index(
         found = asdict(measured[raw / row["path"]])
         row |= found | {"duration": found["frames"] / found["fps"] if found["fps"] else 0.0}
         row["status"] = QUARANTINED if row["reason"] else row["status"]
-    _quarantine_duplicates(rows)
+    _quarantine_duplicates(rows, _copies_in_other_classes(raw, rows))
     index = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     index["domain"] = "target" if target else "auxiliary"
     _require_enough(index, raw=raw, classes=classes, max_quarantined=max_quarantined)
@@ -201,13 +210,16 @@ def _how_to_get(dataset: str) -> str:
 
 
 def _list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row for every file in a folder of one of the classes, and for every clip of another class."""
+    """One row for every file in a folder of one of the classes, for every clip of another class, and for every video
+    that lies elsewhere."""
     parse_name = NAMES.get(dataset, arid.parse_name)
     rows: list[dict[str, Any]] = []
     taken: dict[str, str] = {}  # clip id in lower case -> path: file systems may not tell case apart
     for folder in arid.class_folders(raw):
         label = folder.name.lower()
         for file in arid.list_files(folder):
+            if arid.holds_files(file):
+                continue
             path = file.relative_to(raw).as_posix()
             row = _empty_row() | {"dataset": dataset, "path": path, "label": label}
             row["clip_id"] = f"{dataset}/{file.stem}"
@@ -227,9 +239,12 @@ def _list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict
             rows.append(row)
     if (raw / arid.UNLABELLED).is_dir():
         for file in arid.list_files(raw / arid.UNLABELLED):
+            if arid.holds_files(file):
+                continue
             path = file.relative_to(raw).as_posix()
             row = {"dataset": dataset, "path": path, "clip_id": f"{dataset}/{path}", "status": UNLABELLED}
             rows.append(_empty_row() | row)
+    rows += _misplaced(raw, dataset=dataset, classes=classes)
     for row in rows:
         if not _is_utf8(row["path"]):
             row |= {"status": QUARANTINED, "reason": "its name is not valid UTF-8"}
@@ -245,16 +260,74 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
+def _misplaced(raw: Path, *, dataset: str, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A quarantined row for every file in a folder within a class folder, and for every video beside the class folders
+    or deeper in other folders."""
+    for top in arid.list_files(raw):
+        label = top.name.lower() if top.is_dir() and top.name.lower() in classes else ""
+        for file in arid.files_below(top) if top.is_dir() else [top]:
+            if file.parent == top or (not label and file.suffix.lower() not in CONTAINERS):
+                continue
+            path = file.relative_to(raw).as_posix()
+            place = f"lies in the folder {path.rpartition('/')[0]}" if "/" in path else "lies beside the class folders"
+            row = {"dataset": dataset, "path": path, "label": label, "clip_id": f"{dataset}/{path}"}
+            reason = f"{place}; clips lie directly in the folder of their class"
+            yield _empty_row() | row | {"status": QUARANTINED, "reason": reason}
+
+
 def _empty_row() -> dict[str, Any]:
     return {name: kind() for name, kind in COLUMNS.items()} | {"status": OK}
 
 
-def _quarantine_duplicates(rows: list[dict[str, Any]]) -> None:
-    """Of usable clips with the same bytes the first by name stays."""
-    first: dict[str, str] = {}
+def _quarantine_duplicates(rows: list[dict[str, Any]], elsewhere: Mapping[str, list[str]]) -> None:
+    """Of usable clips with the same bytes the first by name stays, a labelled one before one without a label; under
+    two classes none does, since nobody can tell which of them is right.
+
+    Args:
+        rows: of the index.
+        elsewhere: sha256 -> paths of the same bytes in classes that are not used.
+    """
+    copies: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: str(row["status"])):  # ok before unlabelled, by name within
+        if row["status"] in (OK, UNLABELLED):
+            copies.setdefault(row["sha256"], []).append(row)
+    for sha256, same in copies.items():
+        labelled = [row for row in same if row["status"] == OK]
+        others = elsewhere.get(sha256, [])
+        if len({row["label"] for row in labelled}) + bool(others) > 1:
+            paths = [*(row["path"] for row in labelled), *others]
+            reasons = {row["path"]: ", ".join(path for path in paths if path != row["path"]) for row in labelled}
+            for row in labelled:
+                row |= {"status": QUARANTINED, "reason": f"{CONFLICT}: the same file as {reasons[row['path']]}"}
+            same = same[len(labelled) :]
+        for row in same[1:]:
+            row |= {"status": QUARANTINED, "reason": f"duplicate of {same[0]['path']}"}
+
+
+def _copies_in_other_classes(raw: Path, rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """sha256 -> paths of clips of classes that are not used, as far as they are as long as a usable clip."""
+    sizes = {(raw / row["path"]).stat().st_size for row in rows if row["status"] == OK}
+    found: dict[str, list[str]] = {}
     for row in rows:
-        if row["status"] in (OK, UNLABELLED) and first.setdefault(row["sha256"], row["path"]) != row["path"]:
-            row |= {"status": QUARANTINED, "reason": f"duplicate of {first[row['sha256']]}"}
+        path = raw / row["path"]
+        if row["status"] != OTHER_CLASS or not path.is_file() or not os.access(path, os.R_OK):
+            continue
+        if path.stat().st_size in sizes:
+            with path.open("rb") as file:
+                found.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), []).append(row["path"])
+    return found
+
+
+def _require_folders(raw: Path, *, target: bool, classes: Sequence[str]) -> None:
+    """The target needs a folder of each class, an auxiliary dataset one of any. Said before hours of decoding."""
+    folders = {path.name.lower(): path.name for path in arid.class_folders(raw)}
+    missing = [name for name in classes if name not in folders]
+    if missing and (target or len(missing) == len(classes)):
+        raise UserError(
+            f"{raw}: no clips of the classes {', '.join(missing)} (folders there: "
+            f"{', '.join(folders.values()) or 'none'}){suggestion(missing[0], folders)}; expected {arid.EXPECTED}, for "
+            "each of data.classes"
+        )
 
 
 def _require_enough(index: pd.DataFrame, *, raw: Path, classes: Sequence[str], max_quarantined: float) -> None:
@@ -336,12 +409,14 @@ def usable_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def summarize(index: pd.DataFrame, *, strategy: str, validation: str) -> dict[str, Any]:
-    """The counts of an index with folds: equal for equal input, whatever the machine and the time."""
+def summarize(index: pd.DataFrame, *, settings: Mapping[str, Any], strategy: str, validation: str) -> dict[str, Any]:
+    """The counts of an index with folds, and the `settings` it was made with, as agreement.index_settings gives them:
+    equal for equal input, whatever the machine and the time."""
     usable = index[index["status"] == OK]
     others = index[index["status"] == OTHER_CLASS]["label"].value_counts().sort_index()
     return {
         "dataset": str(index["dataset"].iloc[0]),
+        "settings": dict(settings),
         "usable": len(usable),
         "quarantined": int((index["status"] == QUARANTINED).sum()),
         "unlabelled": int((index["status"] == UNLABELLED).sum()),
@@ -372,7 +447,7 @@ def write_index(
         np.save(partial / BACKGROUNDS, backgrounds_NHWC)
         _to_csv(index, partial / "index.csv")
         _to_csv(index.loc[index["status"] == QUARANTINED, ["path", "reason"]], partial / "quarantine.csv")
-        (partial / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def _to_csv(table: pd.DataFrame, path: Path) -> None:
@@ -415,6 +490,21 @@ def read_index(folder: Path) -> pd.DataFrame:
     if not index["clip_id"].is_unique:
         raise UserError(f"{path}: clip_id {index['clip_id'][index['clip_id'].duplicated()].iloc[0]} stands twice")
     return index
+
+
+def require_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Refuses an index that was made with other settings.
+
+    Args:
+        folder: of the index.
+        wanted: those of today, as agreement.index_settings gives them.
+
+    Raises:
+        UserError: naming the index, the settings with both values, and the command that makes it anew.
+    """
+    command = f"python src/prepare.py {folder.name}"
+    recorded = recorded_in(folder / SUMMARY, section="settings", command=command)
+    require_same(recorded, wanted, made=folder, command=command)
 
 
 def read_backgrounds(folder: Path, index: pd.DataFrame) -> NDArray[np.float16]:

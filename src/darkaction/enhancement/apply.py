@@ -1,5 +1,6 @@
 """The frozen enhancement over every clip of a dataset: decode, enhance, resize, store; a few frames at a time."""
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -13,14 +14,16 @@ from functools import partial
 from itertools import islice
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from darkaction.clips import StoredClip, write_clip, write_list
-from darkaction.enhancement import Enhancer, enlightengan
+from darkaction.agreement import frame_settings
+from darkaction.clips import ENHANCER, StoredClip, write_clip, write_list, write_settings
+from darkaction.enhancement import LEARNT, Enhancer, enlightengan
 from darkaction.enhancement.gamma import correct_gamma, gamma_table
 from darkaction.enhancement.training_images import resize
 from darkaction.enhancement.zero_dce import enhance_frames, load_weights
@@ -54,6 +57,20 @@ class Clip:
     clip_id: str
     path: Path
     frames: int
+
+
+def recorded(settings: Settings) -> dict[str, Any]:
+    """What a store says it was made with."""
+    made = frame_settings(
+        method=settings.method,
+        gamma=settings.gamma,
+        curve_scale=settings.curve_scale,
+        height=settings.height,
+        width=settings.width,
+    )
+    if settings.method in LEARNT:
+        made[ENHANCER] = hashlib.sha256(settings.weights.read_bytes()).hexdigest()
+    return made
 
 
 def build_enhancer(settings: Settings) -> Enhancer:
@@ -114,6 +131,7 @@ def enhance_dataset(clips: Sequence[Clip], store: Path, settings: Settings, *, w
         for done in as_completed([pool.submit(_store_clip, clip) for clip in longest_first]):
             stored.append(done.result())
             progress.update(stored[-1].frames)
+        write_settings(folder, recorded(settings))
         write_list(folder, stored)
 
 

@@ -1,6 +1,5 @@
 """What a trained recognizer says about clips, and how right it is: predictions, scores, tables."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkaction import layout
+from darkaction.agreement import network_wanted
 from darkaction.config import Params
-from darkaction.errors import UserError
 from darkaction.evaluation import metrics, statistics
 from darkaction.evaluation.predict import predict
 from darkaction.layout import Layout
@@ -79,7 +78,7 @@ def predict_part(
             continue
         path = folder / f"fold_{fold}" / weights.WEIGHTS
         network, card = weights.load(path)
-        check_card(card, params, path)
+        weights.check_card(card, network_wanted(params), path)
         sampler = weights.make_sampler(params.sampling, min_frames=card.min_frames, max_frames=card.max_frames)
         rows.append(own.assign(fold=fold))
         temperatures.append(np.full(len(own), 1.0 if card.validation is None else card.validation.temperature))
@@ -106,23 +105,6 @@ def predict_part(
         temperature_N=np.concatenate(temperatures),
         classes=params.data.classes,
     )
-
-
-def check_card(card: weights.Card, params: Params, path: Path) -> None:
-    """Refuses weights of a network other than the settings describe.
-
-    Raises:
-        UserError: naming the file, the setting and both values.
-    """
-    pairs: dict[str, tuple[Any, Any]] = {
-        "data.classes": (card.classes, params.data.classes),
-        "sampling.num_frames": (card.sampling.num_frames, params.sampling.num_frames),
-    }
-    for field in dataclasses.fields(params.model):
-        pairs[f"model.{field.name}"] = (getattr(card.model, field.name), getattr(params.model, field.name))
-    for key, (has, wanted) in pairs.items():
-        if has != wanted:
-            raise UserError(f"{path}: was trained with {key} = {has}, and {key} is {wanted}; run python src/train.py")
 
 
 def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:

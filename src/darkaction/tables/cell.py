@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from darkaction import layout, tracking
+from darkaction.agreement import index_settings
 from darkaction.config import Params
 from darkaction.errors import UserError, reason_of
 from darkaction.evaluation.score import Predictions, predict_part, scores
@@ -86,7 +87,7 @@ def run_cell(job: Job) -> Outcome:
 
 def _measure(job: Job, run: tracking.Run) -> Cell:
     started = time.monotonic()
-    clips = data.usable_clips(job.places, job.params.datasets)
+    clips = data.usable_clips(job.places, index_settings(job.params))
     train_folds(job, clips, run)
     train_seconds = time.monotonic() - started
     test = predict_part(job.params, job.places, clips, "test", recognizer=job.work)

@@ -167,7 +167,7 @@ def load(
 def _read(path: Path) -> PlanFile:
     try:
         # Through JSON, where strict checking takes a mapping for a section.
-        return TypeAdapter(PlanFile).validate_json(json.dumps(config.read_yaml(path)))
+        return TypeAdapter(PlanFile).validate_json(json.dumps(config.read_yaml(path), default=str))
     except ValidationError as error:
         places = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors(include_url=False)]
         raise UserError(f"{path}: {'; '.join(places)}") from None

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from darkaction import config, layout
+from darkaction.agreement import index_settings
 from darkaction.config import Params
 from darkaction.datasets.index import read_index
 from darkaction.enhancement.apply import Settings, build_enhancer
@@ -112,7 +113,7 @@ def tested_clips(comparisons: Comparisons, table: Table) -> pd.DataFrame:
     """The test clips of all folds, in the order of a cell's predictions: clip_id, label, scene, fold, sha256."""
     params = table.reference.fallback
     ready = comparisons.ready[plan.fingerprint(params)]
-    clips = data.usable_clips(ready.places, params.datasets)
+    clips = data.usable_clips(ready.places, index_settings(params))
     parts = [data.select(clips, fold=fold, part="test").assign(fold=fold) for fold in range(params.split.folds)]
     test = pd.concat(parts, ignore_index=True).sort_values("clip_id")
     return test[["clip_id", "label", "scene", "fold", "sha256"]]

@@ -1,24 +1,84 @@
 """Which clips take part in what."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from darkaction import layout
+from darkaction.agreement import TARGET, frames_wanted, recorded_in, require_same
 from darkaction.clips import ClipStore
-from darkaction.config import Enhance
-from darkaction.datasets.index import read_index
+from darkaction.config import Enhance, digest
+from darkaction.datasets.index import OK, fold_columns, read_index, require_settings
 from darkaction.errors import UserError
 from darkaction.layout import Layout
 from darkaction.training.loader import Clip
+from darkaction.training.weights import TRAINED_ON
 
 
-def usable_clips(places: Layout, datasets: Sequence[str]) -> pd.DataFrame:
-    """The usable clips of the listed datasets, one row each, as in the index."""
-    tables = [read_index(places.read(layout.index(dataset))) for dataset in datasets]
-    table = pd.concat(tables, ignore_index=True)
-    return table[table["status"] == "ok"].reset_index(drop=True)
+def usable_clips(places: Layout, settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The usable clips of some datasets, one row each, as in the index.
+
+    Args:
+        settings: {dataset: what its index must have been made with}, as agreement.index_settings gives them.
+
+    Raises:
+        UserError: when an index is missing, was made with other settings, or has other classes.
+    """
+    tables = []
+    for dataset, wanted in settings.items():
+        folder = places.read(layout.index(dataset))
+        table = read_index(folder)
+        require_settings(folder, wanted)
+        tables.append(table[table["status"] == OK])
+        _require_classes(folder, set(tables[-1]["label"]), wanted)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _require_classes(folder: Path, labels: set[str], wanted: Mapping[str, Any]) -> None:
+    """The usable clips must be of the classes in use, and those of the target of each of them."""
+    classes = wanted["data.classes"]
+    lacking = [name for name in classes if name not in labels] if wanted["datasets"] == TARGET else []
+    problems = [f"no usable clip of class {', '.join(lacking)}"] if lacking else []
+    if labels - set(classes):
+        problems.append(f"clips of {', '.join(sorted(labels - set(classes)))}, which data.classes lacks")
+    if problems:
+        raise UserError(
+            f"{folder}: has {' and '.join(problems)}; data.classes is {', '.join(classes)}: run python src/prepare.py "
+            f"{folder.name} with the same --profile, --set and --out, or change data.classes"
+        )
+
+
+def require_every_class(training: pd.DataFrame, classes: Sequence[str], *, fold: int) -> None:
+    """Refuses a training without a clip of one of its classes, which it could never name."""
+    lacking = [name for name in classes if name not in set(training["label"])]
+    if lacking:
+        raise UserError(
+            f"data.classes: fold {fold} has no training clip of class {', '.join(lacking)}; add clips, leave the class "
+            "out, or change split.*, and run prepare again"
+        )
+
+
+def split_digest(clips: pd.DataFrame) -> str:
+    """Identifies which clips of which class train, validate and test."""
+    columns = ["clip_id", "label", *fold_columns(clips)]
+    return digest(clips[columns].sort_values("clip_id").astype(str).values.tolist())
+
+
+def require_trained_on(recognizer: Path, clips: pd.DataFrame) -> None:
+    """Refuses weights that were trained on another split: clips to test may have been among their training clips.
+
+    Raises:
+        UserError: naming the folder and the command that trains anew.
+    """
+    recorded = recorded_in(recognizer / TRAINED_ON, command="python src/train.py")
+    if recorded and recorded["split"] != split_digest(clips):
+        raise UserError(
+            f"{recognizer}: was trained on other clips, or another split of them, than the index holds now; run python "
+            "src/train.py with the same --profile, --set and --out first, or, for params.yaml as it stands, dvc repro"
+        )
 
 
 def select(table: pd.DataFrame, *, fold: int, part: str) -> pd.DataFrame:
@@ -47,9 +107,12 @@ def open_clips(rows: pd.DataFrame, places: Layout, classes: list[str], enhance: 
     """The clips of `rows` with their class numbers and stores, to be shown with their optical `flow` or without.
 
     Raises:
-        UserError: when a store lacks a clip of the index, or was made with another frame size.
+        UserError: when a store lacks a clip of the index, or was made with other settings.
     """
     stores = {str(name): ClipStore(places.read(layout.clips(str(name)))) for name in rows["dataset"].unique()}
+    for name, store in stores.items():
+        command = f"python src/enhance.py {name}"
+        require_same(store.made_with(), frames_wanted(enhance, name), made=store.folder, command=command)
     clips = []
     for clip_id, dataset, label in zip(rows["clip_id"], rows["dataset"], rows["label"], strict=True):
         stored = stores[dataset].clip(clip_id)

@@ -62,6 +62,7 @@ def train_fold(
     pl.seed_everything(params.seed, verbose=False)
     cv2.setNumThreads(1)
     rows = data.select(clips, fold=fold, part="train")
+    data.require_every_class(rows, params.data.classes, fold=fold)
     card = make_card(params, rows)
     if params.train.clips_per_class is not None:
         rows = data.few_per_class(rows, params.datasets[0], most=params.train.clips_per_class, seed=params.seed)

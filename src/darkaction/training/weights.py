@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from darkaction.agreement import frame_settings, network_settings, require_same
 from darkaction.config import STRICT, Bert, Enhance, Model, Sampling
 from darkaction.errors import UserError
 from darkaction.models.build import build_recognizer
@@ -26,6 +28,9 @@ WEIGHTS = "weights.safetensors"
 
 ENHANCER = "enhancer.safetensors"
 """In models/recognizer, where a network enhanced the frames that were learnt from: its weights."""
+
+TRAINED_ON = "trained_on.json"
+"""In models/recognizer: a digest of the clips and their parts that it was trained on."""
 
 CLASSIFIERS = ("fc.", "classifier.", "head.")
 """How the last layers of released networks are called; they name other classes."""
@@ -122,6 +127,29 @@ class Card:
 def _span(values: Span, form: str = ".0f") -> str:
     low, high = (f"{value:{form}}" for value in values)
     return low if low == high else f"{low} to {high}"
+
+
+def check_card(card: Card, wanted: Mapping[str, Any], path: Path) -> None:
+    """Refuses weights of a network other than the settings describe.
+
+    Args:
+        wanted: agreement.network_wanted of today.
+
+    Raises:
+        UserError: naming the file, the settings and both values.
+    """
+    enhance = card.enhance
+    frames = frame_settings(
+        method=enhance.method,
+        gamma=enhance.gamma,
+        curve_scale=enhance.curve_scale,
+        height=enhance.height,
+        width=enhance.width,
+    )
+    has = network_settings(
+        model=card.model, bert=card.bert, frames=frames, classes=card.classes, num_frames=card.sampling.num_frames
+    )
+    require_same(has, wanted, made=path, command="python src/train.py")
 
 
 @dataclass(frozen=True, kw_only=True)

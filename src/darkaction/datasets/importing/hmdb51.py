@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from darkaction.datasets.hmdb51 import EXPECTED, parse_name
-from darkaction.datasets.importing.plan import Item, Plan, examples, nothing_found, place
+from darkaction.datasets.importing.lists import SHOWN
+from darkaction.datasets.importing.plan import Item, Plan, assign, examples, nothing_found, place
 from darkaction.errors import UserError
 
 SPLIT_NAME = re.compile(r"(?P<label>\w+)_test_split(?P<number>[123])\.txt", re.IGNORECASE)
@@ -19,7 +20,14 @@ PUBLISHED = {"run": 232, "sit": 142, "stand": 154, "turn": 240, "walk": 548, "wa
 
 def plan_hmdb51(items: Sequence[Item], scratch: Path) -> Plan:
     """What becomes which file, from the members of all sources; arguments and errors as `plan_arid`."""
-    lists = {item.path.name.lower(): item for item in items if SPLIT_NAME.fullmatch(item.path.name)}
+    lists = [item for item in items if SPLIT_NAME.fullmatch(item.path.name)]
+    for item in items:
+        if item.is_named() and item not in lists:
+            lines = [line.strip() for line in item.read(scratch).splitlines() if line.strip()]
+            raise UserError(
+                f"{item}: not a list of HMDB-51: its first line is {''.join(lines[:1])[:SHOWN]!r}; valid are the "
+                "official splits, files <class>_test_split1.txt (2, 3) of lines `name.avi 1` (1 train, 2 test, 0 none)"
+            )
     clips: dict[str, Item] = {}
     for item in items:
         if item.is_clip() and _is_named(item):
@@ -27,10 +35,10 @@ def plan_hmdb51(items: Sequence[Item], scratch: Path) -> Plan:
     if not clips:
         raise nothing_found(items, EXPECTED)
     listed: dict[str, dict[int, str]] = {}
-    for item in lists.values():
+    for item in lists:
         _read_split(item, listed, scratch)
     present = {path.rpartition(".")[0] for path in clips}
-    taken = {id(item) for item in [*clips.values(), *lists.values()]}
+    taken = {id(item) for item in [*clips.values(), *lists]}
     return Plan(
         clips=dict(sorted(clips.items())),
         skipped=sorted(str(item) for item in items if id(item) not in taken),
@@ -51,13 +59,16 @@ def _read_split(item: Item, listed: dict[str, dict[int, str]], scratch: Path) ->
     """Adds what <class>_test_split<number>.txt says: lines `name.avi 1`, 1 for train, 2 for test, 0 for unused."""
     match = SPLIT_NAME.fullmatch(item.path.name)
     assert match is not None
-    for number, line in enumerate(item.read(scratch).splitlines(), start=1):
+    lines = item.read(scratch).splitlines()
+    if item.is_named() and not any(line.strip() for line in lines):
+        raise UserError(f"{item}: an empty list; expected lines of a name ending in .avi and 0, 1 or 2")
+    for number, line in enumerate(lines, start=1):
         row = ROW.fullmatch(line.strip())
         if row is None and line.strip():
             raise UserError(f"{item}: line {number} is {line.strip()!r}; expected a name ending in .avi and 0, 1 or 2")
         if row is not None:
             clip = f"{match['label'].lower()}/{row['name'].rpartition('.')[0]}"
-            listed.setdefault(clip, {})[int(match["number"])] = PARTS[row["part"]]
+            assign(listed, clip, int(match["number"]), PARTS[row["part"]], origin=str(item))
 
 
 def _notes(present: set[str], listed: Mapping[str, Mapping[int, str]]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from darkaction.datasets.importing.sources import ENDINGS, Member, Source, read_text
+from darkaction.datasets.importing.sources import ENDINGS, LISTS, Member, SingleFile, Source, read_text
 from darkaction.datasets.official import PARTS_FILE, SPLITS
 from darkaction.errors import UserError
 from darkaction.video import CONTAINERS
@@ -37,14 +37,18 @@ class Item:
 
     def is_list(self) -> bool:
         """Whether it ends like a list of clips."""
-        return self.path.suffix.lower() in (".txt", ".csv")
+        return self.path.suffix.lower() in LISTS
+
+    def is_named(self) -> bool:
+        """Whether the person gave it by itself, not within a folder or an archive."""
+        return isinstance(self.source, SingleFile)
 
     def read(self, scratch: Path) -> str:
         """Its text; `scratch` as in `read_text`."""
         return read_text(self.source, self.member, scratch)
 
     def __str__(self) -> str:
-        return f"{self.source.path}: {self.member.name}"
+        return str(self.source.path) if self.is_named() else f"{self.source.path}: {self.member.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,13 @@ def place(clips: dict[str, Item], target: str, item: Item) -> None:
     if target in clips:
         raise UserError(f"{item}: {clips[target]} is the same clip ({target}); give one of them")
     clips[target] = item
+
+
+def assign(splits: dict[str, dict[int, str]], clip: str, number: int, part: str, *, origin: str) -> None:
+    """Notes the part of a clip in an official split; a UserError when a list gave it another one."""
+    known = splits.setdefault(clip, {}).setdefault(number, part)
+    if known != part:
+        raise UserError(f"{origin}: puts {clip} into {part} of split {number}, where another list has it in {known}")
 
 
 def examples(names: Iterable[str]) -> str:

@@ -29,6 +29,9 @@ from darkaction.errors import UserError
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 """How names of archives end. What a given file is, its first bytes tell."""
 
+LISTS = (".txt", ".csv", ".tsv")
+"""How names of lists end."""
+
 MAX_RATIO = 100
 """Unpacked size over packed size beyond which an archive is taken for a bomb; video hardly compresses."""
 
@@ -83,9 +86,11 @@ def open_source(path: Path) -> Source:
         for recognises, kind in RECOGNISED:
             if recognises(str(path)):
                 return kind(path)
-    if path.suffix.lower() in (".txt", ".csv"):
+    if path.suffix.lower() in LISTS:
         return SingleFile(path)
-    raise UserError(f"{path}: not a folder, a list (.txt, .csv) or an archive ({', '.join(ENDINGS)}), or a damaged one")
+    raise UserError(
+        f"{path}: not a folder, a list ({', '.join(LISTS)}) or an archive ({', '.join(ENDINGS)}), or a damaged one"
+    )
 
 
 def read_text(source: Source, member: Member, scratch: Path) -> str:
