@@ -56,6 +56,10 @@ def main() -> None:
             (folder / "README.md").write_text(model_card(params, clips))
             run.set_tags(checksums(folder))
         run.log_artifact(target, layout.MODEL_ARTIFACT)
+        steps = arguments.max_steps
+        run.describe(
+            "trained, not yet evaluated" if steps is None else f"unfinished model: stopped after {steps} steps"
+        )
 
 
 def epoch_recorder(run: Run, prefix: str) -> Callable[[int, Row], None]:

@@ -24,7 +24,7 @@ from darkaction.tracking.runs import (
     parameter_text,
     start_run,
 )
-from darkaction.tracking.store import tracking_uri
+from darkaction.tracking.store import check_store, open_store, relocate_store, tracking_uri
 from darkaction.tracking.weights import fetch_model, find_weights
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Member",
     "Run",
     "attach_run",
+    "check_store",
     "deliver_waiting",
     "end_killed",
     "family_run",
@@ -42,7 +43,9 @@ __all__ = [
     "find_weights",
     "is_first_process",
     "member_run",
+    "open_store",
     "parameter_text",
+    "relocate_store",
     "start_run",
     "tracking_uri",
 ]
