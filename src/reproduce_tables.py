@@ -349,7 +349,7 @@ def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tup
         if start.folder not in users:
             own = start.folder.relative_to(ROOT).parents[1]
             name = f"pretraining on drawn actions, in {own}"
-            member = tracking.Member(name=f"pretraining {own.name}", command=command_line())
+            member = tracking.Member(name="", command=command_line())
             arguments = (start.params, start.places, start.folder, pool.threads, member)
             tasks.append(Task(key=start.folder, name=name, function=pretrained, arguments=arguments))
         users.setdefault(start.folder, []).append(fingerprint)

@@ -100,7 +100,7 @@ def main() -> None:
         stage="tune",
         params=params,
         layout=places,
-        name=f"search {study.name}",
+        name=study.name,
         token=study.token,
         varying=search.FREE,
         has_company=study.has_company,

@@ -227,11 +227,11 @@ def facts_of(run: MlflowRun) -> dict[str, str]:
     found = {"run": run.info.run_name or run.info.run_id}
     if {"test.accuracy", "test.low", "test.high"} <= figures.keys():
         accuracy, low, high = (figures[f"test.{name}"] for name in ("accuracy", "low", "high"))
-        found = {"test accuracy": with_interval({"accuracy": accuracy, "low": low, "high": high})} | found
+        found = {"test.accuracy": with_interval({"accuracy": accuracy, "low": low, "high": high})} | found
     found |= {name: value for name, value in sorted(tags.items()) if name.startswith("data.")}
     if (commit := tags.get("mlflow.source.git.commit")) is not None:
         changed = tags.get("mlflow.source.git.dirty") == "true"
-        found["commit"] = f"{commit} and changes (uncommitted.diff of the run)" if changed else commit
+        found["git.commit"] = f"{commit} and changes (uncommitted.diff of the run)" if changed else commit
     return found
 
 

@@ -131,7 +131,7 @@ def test_round_trip(layout: Layout, params: config.Params, monkeypatch: pytest.M
         run.set_tags({"long": "x" * 9000})
     client = client_of(layout.root)
     record = client.get_run(recorded(layout)["run_id"])
-    assert record.info.status == "FINISHED" and record.info.run_name == "brave-idea"
+    assert record.info.status == "FINISHED" and record.info.run_name.endswith(" seed 0 (brave-idea)")
     assert record.data.params == {key: tracking.parameter_text(v) for key, v in config.flatten(params).items()}
     assert record.data.params["focal.gamma"] == "2.0" and record.data.params["train.init_from"] == "null"
     assert yaml.safe_load(record.data.params["model.widths"]) == params.model.widths

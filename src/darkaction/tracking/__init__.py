@@ -13,6 +13,8 @@ mlflow takes two seconds to import, so the import stands inside the functions th
 
 from darkaction.tracking.delivery import deliver_waiting, end_killed
 from darkaction.tracking.opening import ATTACHED_TO, MAX_TAG_LENGTH, TOKEN
+from darkaction.tracking.pages import HOST as PAGES_HOST
+from darkaction.tracking.pages import prepare_pages
 from darkaction.tracking.runs import (
     RANK_VARIABLES,
     Member,
@@ -30,6 +32,7 @@ from darkaction.tracking.weights import fetch_model, find_weights
 __all__ = [
     "ATTACHED_TO",
     "MAX_TAG_LENGTH",
+    "PAGES_HOST",
     "RANK_VARIABLES",
     "TOKEN",
     "Member",
@@ -45,6 +48,7 @@ __all__ = [
     "member_run",
     "open_store",
     "parameter_text",
+    "prepare_pages",
     "relocate_store",
     "start_run",
     "tracking_uri",

@@ -66,9 +66,9 @@ def origin_of(stage: str, layout: Layout, *, is_member: bool) -> dict[str, str]:
 def _method(stage: str, params: Params) -> list[str]:
     network = f"{params.model.backbone}-{params.model.head}"
     if stage == "train_enhancer":
-        return [params.datasets[0], params.enhance.method]
+        return ["enhancement", params.datasets[0], params.enhance.method]
     if stage == "pretrain":
-        return [params.datasets[0], "pretraining", params.enhance.method, network]
+        return ["pretraining", params.datasets[0], params.enhance.method, network]
     return ["+".join(params.datasets), params.sampling.strategy, params.enhance.method, network]
 
 

@@ -77,7 +77,7 @@ def _why_of_mlflow(error: BaseException) -> str | None:
     if "unsupported URI" in text:
         return "MLflow knows no such kind of store"
     named = re.search(r"failed with error code (\d+)", text)
-    status = int(named[1]) if named else int(error.get_http_status_code())
+    status = int(named[1]) if named else int(error.get_http_status_code())  # type: ignore[no-untyped-call]
     if status == 401:
         return (
             "asks who you are (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "

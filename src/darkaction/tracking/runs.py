@@ -39,8 +39,8 @@ RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Member:
-    """One of the trainings that a command has worker processes do: what it is called among them, and what a person
-    typed for all."""
+    """One of the trainings that a command has worker processes do: what it is called among them, if anything, and what
+    a person typed for all."""
 
     name: str
     command: str
