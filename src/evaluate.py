@@ -27,8 +27,8 @@ from darkaction.evaluation.score import (
     rounded,
     scores,
     table,
-    with_interval,
 )
+from darkaction.evaluation.statistics import with_interval
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
 from darkaction.training import data

@@ -26,8 +26,7 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from darkaction import layout as places
 from darkaction.errors import UserError, reason_of
-from darkaction.evaluation.score import with_interval
-from darkaction.evaluation.statistics import Comparison, compare
+from darkaction.evaluation.statistics import Comparison, compare, with_interval
 from darkaction.layout import Layout
 from darkaction.prediction import Predictor
 from darkaction.redact import without_credentials

@@ -146,11 +146,6 @@ def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
     )
 
 
-def with_interval(found: Mapping[str, float]) -> str:
-    """`71.0% [62.1%, 79.0%]` of the figures of `scores`."""
-    return f"{found['accuracy']:.1%} [{found['low']:.1%}, {found['high']:.1%}]"
-
-
 def reliability_table(predictions: Predictions) -> pd.DataFrame:
     """metrics.reliability of the averaged draws."""
     return metrics.reliability(predictions.averaged_NK, predictions.label_N, bins=RELIABILITY_BINS)

@@ -17,7 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from darkaction import layout, tracking
 from darkaction.config import Params
 from darkaction.errors import UserError, reason_of
-from darkaction.evaluation.score import Predictions, predict_part, scores, with_interval
+from darkaction.evaluation.score import Predictions, predict_part, scores
+from darkaction.evaluation.statistics import with_interval
 from darkaction.layout import Layout
 from darkaction.models.recognizer import Recognizer
 from darkaction.provenance import training_code
