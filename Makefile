@@ -13,6 +13,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 # Stages, tests and `mlflow run` call plain `python`, which is .venv's here.
+# Of `make ui`.
+PORT ?= 5000
+
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
@@ -68,10 +71,8 @@ seeds: $(INSTALLED)  ## train and evaluate three seeds; mean and interval
 paper-check: $(INSTALLED)  ## two real optimisation steps of the paper's settings on this machine (minutes)
 	python .ci/paper_check.py
 
-# Without its job runners, seven processes for evaluations of language models.
-ui: $(INSTALLED)  ## MLflow's pages on http://127.0.0.1:5000
-	@case "$$MLFLOW_TRACKING_URI" in http*) echo "the runs are shown by their server: $$MLFLOW_TRACKING_URI";; \
-	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db};; esac
+ui: $(INSTALLED)  ## the runs on MLflow's pages, at an address that is printed (PORT=5000)
+	@python src/ui.py --port $(PORT)
 
 # As the pipeline makes them, with settings of their own, so that a stopped one goes on.
 WEIGHTS := --profile weights --out cache/weights

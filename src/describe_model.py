@@ -21,7 +21,7 @@ def main() -> None:
     print(f"run {found.run_id}")
     for title, values in (
         ("origin", {name: value for name, value in found.tags.items() if name.startswith(SHOWN)}),
-        ("gate", found.version_tags),
+        ("version", found.version_tags),
         ("figures", {name: f"{value:.6g}" for name, value in found.metrics.items() if name.startswith("test.")}),
         ("settings", found.params),
     ):

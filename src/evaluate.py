@@ -28,6 +28,7 @@ from darkaction.evaluation.score import (
     scores,
     table,
 )
+from darkaction.evaluation.statistics import with_interval
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
 from darkaction.training import data
@@ -40,6 +41,7 @@ RIGHT_SAMPLES, WRONG_SAMPLES = 3, 3
 
 def main() -> None:
     params, places = cli.settings(cli.stage_arguments(__doc__))
+    tracking.check_store(places)
     clips = data.usable_clips(places, index_settings(params))
     data.require_trained_on(places.read(layout.RECOGNIZER), clips)
     test = predict_part(params, places, clips, "test")
@@ -162,6 +164,7 @@ def record(params: Params, places: Layout, report: dict[str, Any], reports: Path
     figures = {f"{part}.{name}": float(value) for part in parts for name, value in report[part].items()}
     with tracking.attach_run(stage="train", params=params, layout=places) as run:
         run.log_metrics(figures)
+        run.describe(summary(report, params), accuracy=with_interval(report["test"]))
         run.log_artifact(reports / "metrics.json")
         run.log_artifact(reports / "predictions.csv")
         run.log_artifact(reports / "plots", "plots")
@@ -174,10 +177,10 @@ def summary(report: Mapping[str, Any], params: Params) -> str:
     """The result in one line."""
     test, shuffled = report["test"], report["shuffled"]
     return (
-        f"test accuracy {test['accuracy']:.1%} [{test['low']:.1%}, {test['high']:.1%}] "
+        f"test accuracy {with_interval(test)} "
         f"({params.evaluate.confidence:.0%} interval over scenes; {test['n']} clips of {test['scenes']} scenes, "
         f"{params.split.strategy} split), macro-F1 {test['macro_f1']:.3f}; "
-        f"frames shuffled {shuffled['accuracy']:.1%} [{shuffled['low']:.1%}, {shuffled['high']:.1%}]"
+        f"frames shuffled {with_interval(shuffled)}"
     )
 
 

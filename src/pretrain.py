@@ -55,11 +55,13 @@ def pretrain(params: Params, places: Layout, target: Path, *, workers: int, memb
             shutil.rmtree(other)
     with tracking.start_run(stage="pretrain", params=params, layout=places, resume=True, member=member) as run:
         made = []
+        reached: dict[int, float] = {}
         folds = pretraining.folds_of(params)
         for fold in range(folds):
             prefix = "" if folds == 1 else f"fold_{fold}."
 
-            def record(epoch: int, row: Row, prefix: str = prefix) -> None:
+            def record(epoch: int, row: Row, prefix: str = prefix, fold: int = fold) -> None:
+                reached[fold] = row["val_accuracy"]
                 run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
 
             made.append(
@@ -78,6 +80,9 @@ def pretrain(params: Params, places: Layout, target: Path, *, workers: int, memb
                 shutil.copytree(path, folder / f"fold_{fold}")
             write_settings(folder, pretraining_settings(params))
         run.log_artifact(target)
+        if reached:  # not where it was finished before a stop
+            accuracy = f"{sum(reached.values()) / len(reached):.1%} on drawn clips"
+            run.describe(f"validation accuracy {accuracy}", accuracy=accuracy)
     shutil.rmtree(stopped)
 
 

@@ -324,16 +324,17 @@ def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -
         stage="tables",
         params=base,
         layout=Layout(),
-        name=f"tables of {base.datasets[0]}, {comparisons.profile}",
+        name=f"comparison {comparisons.profile}",
         token=parent,
         varying=("",),
         has_company=lambda: False,
-    ):
+    ) as parent_run:
         with workers.start(address=arguments.ray_address, workers=arguments.workers) as pool:
             print(f"{pool.size} workers with {pool.threads} threads", flush=True)
             failed = make_pretrainings(comparisons, pool, wanted)
             failed += make_cells(comparisons, pool, wanted, parent)
         tracking.end_killed([], Layout())
+        parent_run.describe(f"{len(wanted) - failed} cells made, {failed} failed; {total - len(wanted)} were on record")
     return failed
 
 
@@ -348,7 +349,7 @@ def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tup
         if start.folder not in users:
             own = start.folder.relative_to(ROOT).parents[1]
             name = f"pretraining on drawn actions, in {own}"
-            member = tracking.Member(name=f"pretraining {own.name}", command=command_line())
+            member = tracking.Member(name="", command=command_line())
             arguments = (start.params, start.places, start.folder, pool.threads, member)
             tasks.append(Task(key=start.folder, name=name, function=pretrained, arguments=arguments))
         users.setdefault(start.folder, []).append(fingerprint)
@@ -383,7 +384,7 @@ def make_cells(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str,
         row, params = variants[fingerprint]
         job = job_of(comparisons, row, params, seed, parent=parent, threads=pool.threads)
         settings[job.work] = fingerprint
-        tasks.append(Task(key=job.work, name=job.name, function=run_cell, arguments=(job,)))
+        tasks.append(Task(key=job.work, name=f"{job.name}, seed {seed}", function=run_cell, arguments=(job,)))
 
     def book(work: Path, outcome: Outcome) -> str:
         cell = outcome.cell
@@ -404,7 +405,7 @@ def job_of(comparisons: Comparisons, row: Row, params: Params, seed: int, *, par
     init = params.train.init_from
     return Job(
         row=row.key,
-        name=f"{row.key}, seed {seed}",
+        name=row.key,
         profile=comparisons.profile,
         params=with_seed(replace(params, train=replace(params.train, devices=1)), seed),
         settings=fingerprint,

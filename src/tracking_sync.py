@@ -2,18 +2,42 @@
 
 The store is that of MLFLOW_TRACKING_URI, or mlflow.db. The next run does the same; this is for when none follows. Runs
 whose process was killed are ended as KILLED.
+
+    python src/tracking_sync.py --relocate      after the project's folder was moved or copied together with mlflow.db
+
+MLflow keeps absolute paths of all artifacts and registered models. --relocate makes those that led into the former
+folder lead into this one, where mlartifacts lies now, and leaves a copy of the database as it was.
 """
 
 import argparse
+import sys
 
 from darkaction import cli, tracking
 from darkaction.layout import Layout
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--relocate", action="store_true", help="the project was moved or copied to where it is now")
+    if parser.parse_args().relocate:
+        relocate()
     delivered, others = tracking.deliver_waiting(Layout())
     print(f"{delivered} records delivered" + (f"; {others} wait for another store" if others else ""))
+
+
+def relocate() -> None:
+    """Relocates the project's store, and says what was done."""
+    done = tracking.relocate_store(Layout())
+    if not done.locations:
+        print("nothing to relocate: the artifacts lie in this project")
+        return
+    former = ", ".join(str(folder) for folder in done.old)
+    print(f"{done.locations} locations in {former} are here now; the database as it was: {done.backup}")
+    if done.missing:
+        print(
+            f"warning: artifacts of {len(done.missing)} runs are not here; copy mlartifacts from {former} to see them",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

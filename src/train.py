@@ -63,6 +63,10 @@ def main() -> None:
             (folder / weights.TRAINED_ON).write_text(json.dumps({"split": data.split_digest(clips)}) + "\n")
             run.set_tags(checksums(folder))
         run.log_artifact(target, layout.MODEL_ARTIFACT)
+        steps = arguments.max_steps
+        run.describe(
+            "trained, not yet evaluated" if steps is None else f"unfinished model: stopped after {steps} steps"
+        )
 
 
 def require_pretraining(params: Params, places: Layout) -> None:

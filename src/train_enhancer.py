@@ -187,6 +187,7 @@ def train_and_write(params: Params, places: Layout, sources: list[Source], targe
         "after": asdict(after),
     }
     run.log_metrics({f"after.{name}": value for name, value in asdict(after).items()}, step=len(history) - 1)
+    run.describe(f"luma {before.luma:.0f} -> {after.luma:.0f}, contrast {before.contrast:.0f} -> {after.contrast:.0f}")
     with new_folder(target) as folder:
         trained.save(folder / "weights.safetensors")
         write_json(folder / "metrics.json", metrics)

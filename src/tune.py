@@ -375,6 +375,7 @@ def report(study: Search, params: Params, places: Layout, limits: Limits, run: R
     run.log_artifact(target, "tune")
     run.log_metrics({"best.validation_accuracy": best.score} | {f"trials.{k}": v for k, v in counts.items()})
     run.set_tags({"optuna.study": study.name, "best.trial": str(best.number)})
+    run.describe(f"trial {best.number} leads with {best.score:.1%} validation accuracy; {counts['complete']} complete")
     ended = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     print(f"{ended}; best: trial {best.number}, validation accuracy {best.score:.1%}  ({target})")
     for key, value in best.values.items():

@@ -112,6 +112,7 @@ def _train_and_end(job: Job, params: Params, study: Search, run: Run) -> Outcome
         note = partial(study.note, job.claim.trial_id)
         right = with_smaller_batch(lambda used: _train(job, used, study, run), params, note)
     except PrunedError:
+        run.describe("pruned")
         study.prune(job.claim.trial_id)
         return Outcome(state="pruned")
     except Exception:
@@ -119,6 +120,7 @@ def _train_and_end(job: Job, params: Params, study: Search, run: Run) -> Outcome
         raise
     score = float(np.mean(right))
     run.log_metrics({"validation.accuracy": score})
+    run.describe(f"validation accuracy {score:.1%}, {len(right)} clips", accuracy=f"{score:.1%} on validation clips")
     study.complete(job.claim.trial_id, score, right)
     return Outcome(state="complete", score=score)
 

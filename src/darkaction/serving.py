@@ -9,7 +9,6 @@ import binascii
 import dataclasses
 import json
 import logging
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
@@ -27,11 +27,11 @@ from mlflow.types import ColSpec, DataType, Schema
 from darkaction import layout as places
 from darkaction.config import VideoLimits
 from darkaction.errors import UserError, reason_of
-from darkaction.evaluation.statistics import Comparison, compare
+from darkaction.evaluation.statistics import Comparison, compare, with_interval
 from darkaction.layout import Layout
 from darkaction.prediction import UNSURE_BELOW, Predictor
 from darkaction.redact import without_credentials
-from darkaction.tracking import fetch_model, tracking_uri
+from darkaction.tracking import fetch_model, open_store
 from darkaction.video import write_video
 
 PACKAGE = Path(__file__).resolve().parent
@@ -55,6 +55,9 @@ BASE64 = "base64:"
 
 VIDEO = "video"
 """Key of the model's configuration under which the section `video` of params.yaml stands."""
+
+MAX_DESCRIPTION = 5000
+"""Characters that MLflow's tables hold of a version's description."""
 
 SAME = ("split.strategy",)
 """Tags that must agree, beside the digest of the target's data, for two evaluations to be comparable."""
@@ -212,7 +215,8 @@ def register(
     """Registers the model of a run under `name`, with signature and input example; the number of its version."""
     folder = fetch_model(f"runs:/{run_id}", layout)
     mlflow.set_tracking_uri(client.tracking_uri)
-    before = client.get_run(run_id).info
+    run = client.get_run(run_id)
+    before = run.info
     with mlflow.start_run(run_id=run_id):
         logged = mlflow.pyfunc.log_model(
             name="model",
@@ -226,7 +230,30 @@ def register(
             registered_model_name=name,
         )
     client.set_terminated(run_id, before.status, before.end_time)  # when the training ended, not the registering
-    return int(logged.registered_model_version)
+    version = int(logged.registered_model_version)
+    facts = facts_of(run)
+    card = folder / "README.md"
+    text = "\n".join(f"- {fact}: {value}" for fact, value in facts.items())
+    text += f"\n\n{card.read_text()}" if card.is_file() else ""
+    client.update_model_version(name, str(version), text[:MAX_DESCRIPTION])
+    for fact, value in facts.items():
+        client.set_model_version_tag(name, str(version), fact, value)
+    return version
+
+
+def facts_of(run: MlflowRun) -> dict[str, str]:
+    """What a person asks first of a model: accuracy with its interval, data, code, and the run that made it. What an
+    earlier version of this project did not record is left out."""
+    figures, tags = run.data.metrics, run.data.tags
+    found = {"run": run.info.run_name or run.info.run_id}
+    if {"test.accuracy", "test.low", "test.high"} <= figures.keys():
+        accuracy, low, high = (figures[f"test.{name}"] for name in ("accuracy", "low", "high"))
+        found = {"test.accuracy": with_interval({"accuracy": accuracy, "low": low, "high": high})} | found
+    found |= {name: value for name, value in sorted(tags.items()) if name.startswith("data.")}
+    if (commit := tags.get("mlflow.source.git.commit")) is not None:
+        changed = tags.get("mlflow.source.git.dirty") == "true"
+        found["git.commit"] = f"{commit} and changes (uncommitted.diff of the run)" if changed else commit
+    return found
 
 
 def set_alias(client: MlflowClient, name: str, version: int, alias: str, verdict: Verdict, forced: str | None) -> None:
@@ -250,7 +277,7 @@ class Origin:
     params: dict[str, str]
     metrics: dict[str, float]
     version_tags: dict[str, str]
-    """Why the gate let the registered version pass; empty for a run."""
+    """What is known of the registered version, and why the gate let it pass; empty for a run."""
 
 
 def find_origin(client: MlflowClient, model: str) -> Origin:
@@ -284,10 +311,13 @@ def find_origin(client: MlflowClient, model: str) -> Origin:
 
 
 def connect(layout: Layout) -> MlflowClient:
-    """A client of the project's store, which leaves standard output and error to the command."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    """A client of the project's store, which leaves standard output and error to the command.
+
+    Raises:
+        UserError: when the store cannot be used.
+    """
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=tracking_uri(layout.root))
+    return open_store(layout)
 
 
 def latest_run(layout: Layout) -> str:

@@ -171,6 +171,7 @@ def test_no_other_module_of_the_package_reads_params() -> None:
         "agreement.py",
         "config.py",
         "provenance.py",
+        "tracking/naming.py",
         "tracking/runs.py",
         "objective.py",
         "search/space.py",

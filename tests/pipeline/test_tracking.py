@@ -21,6 +21,7 @@ import yaml
 from darkaction import config, provenance, tracking
 from darkaction.layout import Layout
 from darkaction.tracking import delivery, runs
+from darkaction.tracking.relocation import relocate
 from darkaction.tracking.spool import SILENT_FOR, Spool, orphans
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,7 @@ def layout(shared_store: tuple[Path, Any], tmp_path: Path) -> Layout:
     root = tmp_path / "a project"
     root.mkdir()
     shutil.copy(shared_store[0] / "mlflow.db", root)
+    relocate(root / "mlflow.db")
     return Layout(root=root)
 
 
@@ -131,7 +133,7 @@ def test_round_trip(layout: Layout, params: config.Params, monkeypatch: pytest.M
         run.set_tags({"long": "x" * 9000})
     client = client_of(layout.root)
     record = client.get_run(recorded(layout)["run_id"])
-    assert record.info.status == "FINISHED" and record.info.run_name == "brave-idea"
+    assert record.info.status == "FINISHED" and record.info.run_name.endswith(" seed 0 (brave-idea)")
     assert record.data.params == {key: tracking.parameter_text(v) for key, v in config.flatten(params).items()}
     assert record.data.params["focal.gamma"] == "2.0" and record.data.params["train.init_from"] == "null"
     assert yaml.safe_load(record.data.params["model.widths"]) == params.model.widths
@@ -201,6 +203,7 @@ def test_failure_is_recorded_with_its_traceback(layout: Layout, params: config.P
     assert record.info.status == "FAILED"
     text = (artifacts(record) / "traceback.txt").read_text()
     assert "ZeroDivisionError" in text and "_ = 1 // 0" in text
+    assert record.data.tags["mlflow.note.content"].startswith("failed: ZeroDivisionError: ")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +214,12 @@ def test_failure_is_recorded_with_its_traceback(layout: Layout, params: config.P
 def test_status_of_exits(layout: Layout, params: config.Params, error: BaseException, status: str) -> None:
     with pytest.raises(type(error)), tracking.start_run(stage="train", params=params, layout=layout):
         raise error
-    assert client_of(layout.root).get_run(recorded(layout)["run_id"]).info.status == status
+    record = client_of(layout.root).get_run(recorded(layout)["run_id"])
+    assert record.info.status == status
+    note = record.data.tags["mlflow.note.content"]
+    assert note.startswith(
+        {"KILLED": "killed by Ctrl-C", "FAILED": "failed: SystemExit", "FINISHED": "finished"}[status]
+    )
 
 
 def test_ctrl_c_that_the_training_loop_turned_into_an_exit() -> None:
@@ -300,7 +308,7 @@ def test_a_stopped_run_of_other_settings_is_left_alone(layout: Layout, params: c
 
 def test_children_of_mlflow_run(layout: Layout, params: config.Params, monkeypatch: pytest.MonkeyPatch) -> None:
     client = client_of(layout.root)
-    parent = client.create_run("0")
+    parent = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
     monkeypatch.setenv("MLFLOW_RUN_ID", parent.info.run_id)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     for stage in ("train_enhancer", "train"):
@@ -310,6 +318,7 @@ def test_children_of_mlflow_run(layout: Layout, params: config.Params, monkeypat
         assert record.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert record.info.experiment_id == "0" and record.info.status == "FINISHED"
     assert client.get_run(parent.info.run_id).info.status == "RUNNING"  # it is not ours to end
+    assert client.get_run(parent.info.run_id).info.run_name == "mlflow run main"  # MLflow had drawn a name
     monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)  # of another store
     with tracking.start_run(stage="train", params=params, layout=layout):
         pass
@@ -329,6 +338,22 @@ def test_evaluate_adds_to_the_run_of_its_model(layout: Layout, params: config.Pa
     with pytest.raises(RuntimeError), tracking.attach_run(stage="train", params=params, layout=layout):
         raise RuntimeError("evaluation failed")
     assert client_of(layout.root).get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_a_try_leaves_the_run_of_the_pipeline_alone(layout: Layout, params: config.Params) -> None:
+    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+        run.describe("trained", accuracy="70.0%")
+    other = dataclasses.replace(params, focal=dataclasses.replace(params.focal, gamma=3.5))
+    own = Layout(root=layout.root, out=layout.root / "out")
+    with tracking.attach_run(stage="train", params=other, layout=own) as figures:
+        figures.describe("test accuracy 1%")
+    assert figures.run_id != run.run_id
+    client = client_of(layout.root)
+    assert client.get_run(run.run_id).data.tags["mlflow.note.content"] == "trained"
+    record = client.get_run(figures.run_id)
+    assert record.data.tags["darkaction.model_of_run_id"] == run.run_id
+    assert (record.data.tags["origin"], record.data.tags["out"]) == ("try", str(own.out))
+    assert record.info.run_name.startswith("try: demo ") and "focal.gamma=3.5" in record.info.run_name
 
 
 def test_a_lost_run_is_replaced_once(layout: Layout, params: config.Params) -> None:

@@ -5,7 +5,7 @@ scenes: the error is that of a test on other scenes of the same kind. Results de
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -197,3 +197,8 @@ def _wilson(mean: float, n: float, confidence: float) -> tuple[float, float]:
     centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
     return centre - half, centre + half
+
+
+def with_interval(found: Mapping[str, float]) -> str:
+    """`71.0% [62.1%, 79.0%]` of figures with these names."""
+    return f"{found['accuracy']:.1%} [{found['low']:.1%}, {found['high']:.1%}]"

@@ -19,6 +19,7 @@ from darkaction.agreement import index_settings
 from darkaction.config import Params
 from darkaction.errors import UserError, reason_of
 from darkaction.evaluation.score import Predictions, predict_part, scores
+from darkaction.evaluation.statistics import with_interval
 from darkaction.layout import Layout
 from darkaction.models.recognizer import Recognizer
 from darkaction.provenance import training_code
@@ -39,7 +40,7 @@ class Job:
     """What a worker needs for a cell."""
 
     row: str
-    name: str  # of the run
+    name: str  # within the comparison
     profile: str
     params: Params  # with the cell's seed
     settings: str  # their fingerprint
@@ -78,6 +79,8 @@ def run_cell(job: Job) -> Outcome:
                 {"test.accuracy": cell.accuracy, "parameters": cell.parameters, "gflop": cell.gflop}
                 | ({} if cell.val_accuracy is None else {"validation.accuracy": cell.val_accuracy})
             )
+            accuracy = with_interval({"accuracy": cell.accuracy, "low": cell.low, "high": cell.high})
+            run.describe(f"test accuracy {accuracy}, {cell.n} clips of {cell.scenes} scenes", accuracy=accuracy)
             return Outcome(cell=cell)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
         return Outcome(reason=STOPPED)

@@ -13,6 +13,8 @@ mlflow takes two seconds to import, so the import stands inside the functions th
 
 from darkaction.tracking.delivery import deliver_waiting, end_killed
 from darkaction.tracking.opening import ATTACHED_TO, MAX_TAG_LENGTH, TOKEN
+from darkaction.tracking.pages import HOST as PAGES_HOST
+from darkaction.tracking.pages import prepare_pages
 from darkaction.tracking.runs import (
     RANK_VARIABLES,
     Member,
@@ -24,17 +26,19 @@ from darkaction.tracking.runs import (
     parameter_text,
     start_run,
 )
-from darkaction.tracking.store import tracking_uri
+from darkaction.tracking.store import check_store, open_store, relocate_store, tracking_uri
 from darkaction.tracking.weights import fetch_model, find_weights
 
 __all__ = [
     "ATTACHED_TO",
     "MAX_TAG_LENGTH",
+    "PAGES_HOST",
     "RANK_VARIABLES",
     "TOKEN",
     "Member",
     "Run",
     "attach_run",
+    "check_store",
     "deliver_waiting",
     "end_killed",
     "family_run",
@@ -42,7 +46,10 @@ __all__ = [
     "find_weights",
     "is_first_process",
     "member_run",
+    "open_store",
     "parameter_text",
+    "prepare_pages",
+    "relocate_store",
     "start_run",
     "tracking_uri",
 ]

@@ -10,8 +10,10 @@ from darkaction import layout as places
 from darkaction.errors import UserError, reason_of
 from darkaction.layout import Layout
 from darkaction.redact import without_credentials
+from darkaction.tracking.naming import NOTE
 from darkaction.tracking.opening import ParentMissingError, open_run
 from darkaction.tracking.records import deliver_records
+from darkaction.tracking.refusals import RefusedError, refusal_of
 from darkaction.tracking.spool import Record, Spool, orphans, warn
 from darkaction.tracking.store import connect, portable, tracking_uri
 
@@ -29,9 +31,17 @@ CLOSE_WAIT = 120.0
 
 
 class Delivery:
-    """Brings the records of one run to the store, in order, from a thread of its own."""
+    """Brings the records of one run to the store, in order, from a thread of its own.
 
-    def __init__(self, layout: Layout, opening: Record) -> None:
+    Args:
+        must_open: whether to give up at once where the store cannot be used at all, at the first try. What goes wrong
+            later never ends a training.
+
+    Raises:
+        RefusedError: then; nothing is left on disk.
+    """
+
+    def __init__(self, layout: Layout, opening: Record, *, must_open: bool) -> None:
         self._root = layout.root
         self.uri = tracking_uri(layout.root)
         self.token = str(opening["token"])
@@ -43,9 +53,16 @@ class Delivery:
         self._closing = False
         self._tried = threading.Event()
         self._warned = False
+        self._must_open = must_open
+        self._refusal: RefusedError | None = None
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
         self._tried.wait(OPEN_WAIT)
+        with self._news:
+            self._must_open = False  # from here on the run goes on, whatever happens
+        if self._refusal is not None:
+            self._thread.join()
+            raise self._refusal
 
     def send(self, record: Record, *files: Path) -> None:
         """Keeps a record for delivery."""
@@ -72,7 +89,9 @@ class Delivery:
                 try:
                     self._deliver()
                 except Exception as error:  # noqa: BLE001 - whatever a store or its network throws must not end a training
-                    self._warn_of_outage(error)
+                    if self._is_refused(error):
+                        break
+                    self._warn_of(error)
                     self._tried.set()
                     if self._closing:
                         return
@@ -85,6 +104,14 @@ class Delivery:
                             break
                         self._news.wait(RETRY_AFTER)
         self._spool.delete()
+        self._tried.set()
+
+    def _is_refused(self, error: Exception) -> bool:
+        """Whether the first try shows that no try will do, for a run that may still be given up."""
+        with self._news:
+            if self._must_open and not self._tried.is_set():
+                self._refusal = refusal_of(self.uri, error)
+            return self._refusal is not None
 
     def _deliver(self) -> None:
         client = connect(self.uri)
@@ -103,8 +130,10 @@ class Delivery:
             if not self._warned:
                 warn(f"records that earlier runs left in {self._parent} cannot be delivered ({reason_of(error)})")
 
-    def _warn_of_outage(self, error: Exception) -> None:
-        if not self._warned:
+    def _warn_of(self, error: Exception) -> None:
+        if not self._warned and (refusal := refusal_of(self.uri, error)) is not None:
+            warn(f"the work goes on and its records wait on disk: {refusal}")
+        elif not self._warned:
             warn(
                 f"the store {without_credentials(self.uri)} cannot be reached; the work goes on and records are "
                 f"delivered when it is back ({reason_of(error)})"
@@ -130,7 +159,7 @@ def deliver_waiting(layout: Layout) -> tuple[int, int]:
             _deliver_left(connect(uri), uri, own)
         except Exception as error:  # noqa: BLE001 - whatever a store or its network throws
             left = sum(map(len, own))
-            raise UserError(
+            raise refusal_of(uri, error) or UserError(
                 f"{without_credentials(uri)}: cannot be reached, {left} records still wait ({reason_of(error)})"
             ) from None
     return waiting, others
@@ -143,8 +172,8 @@ def end_killed(run_ids: list[str | None], layout: Layout) -> None:
         deliver_waiting(layout)
         client = connect(tracking_uri(layout.root))
         for run_id in run_ids:
-            if run_id and client.get_run(run_id).info.status == "RUNNING":
-                client.set_terminated(run_id, "KILLED")
+            if run_id:
+                _end_as_killed(client, run_id)
     except Exception as error:  # noqa: BLE001 - a store or its network; nothing of it may end a search
         warn(f"runs of killed processes may be shown as running for now ({reason_of(error)})")
 
@@ -179,6 +208,12 @@ def _deliver_orphan(client: "MlflowClient", uri: str, spool: Spool) -> None:
             run_id = open_run(client, uri, spool)
         last = deliver_records(client, run_id, spool)
         ended = last == "status" or opening["how"] == "attach"
-        if not ended and client.get_run(run_id).info.status == "RUNNING":
-            client.set_terminated(run_id, "KILLED")
+        if not ended:
+            _end_as_killed(client, run_id)
         spool.delete()
+
+
+def _end_as_killed(client: "MlflowClient", run_id: str) -> None:
+    if client.get_run(run_id).info.status == "RUNNING":
+        client.set_tag(run_id, NOTE, "killed: its process ended without a word")
+        client.set_terminated(run_id, "KILLED")

@@ -1,5 +1,6 @@
 """Finding and making the run that the opening of a spool describes: one that starts, goes on, or is added to."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,10 @@ ATTACHED_TO = "darkaction.original_run_id"
 
 TOKEN = "darkaction.token"
 """Tag by which a run is known before the store has given it an id, so that it is not made twice."""
+
+
+DRAWN_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
+"""MLflow's names for runs that got none: `useful-cub-168`."""
 
 
 class ParentMissingError(LookupError):
@@ -78,12 +83,21 @@ def _create(client: "MlflowClient", uri: str, opening: Record, tags: Mapping[str
     if made:
         return made
     experiment_id, parent = _home(client, uri, opening)
+    if parent is not None and parent == opening["parent"]:
+        _name_project_run(client, parent)
     own = {"mlflow.user": opening["user"], TOKEN: opening["token"]}
     if parent is not None:
         own["mlflow.parentRunId"] = parent
     cut = {key: value[:MAX_TAG_LENGTH] for key, value in tags.items()}
     run = client.create_run(experiment_id, start_time=opening["time"], tags=cut | own, run_name=opening["run_name"])
     return str(run.info.run_id)
+
+
+def _name_project_run(client: "MlflowClient", run_id: str) -> None:
+    """Names the run of `mlflow run` by what was run, where it has but the name that MLflow drew for it."""
+    run = client.get_run(run_id)
+    if DRAWN_NAME.fullmatch(run.info.run_name or ""):
+        client.update_run(run_id, name=f"mlflow run {run.data.tags.get('mlflow.project.entryPoint', '')}".strip())
 
 
 def _search(client: "MlflowClient", uri: str, opening: Record, tag: str, value: str) -> str | None:

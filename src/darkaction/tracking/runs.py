@@ -22,6 +22,7 @@ from darkaction.layout import Layout
 from darkaction.provenance import dataset_sources, origin_tags, uncommitted
 from darkaction.redact import scrub
 from darkaction.tracking.delivery import Delivery
+from darkaction.tracking.naming import NOTE, origin_of, run_name
 from darkaction.tracking.opening import MAX_TAG_LENGTH
 from darkaction.tracking.spool import Record, warn
 from darkaction.tracking.store import EXPERIMENTS, portable
@@ -30,12 +31,16 @@ from darkaction.tracking.system_metrics import system_metrics
 MAX_PARAM_LENGTH = 6000
 """MLflow's limit (mlflow.utils.validation)."""
 
+OF_RUN = "darkaction.model_of_run_id"
+"""Tag of a run that has only figures of a model: the run that made it."""
+
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Member:
-    """One of the trainings that a command has worker processes do: its name, and what a person typed for all."""
+    """One of the trainings that a command has worker processes do: what it is called among them, if anything, and what
+    a person typed for all."""
 
     name: str
     command: str
@@ -52,6 +57,7 @@ class Run:
 
     def __init__(self, delivery: Delivery | None) -> None:
         self._delivery = delivery
+        self.is_described = False
 
     @property
     def run_id(self) -> str | None:
@@ -87,6 +93,12 @@ class Run:
         """Sets tags; longer values than the store takes are cut."""
         self._send({"kind": "tags", "tags": {key: value[:MAX_TAG_LENGTH] for key, value in tags.items()}})
 
+    def describe(self, text: str, *, accuracy: str | None = None) -> None:
+        """Sets the description that MLflow's list shows, of which the first 50 characters are seen there, and, in a tag
+        of its own, an accuracy with its interval."""
+        self.is_described = True
+        self.set_tags({NOTE: text} | ({} if accuracy is None else {"accuracy": accuracy}))
+
     def log_datasets(self, datasets: list[dict[str, Any]]) -> None:
         """Records what the run read (see `dataset_sources`); MLflow's pages show it in the column of datasets."""
         if datasets:
@@ -118,6 +130,7 @@ def start_run(
 
     Raises:
         ValueError: for a stage that has no experiment.
+        UserError: at once, when the store cannot be used at all, which is no outage.
     """
     if stage not in EXPERIMENTS:
         raise ValueError(f"stage '{stage}' has no experiment; there are: {', '.join(EXPERIMENTS)}")
@@ -151,13 +164,14 @@ def family_run(
 
     Args:
         stage: tune or tables.
-        name: of the run.
+        name: of the search or comparison.
         varying: beginnings of the keys in which launchers may differ; MLflow does not let a parameter change.
         has_company: whether other launchers are at work.
     """
     settings = {key: text for key, text in _texts(params).items() if not key.startswith(varying)}
     opening = {"how": "join", "stage": stage, "token": token, "params": settings, **_environment()}
-    delivery, run = _begin(opening | {"run_name": name}, params, layout)
+    opening["run_name"] = run_name(stage, params, label=name)
+    delivery, run = _begin(opening, params, layout)
     with _true_status(run, delivery, goes_on=has_company), system_metrics(run.log_metrics):
         yield run
 
@@ -173,11 +187,17 @@ def member_run(*, stage: str, params: Params, layout: Layout, member: Member, pa
 
 
 def _begin(opening: Record, params: Params, layout: Layout, member: Member | None = None) -> tuple[Delivery, Run]:
-    """Opens a run and records where it comes from."""
-    tags = origin_tags(stage=opening["stage"], params=params, layout=layout)
+    """Opens a run and records where it comes from. A worker's training goes on without a store that cannot be used: its
+    launcher has found the store usable."""
+    stage = opening["stage"]
+    tags = origin_tags(stage=stage, params=params, layout=layout)
+    tags |= origin_of(stage, layout, is_member=member is not None) | {NOTE: "unfinished"}
     if member is not None:
-        opening, tags = opening | {"run_name": member.name}, tags | member.tags
-    delivery = Delivery(layout, opening | {"tags": tags})
+        tags |= member.tags
+    if "run_name" not in opening:
+        is_try = layout.out is not None and member is None
+        opening["run_name"] = run_name(stage, params, label="" if member is None else member.name, out=is_try)
+    delivery = Delivery(layout, opening | {"tags": tags}, must_open=member is None)
     run = Run(delivery)
     run.set_tags(tags)  # also where an earlier run goes on
     run.log_params(opening["params"])  # the same again where an earlier run goes on, which the store allows
@@ -194,20 +214,31 @@ def attach_run(*, stage: str, params: Params, layout: Layout) -> Iterator[Run]:
 
     Where the store does not have it (mlflow.db was deleted, or the model comes from another machine) a new run takes
     its place, tagged with the id of the original; later calls find that one again. models/runs is never rewritten.
+    With --out, what is found out about a model of the pipeline gets a run of its own, and leaves the pipeline's alone.
+
+    Raises:
+        UserError: when the store cannot be used at all; `check_store` says so before long work.
     """
     if not is_first_process():
         yield Run(None)
         return
+    path = layout.read(f"{places.RUNS}/{stage}.json")
+    original = _read_run(path)
+    tags = origin_tags(stage=stage, params=params, layout=layout) | origin_of(stage, layout, is_member=False)
+    if layout.out is not None and not path.is_relative_to(layout.out):
+        tags |= {OF_RUN: str(original["run_id"])} if original else {}
+        original = None
     opening = {
         "how": "attach",
         "stage": stage,
         "token": uuid.uuid4().hex,
-        "original": _read_run(layout.read(f"{places.RUNS}/{stage}.json")),
+        "original": original,
         "params": _texts(params),
-        "tags": origin_tags(stage=stage, params=params, layout=layout),
+        "tags": tags,
+        "run_name": run_name(stage, params, out=layout.out is not None),
         **_environment(),
     }
-    delivery = Delivery(layout, opening)
+    delivery = Delivery(layout, opening, must_open=True)
     try:
         yield Run(delivery)
     finally:
@@ -224,20 +255,32 @@ def parameter_text(value: Any) -> str:
 def _true_status(run: Run, delivery: Delivery, *, goes_on: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Ends the run with the status of what happens inside, unless it goes on elsewhere; SIGTERM becomes `Terminated`
     meanwhile."""
-    status = "FAILED"
+    status, reason = "FAILED", ""
     with sigterm_raises():
         try:
             yield
             status = "FINISHED"
         except BaseException as error:
             status = _status_of(error)
+            reason = reason_of(error)
             if status == "FAILED":
                 run.log_text(scrub(traceback.format_exc()), "traceback.txt")
             raise
         finally:
             if not _is_true(goes_on):
+                _describe_end(run, status, reason)
                 run._end(status)
             delivery.close()
+
+
+def _describe_end(run: Run, status: str, reason: str) -> None:
+    """What the list of runs says of one that did not come to its result, or has none of its own."""
+    if status == "KILLED":
+        run.describe("killed by Ctrl-C or SIGTERM")
+    elif status == "FAILED":
+        run.describe(f"failed: {reason}")
+    elif not run.is_described:
+        run.describe("finished")
 
 
 def _is_true(question: Callable[[], bool]) -> bool:
@@ -287,7 +330,6 @@ def _environment() -> Record:
     """What the process knows of its surroundings that the making of a run needs, maybe later."""
     return {
         "parent": os.environ.get("MLFLOW_RUN_ID"),
-        "run_name": os.environ.get("DVC_EXP_NAME"),
         "user": _user(),
         "time": _now(),
     }

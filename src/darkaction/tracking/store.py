@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darkaction.errors import UserError, reason_of
+from darkaction.layout import Layout
 from darkaction.redact import without_credentials
+from darkaction.tracking.refusals import RefusedError, refusal_of
+from darkaction.tracking.relocation import Relocated, check_locations, relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,6 +29,9 @@ EXPERIMENTS = {
     "cell": "darkaction-tables",
 }
 """The experiment of each stage that makes a model, of searches and comparisons and of the trainings in them."""
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""Beginnings of the addresses of stores that MLflow opens without a server."""
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Lets the pages open with runs and charts; without it MLflow 3 opens those for language models."""
@@ -45,6 +52,10 @@ def connect(uri: str) -> "MlflowClient":
     """A client of its own, with short waits unless the environment sets others; creates a missing SQLite store.
 
     Creating the tables takes seconds and is not safe against a second process, so it is done under a lock.
+
+    Raises:
+        RefusedError: for a database that is none of MLflow's, or whose artifacts lie in another project's folder.
+        Exception: whatever MLflow, the database or the network throws; `refusal_of` tells what of it lasts.
     """
     for name, value in (
         ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),  # the default of 7 with growing pauses stops a training for minutes
@@ -59,9 +70,77 @@ def connect(uri: str) -> "MlflowClient":
     for noisy in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     with _creation_lock(uri):
+        if uri.startswith(DATABASES):
+            _check_database(uri)
         client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
+        experiments = client.search_experiments()
+    if (database := sqlite_file(uri)) is not None:
+        check_locations(database, {experiment.name: experiment.artifact_location for experiment in experiments})
     return client
+
+
+def open_store(layout: Layout) -> "MlflowClient":
+    """A client of the project's store, for a command that does nothing without it.
+
+    Raises:
+        UserError: when it cannot be used, or not now.
+    """
+    uri = tracking_uri(layout.root)
+    try:
+        return connect(uri)
+    except Exception as error:  # noqa: BLE001 - whatever a store or its network throws
+        raise refusal_of(uri, error) or UserError(
+            f"{without_credentials(uri)}: cannot be reached now ({reason_of(error)})"
+        ) from None
+
+
+def check_store(layout: Layout) -> None:
+    """Before long work whose result is recorded at its end: ends it at once where the store cannot be used at all. One
+    that is down may be back by then.
+
+    Raises:
+        UserError: naming what is wrong with it.
+    """
+    uri = tracking_uri(layout.root)
+    try:
+        connect(uri)
+    except Exception as error:  # noqa: BLE001 - whatever a store or its network throws
+        if (refusal := refusal_of(uri, error)) is not None:
+            raise refusal from None
+
+
+def relocate_store(layout: Layout) -> Relocated:
+    """`relocate` for the project's store.
+
+    Raises:
+        UserError: when that is no SQLite file.
+    """
+    uri = tracking_uri(layout.root)
+    database = sqlite_file(uri)
+    if database is None:
+        raise UserError(f"{without_credentials(uri)}: only an SQLite store has its artifacts in the project's folder")
+    return relocate(database)
+
+
+def _check_database(uri: str) -> None:
+    """Connects once, where MLflow would try for minutes, and refuses a database that holds something else: MLflow would
+    make its tables between those.
+
+    Raises:
+        RefusedError: naming the tables.
+    """
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        tables = sorted(sqlalchemy.inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+    if tables and "experiments" not in tables:
+        raise RefusedError(
+            f"{without_credentials(uri)}: no store of MLflow but a database of something else, with the tables "
+            f"{', '.join(tables[:5])}; name a new one in MLFLOW_TRACKING_URI"
+        )
 
 
 @contextlib.contextmanager
@@ -71,7 +150,7 @@ def _creation_lock(uri: str) -> Iterator[None]:
     MLflow gives the experiment "Default", which `mlflow run` uses, an artifact folder in the current directory when it
     makes a store, so a store is made from within its own folder.
     """
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     if database is None:
         yield
         return
@@ -83,7 +162,7 @@ def _creation_lock(uri: str) -> Iterator[None]:
             yield
 
 
-def _sqlite_file(uri: str) -> Path | None:
+def sqlite_file(uri: str) -> Path | None:
     """The file of an SQLite store, None for any other."""
     return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
 
@@ -108,7 +187,7 @@ def experiment_named(client: "MlflowClient", uri: str, name: str) -> str:
 
 def _artifact_location(uri: str, name: str) -> str | None:
     """mlartifacts/<experiment> beside the file of an SQLite store; a server decides for itself."""
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     return None if database is None else (database.parent / "mlartifacts" / name).as_uri()
 
 

@@ -72,9 +72,12 @@ def _download(source: str, uri: str, folder: Path, layout: Layout) -> None:
     store = tracking_uri(layout.root)
     try:
         connect(store)  # sets MLflow's waits
-        from mlflow.artifacts import download_artifacts
+        import mlflow
 
-        download_artifacts(source, dst_path=str(folder), tracking_uri=store)
+        # Not as arguments: MLflow does not pass them on, and looks for models in, and makes, ./mlflow.db.
+        mlflow.set_tracking_uri(store)
+        mlflow.set_registry_uri(store)
+        mlflow.artifacts.download_artifacts(source, dst_path=str(folder))
     except Exception as error:  # noqa: BLE001 - a store, its network or its files
         raise UserError(f"{uri}: no model there: {reason_of(error)}") from None
 

@@ -1,0 +1,125 @@
+"""What a run is called, and what says where it belongs: one way for trainings, pretrainings, trials and cells."""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from darkaction import config
+from darkaction import layout as places
+from darkaction.config import Params
+from darkaction.errors import UserError
+from darkaction.layout import Layout
+
+NOTE = "mlflow.note.content"
+"""The tag that MLflow's pages show as a run's description."""
+
+ORIGIN = "origin"
+"""Tag: pipeline (a stage of dvc repro), by hand, try (with --out), search or comparison (a training of one, or the
+whole)."""
+
+OUT = "out"
+"""Tag of a try: the folder that --out named."""
+
+MOST_DIFFERENCES = 4
+LONGEST_VALUE = 24
+
+SHOWN = ("datasets", "sampling.strategy", "enhance.method", "model.backbone", "model.head", "seed")
+"""Settings that a name has in any case."""
+
+IRRELEVANT = ("tune.", "registry.", "evaluate.", "train.devices", "train.workers")
+"""Beginnings of the keys of settings that change no training."""
+
+OF_ENHANCER = ("data.", "synthesize.", "prepare.", "split.", "zero_dce.", "enlightengan.", "enhance.")
+"""Beginnings of the keys of settings that the training of the enhancement depends on."""
+
+
+def run_name(stage: str, params: Params, *, label: str = "", out: bool = False) -> str:
+    """What a run is, for a list: `demo delta zero_dce r2plus1d-bert focal.gamma=3 seed 0`.
+
+    Settings that differ are those that differ from the nearest profile, whose name stands before them unless it is
+    the committed state, `demo`. So two runs between which params.yaml was changed have different names.
+
+    Args:
+        label: what a run is called within its search or comparison, for example `trial 7`; comes first.
+        out: whether --out was given, which makes it a try.
+    """
+    first = f"{label}: " if label else "try: " if out else ""
+    words = [*_method(stage, params), *_differences(stage, params), f"seed {params.seed}"]
+    if "DVC_EXP_NAME" in os.environ:  # by which `dvc exp` knows it
+        words.append(f"({os.environ['DVC_EXP_NAME']})")
+    return first + " ".join(words)
+
+
+def origin_of(stage: str, layout: Layout, *, is_member: bool) -> dict[str, str]:
+    """The tags ORIGIN and, for a try, OUT."""
+    if stage in ("tune", "trial"):
+        return {ORIGIN: "search"}
+    if stage in ("tables", "cell") or is_member:
+        return {ORIGIN: "comparison"}
+    if layout.out is not None:
+        return {ORIGIN: "try", OUT: str(layout.out)}
+    return {ORIGIN: "pipeline" if "DVC_STAGE" in os.environ else "by hand"}
+
+
+def _method(stage: str, params: Params) -> list[str]:
+    network = f"{params.model.backbone}-{params.model.head}"
+    if stage == "train_enhancer":
+        return ["enhancement", params.datasets[0], params.enhance.method]
+    if stage == "pretrain":
+        return ["pretraining", params.datasets[0], params.enhance.method, network]
+    return ["+".join(params.datasets), params.sampling.strategy, params.enhance.method, network]
+
+
+def _differences(stage: str, params: Params) -> list[str]:
+    """The nearest profile, unless it is `demo`, and the settings that differ from it, as `key=value`."""
+    today = config.flatten(params)
+    keys = [key for key in today if key not in SHOWN and _matters(key, stage, params)]
+    profile, base = min(_profiles(), key=lambda entry: sum(_differs(entry[1], today, key) for key in keys))
+    different = [f"{key}={_short(today[key])}" for key in keys if _differs(base, today, key)]
+    if len(different) > MOST_DIFFERENCES:
+        different[MOST_DIFFERENCES - 1 :] = [f"+{len(different) - MOST_DIFFERENCES + 1} more"]
+    return ([] if profile == "demo" else [profile]) + different
+
+
+def _matters(key: str, stage: str, params: Params) -> bool:
+    """Whether a setting has a say in what a run of the stage gives."""
+    used = {
+        "zero_dce": params.enhance.method == "zero_dce",
+        "enlightengan": params.enhance.method == "enlightengan",
+        "pretrain": stage == "pretrain" or params.train.init_from == places.PRETRAINING,
+        "train": stage != "pretrain",
+        "transfer": stage != "pretrain" and params.train.init_from is not None,
+        "mran": params.model.mran,
+        "bert": params.model.head == "bert",
+    }
+    section = key.partition(".")[0]
+    if key.startswith(IRRELEVANT) or not used.get(section, True):
+        return False
+    if key.startswith("enhance.apply.") and key.rpartition(".")[2] not in params.datasets:
+        return False
+    return stage != "train_enhancer" or key.startswith(OF_ENHANCER)
+
+
+@lru_cache(maxsize=1)
+def _profiles() -> list[tuple[str, Mapping[str, Any]]]:
+    """Every profile's name and settings, `demo` first. One that is damaged concerns those who use it."""
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for name in sorted(config.profile_names(), key=lambda name: (name != "demo", name)):
+        try:
+            found.append((name, config.flatten(config.load(profile=name))))
+        except UserError:
+            continue
+    return found or [("demo", {})]
+
+
+def _differs(base: Mapping[str, Any], today: Mapping[str, Any], key: str) -> bool:
+    return key in base and base[key] != today[key]
+
+
+def _short(value: Any) -> str:
+    """A value as in params.yaml, numbers to three digits and long ones cut."""
+    text = value if isinstance(value, str) else f"{value:.3g}" if isinstance(value, float) else json.dumps(value)
+    text = text.replace(" ", "")
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
