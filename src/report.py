@@ -49,7 +49,7 @@ EVALUATE, LEAKAGE, TRAIN = "python src/evaluate.py", "python src/leakage.py", "p
 
 def main() -> None:
     params, places = cli.settings(cli.stage_arguments(__doc__))
-    metrics = read_json(required(places, f"{layout.REPORTS}/metrics.json", EVALUATE), EVALUATE)
+    metrics = read_json(required(places, layout.DETAILS, EVALUATE), EVALUATE)
     clips = data.usable_clips(places, params.datasets)
     target = clips[clips["dataset"] == params.datasets[0]]
     required(places, f"{layout.RECOGNIZER}/fold_0/{weights.WEIGHTS}", TRAIN)
