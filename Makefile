@@ -26,9 +26,17 @@ help:  ## list the targets
 
 install: $(INSTALLED)  ## make .venv and install requirements.lock (repro and test do this themselves)
 
+# DVC and the tests want a git repository: said before the long installation, not after it.
+.PHONY: repository
+repository:
+	@command -v git >/dev/null || { echo "error: no git on the PATH; install it (on Debian and Ubuntu: apt-get install git)" >&2; exit 1; }
+	@reason="$$(git rev-parse --is-inside-work-tree 2>&1)" || { \
+	  echo "error: $$reason: this folder is no git repository that git can use, and DVC needs one. After a download" \
+	    "as ZIP: git init && git add -A && git commit -m 'As downloaded'; or: git clone" >&2; exit 1; }
+
 # The stamp is a copy of the lock it was installed from, written last: a half-finished install does not count, and a
 # checkout that only touches the lock's time does not install again.
-$(INSTALLED): requirements.lock
+$(INSTALLED): requirements.lock | repository
 	@if cmp -s requirements.lock $@; then touch $@; exit; fi; \
 	rm -f $@; \
 	if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \

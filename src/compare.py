@@ -1,6 +1,6 @@
 """Compares two models by their predictions on the same clips: python src/compare.py A.csv B.csv
 
-    git show HEAD~1:reports/predictions.csv > /tmp/before.csv
+    dvc get . reports/predictions.csv --rev HEAD~1 --out /tmp/before.csv
     python src/compare.py reports/predictions.csv /tmp/before.csv
 
 Prints the accuracy of both, their difference with an interval over scenes, the p-value of the paired test over scenes,

@@ -80,7 +80,7 @@ def interval_over(params: Params, tables: list[pd.DataFrame], column: str) -> di
 
 
 def rounded(interval: Interval) -> dict[str, float | int]:
-    """As in reports/metrics.json."""
+    """As in reports/details.json."""
     return {
         "accuracy": round(interval.mean, 6),
         "low": round(interval.low, 6),

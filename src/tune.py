@@ -3,7 +3,8 @@
     python src/tune.py                                  the budget of tune.trials, a worker per GPU or core
     python src/tune.py --resume                         goes on after a stop, or joins a search that runs
     python src/tune.py --resume --apply                 writes the best values into params.yaml; then: dvc repro
-    python src/tune.py --profile smoke --trials 8       settings laid over params.yaml, with clips of their own
+    python src/tune.py --profile smoke --trials 8       settings laid over params.yaml, with clips of their own, as a
+                                                        study of their own: --resume with the same arguments finds it
 
 The first trial has the values of params.yaml. Needs the clips of `dvc repro`. Results: reports/tune, MLflow's
 experiment darkaction-search, and the storage: a journal file that the processes of one machine (or of a shared file
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,18 +31,16 @@ from darkaction.agreement import index_settings
 from darkaction.arguments import add_worker_arguments, positive
 from darkaction.config import ROOT, Params
 from darkaction.errors import UserError, reason_of
-from darkaction.evaluation.statistics import Comparison, compare
 from darkaction.folders import new_folder
 from darkaction.layout import Layout
 from darkaction.objective import Job, Outcome, data_digest, run_trial
 from darkaction.provenance import changed_since, command_line, dvc_md5s, training_code
-from darkaction.search import Claim, Scored, Search
+from darkaction.search import Claim, Search, Verdict
 from darkaction.tracking import Run
 from darkaction.training import data
 from darkaction.workers import Done, Pool
 
 STORAGE = "runs/tune/studies.log"
-STUDY = "search"
 CLIPS = "runs/tune/clips"
 """Where clips are made for settings that differ from params.yaml in more than the training."""
 
@@ -50,9 +50,6 @@ BEAT = 10.0
 POLL = 1.0
 STOPPING = 20.0
 """Seconds that trials get to end after Ctrl-C."""
-
-MOST_RESAMPLES = 20
-"""Times evaluate.resamples, for the far percentiles that an interval for many trials asks for."""
 
 ALL_FAIL = 3
 """So many failed trials before any that did not are no bad luck."""
@@ -76,22 +73,29 @@ def main() -> None:
     arguments = parse()
     params = config.load(profile=arguments.profile, overrides=arguments.overrides)
     if arguments.apply and (arguments.profile or arguments.overrides):
+        over = search.arguments_text(arguments.profile, arguments.overrides)
         raise UserError(
-            "--apply writes into params.yaml, so it goes with params.yaml as it stands: no --profile, --set"
+            "--apply writes into params.yaml, so it goes with params.yaml as it stands: no --profile, --set. With "
+            f"these settings: python src/configure.py {over}; dvc repro; python src/tune.py; then --resume --apply"
         )
     params = replace(params, train=replace(params.train, devices=1))  # a trial has one device
     check(params)
     if "://" not in arguments.storage:  # workers may run in another folder
         arguments.storage = str(Path(arguments.storage).absolute())
     search.connect(arguments.storage)  # before anything that takes time
+    if arguments.study is None:
+        arguments.study = search.chosen(arguments.storage, arguments.profile, arguments.overrides, params)
     if arguments.exists or arguments.resume:
         search.find(arguments.storage, arguments.study)
     if arguments.exists:
         return
     places = prepared(params, arguments)
     template = job_template(params, places, arguments)
-    make = search.join if arguments.resume else search.create
-    study = make(arguments.storage, arguments.study, params, data=template.data)
+    if arguments.resume:
+        study = search.join(arguments.storage, arguments.study, params, data=template.data)
+    else:
+        over = search.arguments_text(arguments.profile, arguments.overrides)
+        study = search.create(arguments.storage, arguments.study, params, data=template.data, arguments=over)
     limits = Limits(
         trials=arguments.trials or params.tune.trials,
         deadline=None if arguments.timeout is None else time.monotonic() + arguments.timeout,
@@ -150,7 +154,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--trials", type=positive, metavar="N", help="the budget in all (default: tune.trials)")
     parser.add_argument("--timeout", type=positive, metavar="S", help="begin no trial after so many seconds")
     add_worker_arguments(parser)
-    parser.add_argument("--study", default=STUDY, metavar="NAME", help=f"default {STUDY}")
+    parser.add_argument("--study", metavar="NAME", help="default: search, and what --profile and --set say")
     parser.add_argument("--storage", default=STORAGE, metavar="URL", help=f"default {STORAGE}")
     parser.add_argument("--resume", action="store_true", help="go on with an existing study, running or not")
     parser.add_argument("--create", action="store_true", help="make the study, for others to --resume, and run nothing")
@@ -353,50 +357,73 @@ class Launcher:
 def report(study: Search, params: Params, places: Layout, limits: Limits, run: Run, target: Path) -> None:
     """Writes best.json, trials.csv and plots to the folder `target`; they also join the run of the search."""
     counts = study.progress(limits.trials)
-    scored, first = study.scored(), study.first()
-    if not scored:
+    verdict = judged(study, params, places)
+    if verdict is None:
         print("no trial was trained to the end")
         return
-    best = scored[0]
-    content: dict[str, Any] = {
-        "study": study.name,
-        "trials": {state: counts[state] for state in ("complete", "pruned", "failed", "running", "waiting")},
-        "epochs": int(study.table()["steps"].sum()) if params.tune.seeds == 1 else None,
-        "best": {"trial": best.number, "validation_accuracy": round(best.score, 6), "values": best.values},
-        "importances": {key: round(value, 4) for key, value in study.importances().items()},
-    }
-    if first is not None:
-        content["params.yaml"] = {"validation_accuracy": round(first.score, 6), "values": first.values}
-        content["gain"] = vars(gain(study, params, places, best, first))
     with new_folder(target) as folder:
-        (folder / "best.json").write_text(json.dumps(content, indent=2) + "\n")
+        (folder / "best.json").write_text(json.dumps(result(study, verdict, counts, params), indent=2) + "\n")
         study.table().to_csv(folder / "trials.csv", index=False, float_format="%.6g")
         study.draw(folder)
     run.log_artifact(target, "tune")
-    run.log_metrics({"best.validation_accuracy": best.score} | {f"trials.{k}": v for k, v in counts.items()})
-    run.set_tags({"optuna.study": study.name, "best.trial": str(best.number)})
-    run.describe(f"trial {best.number} leads with {best.score:.1%} validation accuracy; {counts['complete']} complete")
+    highest, doubt = verdict.highest, verdict.doubt
+    run.log_metrics({"highest.validation_accuracy": highest.score} | {f"trials.{k}": v for k, v in counts.items()})
+    run.set_tags({"optuna.study": study.name, "highest.trial": str(highest.number), "verdict": doubt or "better"})
+    run.describe(
+        f"{doubt or f'trial {highest.number} is best with {highest.score:.1%} validation accuracy'}; "
+        f"{counts['complete']} complete"
+    )
     ended = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    print(f"{ended}; best: trial {best.number}, validation accuracy {best.score:.1%}  ({target})")
-    for key, value in best.values.items():
+    if doubt is not None:
+        print(f"{ended}; {doubt}  ({target})")
+        return
+    print(f"{ended}; best: trial {highest.number}, validation accuracy {highest.score:.1%}  ({target})")
+    for key, value in highest.values.items():
         print(f"  {key}: {json.dumps(value)}")
 
 
-def gain(study: Search, params: Params, places: Layout, best: Scored, first: Scored) -> Comparison:
-    """How much better than params.yaml the best trial is, on the same validation clips.
+def result(study: Search, verdict: Verdict, counts: Mapping[str, int], params: Params) -> dict[str, Any]:
+    """What best.json holds. `best` is null where no trial is better than chance and params.yaml beyond noise."""
+    highest = {
+        "trial": verdict.highest.number,
+        "validation_accuracy": round(verdict.highest.score, 6),
+        "low": round(verdict.interval.low, 6),
+        "high": round(verdict.interval.high, 6),
+        "values": verdict.highest.values,
+    }
+    content: dict[str, Any] = {
+        "study": study.name,
+        "verdict": verdict.doubt or verdict.evidence,
+        "best": highest if verdict.doubt is None else None,
+        "highest": highest,
+        "chance": round(verdict.chance, 6),
+        "trials": {state: counts[state] for state in ("complete", "pruned", "failed", "running", "waiting")},
+        "epochs": int(study.table()["steps"].sum()) if params.tune.seeds == 1 else None,
+        "importances": {key: round(value, 4) for key, value in study.importances().items()},
+    }
+    if verdict.first is not None:
+        content["params.yaml"] = {
+            "validation_accuracy": round(verdict.first.score, 6),
+            "values": verdict.first.values,
+        }
+        content["gain"] = vars(verdict.gain)
+    return content
 
-    The best of many is partly luck, so the interval holds for all trials at once: its error is divided by their number
-    (Bonferroni).
-    """
+
+def judged(study: Search, params: Params, places: Layout) -> Verdict | None:
+    """The highest trial against chance and against params.yaml; None where no trial was trained to the end."""
+    scored = study.scored()
+    if not scored:
+        return None
     clips = data.select(data.usable_clips(places, index_settings(params)), fold=0, part="val").sort_values("clip_id")
-    scenes = [*clips["scene"].astype(str)] * params.tune.seeds
-    others = max(1, study.compared() - 1)
-    return compare(
-        best.right,
-        first.right,
-        scenes,
-        resamples=params.evaluate.resamples * min(others, MOST_RESAMPLES),
-        confidence=1 - (1 - params.evaluate.confidence) / others,
+    return search.judge(
+        scored[0],
+        study.first(),
+        compared=study.compared(),
+        labels_N=[*clips["label"]] * params.tune.seeds,
+        scenes_N=[*clips["scene"].astype(str)] * params.tune.seeds,
+        resamples=params.evaluate.resamples,
+        confidence=params.evaluate.confidence,
         seed=params.seed,
     )
 
@@ -407,25 +434,18 @@ def apply(study: Search, params: Params, places: Layout, *, force: bool) -> None
     Raises:
         UserError: when they are not, or there is nothing to compare with.
     """
-    scored, first = study.scored(), study.first()
-    if first is None:
+    verdict = judged(study, params, places)
+    if verdict is None or verdict.first is None:
         raise UserError(
             "the trial with the values of params.yaml did not end well, so there is nothing to compare with"
         )
-    best = scored[0]
-    if best.number == first.number:
+    if verdict.highest.number == verdict.first.number:
         print("no trial was better than params.yaml: nothing to apply")
         return
-    found = gain(study, params, places, best, first)
-    evidence = (
-        f"validation accuracy {best.score:.1%} with the best values, {first.score:.1%} with those of params.yaml: "
-        f"gain {found.difference:+.1%} [{found.low:+.1%}, {found.high:+.1%}] ({found.n} predictions in {found.scenes} "
-        f"scenes; interval for the best of {study.compared()} trials)"
-    )
-    if found.low <= 0 and not force:
-        raise UserError(f"{evidence}: within noise, so params.yaml stays as it is (--force writes it nevertheless)")
-    print(evidence)
-    overrides = [f"{key}={json.dumps(value)}" for key, value in best.values.items()]
+    if verdict.doubt is not None and not force:
+        raise UserError(f"{verdict.doubt}, so params.yaml stays as it is (--force writes it nevertheless)")
+    print(verdict.evidence)
+    overrides = [f"{key}={json.dumps(value)}" for key, value in verdict.highest.values.items()]
     print(configure(ROOT / "params.yaml", profile=None, overrides=overrides, write=True), end="")
 
 

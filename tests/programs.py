@@ -1,6 +1,7 @@
 """Programs of the project run in a copy of it, for the tests that stop, kill and continue them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,15 +9,34 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def copy_project(folder: Path) -> None:
-    """What searches and comparisons need of the project; the clips for the smoke profile are made by the first one."""
+def tracked_files() -> list[str]:
+    """What git has of the project, or would add."""
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    for name in names:
+    return sorted({name for name in names if (ROOT / name).is_file()})
+
+
+def clone_project(folder: Path) -> None:
+    """What `git clone` would give of the project as it stands, uncommitted changes too, with one commit."""
+    for name in tracked_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    for arguments in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["config", "user.name", "Test"],
+        ["config", "user.email", "test@example.org"],
+        ["add", "--all"],
+        ["commit", "--quiet", "--message", "The project"],
+    ):
+        subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def copy_project(folder: Path) -> None:
+    """What searches and comparisons need of the project; the clips for the smoke profile are made by the first one."""
+    for name in tracked_files():
         if name.startswith(("src/", "profiles/", "deploy/", "experiments/", "params.yaml", "dvc.yaml")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-            (folder / name).chmod((ROOT / name).stat().st_mode)
+            shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv/bin").mkdir(parents=True)
     python = folder / ".venv/bin/python"
     python.write_text(f'#!/usr/bin/env bash\nexec {sys.executable} "$@"\n')

@@ -27,13 +27,16 @@ class Tune:
         """Runs to the end and returns what was printed."""
         return programs.end(self.start(*arguments), code=code)
 
-    def trials(self, study: str = "search") -> list[optuna.trial.FrozenTrial]:
-        """The trials; none where there is no study yet."""
+    def studies(self) -> list[str]:
+        """Their names."""
+        return optuna.get_all_study_names(JournalStorage(JournalFileBackend(self.storage)))
+
+    def trials(self, study: str | None = None) -> list[optuna.trial.FrozenTrial]:
+        """The trials of that study, or of the only one there is; none where there is none yet."""
+        names = [name for name in self.studies() if study in (None, name)]
+        assert len(names) < 2, f"several studies: {names}"
         storage = JournalStorage(JournalFileBackend(self.storage))
-        try:
-            return optuna.load_study(study_name=study, storage=storage).get_trials()
-        except KeyError:
-            return []
+        return [trial for name in names for trial in optuna.load_study(study_name=name, storage=storage).get_trials()]
 
     def runs(self, stage: str) -> list[Run]:
         client = MlflowClient(self.store)

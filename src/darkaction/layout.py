@@ -82,7 +82,10 @@ LEAKAGE_METRICS = "reports/leakage.json"
 """The figures of it, per split."""
 
 REPORTS = "reports"
-"""metrics.json, predictions.csv and plots."""
+"""metrics.json (the headline figures), predictions.csv and plots."""
+
+DETAILS = "reports/details.json"
+"""Every figure of the evaluation; metrics.json is a part of it, rounded."""
 
 REPORT = "reports/report.html"
 """The page that shows them."""

@@ -89,7 +89,7 @@ def test_conditions_and_bounds_hold_in_every_trial(storage: str) -> None:
         "{key: model.widths, type: choice, choices: [[16, 32, 64, 128], [8, 16, 32, 64]]}",
     )
     search.check_space(params)
-    study = search.create(storage, "s", params, data="d")
+    study = search.create(storage, "s", params, data="d", arguments="")
     drawn = run_all(study, 30, lambda values: values["sampling.delta_max"] / 20)
     assert drawn[0] == search.baseline(params)
     assert all(values["sampling.delta_min"] <= values["sampling.delta_max"] <= 16 for values in drawn)
@@ -106,7 +106,11 @@ def test_conditions_and_bounds_hold_in_every_trial(storage: str) -> None:
 def test_samplers_draw_and_repeat_with_the_seed(tmp_path: Path, sampler: str) -> None:
     params = params_with(GAMMA, DELTA, sampler=sampler)
     series = [
-        run_all(search.create(str(tmp_path / name), "s", params, data="d"), 14, lambda values: values["focal.gamma"])
+        run_all(
+            search.create(str(tmp_path / name), "s", params, data="d", arguments=""),
+            14,
+            lambda values: values["focal.gamma"],
+        )
         for name in ("a", "b")
     ]
     assert series[0] == series[1]
@@ -116,7 +120,7 @@ def test_samplers_draw_and_repeat_with_the_seed(tmp_path: Path, sampler: str) ->
 @pytest.mark.parametrize(("pruner", "stops"), [("hyperband", True), ("median", True), ("none", False)])
 def test_pruners_stop_what_is_worse(storage: str, pruner: str, stops: bool) -> None:
     params = params_with(GAMMA, pruner=pruner, min_epochs=1)
-    study = search.create(storage, "s", params, data="d")
+    study = search.create(storage, "s", params, data="d", arguments="")
     study.fill(12)
     steps = []
     for number in range(12):
@@ -135,7 +139,7 @@ def test_pruners_stop_what_is_worse(storage: str, pruner: str, stops: bool) -> N
 
 def test_wilcoxon_prunes_by_seeds(storage: str) -> None:
     params = params_with(GAMMA, pruner="wilcoxon", seeds=8)
-    study = search.create(storage, "s", params, data="d")
+    study = search.create(storage, "s", params, data="d", arguments="")
     study.fill(2)
     best, worse = study.claim(2), study.claim(2)
     assert best is not None and worse is not None
@@ -155,12 +159,69 @@ def test_pruner_and_seeds_must_fit() -> None:
 # Studies
 
 
+@pytest.mark.parametrize(
+    ("profile", "overrides", "name"),
+    [
+        (None, [], "search"),
+        ("smoke", [], "search-smoke"),
+        ("smoke", ["focal.gamma=1", "train.epochs=3"], "search-smoke-focal.gamma=1.0-train.epochs=3"),
+        ("smoke", ["train.epochs=3", "focal.gamma=1.0"], "search-smoke-focal.gamma=1.0-train.epochs=3"),
+        (None, ["tune.trials=8", "evaluate.resamples=10"], "search"),  # what launchers of one study may differ in
+        (None, ["tune.pruner=none", "focal.alpha=null"], "search-focal.alpha=null-tune.pruner=none"),
+        (None, ["model.widths=[8, 8, 8, 16]"], "search-model.widths=012d0e70"),
+        (None, ["bert={layers: 2}"], "search-bert.layers=2"),
+    ],
+)
+def test_a_study_is_named_by_what_is_laid_over_params_yaml(
+    profile: str | None, overrides: list[str], name: str
+) -> None:
+    assert search.name_for(profile, overrides, config.load(profile=profile, overrides=overrides)) == name
+
+
+def test_names_of_many_settings_stay_short_and_differ() -> None:
+    values = [[f"augmentation.{key}=0.{n}" for key in ("flip", "translation")] for n in (1, 2)]
+    more = ["focal.gamma=1", "train.epochs=30", "train.batch_size=4", "optimizer.max_lr=0.001", "bert.dropout=0.1"]
+    names = {search.name_for(None, o, config.load(overrides=o)) for o in ([*v, *more] for v in values)}
+    assert len(names) == 2
+    assert all(len(name) <= 100 and name.startswith("search-7-settings-") for name in names)
+
+
+def test_a_study_of_the_plain_name_is_found_by_its_settings(storage: str) -> None:
+    """All studies were called `search` once, whatever was laid over params.yaml."""
+    given = ["focal.gamma=1", "tune.trials=8"]
+    params = config.load(profile="smoke", overrides=given)
+    own = "search-smoke-focal.gamma=1.0"
+    assert search.chosen(storage, "smoke", given, params) == own
+    search.create(storage, "search", config.load(), data="d", arguments="")
+    assert search.chosen(storage, "smoke", given, params) == own
+
+
+def test_a_study_of_the_plain_name_with_these_settings_goes_on(storage: str) -> None:
+    params = config.load(profile="smoke")
+    search.create(storage, "search", params, data="d", arguments="--profile smoke")
+    assert search.chosen(storage, "smoke", [], params) == "search"
+    assert search.chosen(storage, None, [], config.load()) == "search"
+    search.create(storage, "search-smoke", params, data="d", arguments="--profile smoke")
+    assert search.chosen(storage, "smoke", [], params) == "search-smoke"
+
+
+def test_studies_are_listed_with_the_arguments_that_find_them(storage: str) -> None:
+    params = config.load(profile="smoke")
+    arguments = search.arguments_text("smoke", ["tune.space=[{key: focal.gamma, type: float, low: 0, high: 1}]"])
+    search.create(storage, "a", params, data="d", arguments=arguments)
+    optuna.create_study(study_name="b", storage=search.connect(storage))
+    with pytest.raises(UserError) as caught:
+        search.find(storage, "search")
+    assert "; there are: a (--profile smoke --set 'tune.space=[{key: focal.gamma, type: float, " in str(caught.value)
+    assert "; b (its arguments are not on record)" in str(caught.value)
+
+
 def test_names_settings_and_data_are_checked(storage: str) -> None:
     params = params_with(GAMMA)
-    search.create(storage, "s", params, data="d")
+    search.create(storage, "s", params, data="d", arguments="")
     with pytest.raises(UserError, match=r"there is a study 's' in .*: --resume to go on with it"):
-        search.create(storage, "s", params, data="d")
-    with pytest.raises(UserError, match=r"there is no study 't' in .*; there are: s"):
+        search.create(storage, "s", params, data="d", arguments="")
+    with pytest.raises(UserError, match=r"there is no study 't' in .*; there are: s \(no --profile, no --set\)$"):
         search.join(storage, "t", params, data="d")
     with pytest.raises(UserError, match=r"made with tune.space = .*, and tune.space is"):
         search.join(storage, "s", params_with(DELTA), data="d")
@@ -198,7 +259,7 @@ def test_damaged_journal_is_named(tmp_path: Path) -> None:
 
 def test_two_launchers_never_run_the_same_trial(storage: str) -> None:
     params = params_with(GAMMA)
-    first = search.create(storage, "s", params, data="d")
+    first = search.create(storage, "s", params, data="d", arguments="")
     second = search.join(storage, "s", params, data="d")
     first.fill(5)
     second.fill(5)
@@ -210,7 +271,7 @@ def test_two_launchers_never_run_the_same_trial(storage: str) -> None:
 
 def test_slot_filled_twice_is_run_once(storage: str) -> None:
     params = params_with(GAMMA)
-    study = search.create(storage, "s", params, data="d")
+    study = search.create(storage, "s", params, data="d", arguments="")
     study.fill(2)
     study._study.enqueue_trial({}, user_attrs={"slot": 1})  # as by a launcher that looked at the same time
     assert len(run_all(study, 2)) == 2
@@ -219,7 +280,7 @@ def test_slot_filled_twice_is_run_once(storage: str) -> None:
 
 
 def test_a_lost_trial_is_repeated_once_with_its_values(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
     study.fill(2)
     study.claim(2)
     drawn = []
@@ -236,7 +297,7 @@ def test_a_lost_trial_is_repeated_once_with_its_values(storage: str) -> None:
 
 
 def test_a_stopped_trial_is_repeated_as_often_as_it_is_stopped(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
     for _ in range(4):
         study.fill(1)
         claim = study.claim(1)
@@ -246,7 +307,7 @@ def test_a_stopped_trial_is_repeated_as_often_as_it_is_stopped(storage: str) -> 
 
 
 def test_a_failed_trial_is_not_repeated(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
     study.fill(1)
     claim = study.claim(1)
     assert claim is not None
@@ -257,7 +318,7 @@ def test_a_failed_trial_is_not_repeated(storage: str) -> None:
 
 
 def test_an_end_that_comes_too_late_changes_nothing(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
     study.fill(1)
     claim = study.claim(1)
     assert claim is not None
@@ -278,7 +339,7 @@ def launched_by(study: Search, **owner: Any) -> int:
 
 
 def test_launcher_of_this_machine_is_gone_when_its_process_is(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
     number = launched_by(study, host=machine(), pid=os.getpid(), started=0.0)
     assert [trial.number for trial in study.reconcile()] == [number]
     study.fill(1)
@@ -288,7 +349,7 @@ def test_launcher_of_this_machine_is_gone_when_its_process_is(storage: str) -> N
 def test_launcher_of_another_machine_is_gone_when_it_is_silent(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
     number = launched_by(study, host="elsewhere")
     for beat in range(12):  # it lives: its count changes
         study._study.set_user_attr("launcher.other", beat)
@@ -303,7 +364,7 @@ def test_launcher_of_another_machine_is_gone_when_it_is_silent(storage: str, mon
 def test_silence_while_nobody_could_beat_is_none(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
     launched_by(study, host="elsewhere")
     study.reconcile()
     clock[0] += 10 * search.LAUNCHER_GONE  # the storage was away
@@ -311,7 +372,7 @@ def test_silence_while_nobody_could_beat_is_none(storage: str, monkeypatch: pyte
 
 
 def test_first_trial_is_never_pruned(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA, pruner="median", min_epochs=1), data="d")
+    study = search.create(storage, "s", params_with(GAMMA, pruner="median", min_epochs=1), data="d", arguments="")
     study.fill(8)
     first = study.claim(8)
     assert first is not None
@@ -322,7 +383,7 @@ def test_first_trial_is_never_pruned(storage: str) -> None:
 
 
 def test_trials_of_a_launcher_that_leaves_are_open_again(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
     study.fill(3)
     study.claim(3)
     other = search.join(storage, "s", params_with(GAMMA), data="d")
@@ -338,12 +399,12 @@ def test_study_whose_maker_was_killed_is_made_whole(storage: str) -> None:
     optuna.create_study(study_name="s", storage=search.connect(storage), direction="maximize")
     with pytest.raises(UserError, match="not made by this program, or not whole"):
         search.join(storage, "s", params_with(GAMMA), data="d")
-    assert len(run_all(search.create(storage, "s", params_with(GAMMA), data="d"), 2)) == 2
+    assert len(run_all(search.create(storage, "s", params_with(GAMMA), data="d", arguments=""), 2)) == 2
 
 
 def test_batch_size_that_fitted_is_the_result(storage: str) -> None:
     study = search.create(
-        storage, "s", params_with("{key: train.batch_size, type: choice, choices: [8, 16]}"), data="d"
+        storage, "s", params_with("{key: train.batch_size, type: choice, choices: [8, 16]}"), data="d", arguments=""
     )
     study.fill(1)
     claim = study.claim(1)
@@ -354,7 +415,7 @@ def test_batch_size_that_fitted_is_the_result(storage: str) -> None:
 
 
 def test_storage_that_comes_back_is_waited_for(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
     naps: list[float] = []
     monkeypatch.setattr(time, "sleep", naps.append)
     real = study._study.get_trials
@@ -372,7 +433,7 @@ def test_storage_that_comes_back_is_waited_for(storage: str, monkeypatch: pytest
 
 
 def test_scores_and_first_trial(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d")
+    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
     run_all(study, 6, lambda values: values["focal.gamma"] / 5)
     scored = study.scored()
     assert [entry.score for entry in scored] == sorted((entry.score for entry in scored), reverse=True)
@@ -382,7 +443,7 @@ def test_scores_and_first_trial(storage: str) -> None:
 
 
 def test_plots_are_drawn(storage: str, tmp_path: Path) -> None:
-    study = search.create(storage, "s", params_with(GAMMA, DELTA, DEPENDENT), data="d")
+    study = search.create(storage, "s", params_with(GAMMA, DELTA, DEPENDENT), data="d", arguments="")
     study.fill(8)
     while claim := study.claim(8):
         study.report(claim.trial_id, 0, 0.1)

@@ -106,9 +106,16 @@ def test_two_runs_give_the_same_complete_results(
     names = {"confusion", "per_class", "draws", "luma", "reliability", "learning_curves_0"}
     pictures = {Path("plots") / f"{name}.png" for name in (*names, "samples")}
     tables = {Path("plots") / f"{name}.csv" for name in (*names, "reliability_before")}
-    assert set(first) == pictures | tables | {Path("metrics.json"), Path("predictions.csv")}
+    assert set(first) == pictures | tables | {
+        Path(name) for name in ("metrics.json", "details.json", "predictions.csv")
+    }
 
-    report = json.loads((reports / "metrics.json").read_text())
+    report = json.loads((reports / "details.json").read_text())
+    assert json.loads((reports / "metrics.json").read_text()) == {
+        "test": {name: round(report["test"][name], 4) for name in ("accuracy", "low", "high", "macro_f1")},
+        "shuffled": {"accuracy": round(report["shuffled"]["accuracy"], 4)},
+        "validation": {"accuracy": round(report["validation"]["accuracy"], 4)},
+    }
     predictions = pd.read_csv(reports / "predictions.csv")
     assert (len(predictions), report["test"]["n"], report["test"]["scenes"], report["validation"]["n"]) == (6, 6, 2, 3)
     accuracy = (predictions["label"] == predictions["predicted"]).mean()
@@ -130,14 +137,15 @@ def test_weights_that_nothing_was_learnt_with_are_evaluated_too(
     monkeypatch.setattr(sys, "argv", make_project(tmp_path, folds=1))
     (tmp_path / "models/recognizer/fold_0/history.csv").write_text(history)
     evaluate.main()
-    assert json.loads((tmp_path / "reports" / "metrics.json").read_text())["test"]["n"] == 6
+    assert json.loads((tmp_path / "reports" / "details.json").read_text())["test"]["n"] == 6
     assert not (tmp_path / "reports/plots/learning_curves_0.csv").exists()
 
 
 def test_two_folds_are_pooled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", make_project(tmp_path, folds=2))
     evaluate.main()
-    report = json.loads((tmp_path / "reports" / "metrics.json").read_text())
+    report = json.loads((tmp_path / "reports" / "details.json").read_text())
+    assert set(json.loads((tmp_path / "reports" / "metrics.json").read_text())) == {"test", "shuffled"}
     predictions = pd.read_csv(tmp_path / "reports" / "predictions.csv")
     assert (report["test"]["n"], report["test"]["scenes"]) == (12, 4)
     assert "validation" not in report

@@ -175,8 +175,8 @@ def test_page_has_every_section(page: str) -> None:
         assert origin in text
 
 
-def test_page_has_the_numbers_of_metrics_json(project: Path, page: str) -> None:
-    metrics = json.loads((project / "reports/metrics.json").read_text())
+def test_page_has_the_numbers_of_details_json(project: Path, page: str) -> None:
+    metrics = json.loads((project / "reports/details.json").read_text())
     text = text_of(page)
     test = metrics["test"]
     for part in (test, metrics["validation"]):
@@ -215,7 +215,7 @@ def test_same_inputs_give_the_same_bytes(project: Path, page: str) -> None:
 @pytest.mark.parametrize(
     ("missing", "command"),
     [
-        ("reports/metrics.json", "python src/evaluate.py"),
+        ("reports/details.json", "python src/evaluate.py"),
         ("reports/plots/luma.csv", "python src/evaluate.py"),
         ("reports/leakage.json", "python src/leakage.py"),
         ("data/index/demo/index.csv", "python src/prepare.py demo"),

@@ -98,6 +98,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
         self.log = folder / "log.txt"
         shutil.copy(ROOT / "Makefile", folder)
         (folder / "requirements.lock").write_text("setuptools==1.0\nx==1.0\n")
@@ -162,6 +163,35 @@ def test_old_python_is_an_error_that_says_what_to_do(checkout: Checkout) -> None
     assert "no Python 3.11 or later" in output
     assert "make PYTHON=/path/to/python3.12" in output
     assert not (checkout.folder / ".venv").exists()
+
+
+@pytest.mark.parametrize("target", ["install", "repro", "test"])
+def test_a_folder_that_is_no_git_repository_is_told_before_the_installation(checkout: Checkout, target: str) -> None:
+    shutil.rmtree(checkout.folder / ".git")
+    code, output, asked = checkout.make(target, GIT_CEILING_DIRECTORIES=str(checkout.folder.parent))
+    assert code != 0
+    assert "git init && git add -A && git commit -m 'As downloaded'" in output
+    assert asked == []
+    assert not (checkout.folder / ".venv").exists()
+
+
+def test_a_machine_without_git_is_told_before_the_installation(checkout: Checkout) -> None:
+    programs = checkout.folder / "programs"
+    programs.mkdir()
+    for name in ("bash", "sh", "make", "mkdir", "cp", "mv", "rm", "touch", "grep", "cmp", "cat"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    code, output, asked = checkout.make("install", PATH=str(programs))
+    assert code != 0
+    assert "no git on the PATH; install it" in output
+    assert asked == []
+
+
+def test_a_later_make_checks_git_and_installs_nothing(checkout: Checkout) -> None:
+    checkout.make("install")
+    shutil.rmtree(checkout.folder / ".git")
+    code, output, asked = checkout.make("install", GIT_CEILING_DIRECTORIES=str(checkout.folder.parent))
+    assert (code != 0, asked) == (True, [])
+    assert "git init" in output
 
 
 def test_help_lists_every_target() -> None:

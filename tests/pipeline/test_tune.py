@@ -66,9 +66,15 @@ def test_a_search_from_the_first_trial_to_the_plots(tune: Tune) -> None:
     folder = tune.project / "reports/tune"
     best = json.loads((folder / "best.json").read_text())
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    assert best["best"]["validation_accuracy"] == pytest.approx(
+    assert best["highest"]["validation_accuracy"] == pytest.approx(
         max(float(trial.value or 0) for trial in complete), abs=1e-6
     )
+    # six clips of one scene: nothing can be better than chance, and the result says so
+    assert best["best"] is None
+    assert best["verdict"].startswith("no trial beats chance, 16.7%: the highest is trial ")
+    assert best["verdict"] in printed
+    assert "best: trial" not in printed
+    assert parent.data.tags["verdict"] == best["verdict"]
     assert best["trials"]["complete"] + best["trials"]["pruned"] == 8
     assert len(pd.read_csv(folder / "trials.csv")) == 8
     artifacts = {Path(file.path).name for file in MlflowClient(tune.store).list_artifacts(parent.info.run_id, "tune")}
@@ -77,15 +83,20 @@ def test_a_search_from_the_first_trial_to_the_plots(tune: Tune) -> None:
         assert name in artifacts
 
     # again without --resume is an error; with it there is nothing left to do, and a larger budget is used up
-    assert "there is a study 'search'" in tune("--trials", "8", code=1)
+    assert tune.studies() == ["search-smoke"]
+    assert "there is a study 'search-smoke'" in tune("--trials", "8", code=1)
     tune("--trials", "8", "--resume")
     assert len(tune.trials()) == 8
     tune("--trials", "9", "--resume", "--workers", "1")
     assert len(tune.trials()) == 9
     assert len(tune.runs("tune")) == 1
-    assert "was made with focal.gamma = 2.0, and focal.gamma is 1.0" in tune(
-        "--resume", "--set", "focal.gamma=1.0", code=1
-    )
+    other = ["--set", "focal.gamma=1"]
+    errors = tune("--resume", *other, code=1)
+    assert "there is no study 'search-smoke-focal.gamma=1.0' in " in errors
+    assert "there are: search-smoke (--profile smoke)" in errors
+    errors = tune("--resume", *other, "--study", "search-smoke", code=1)
+    assert "was made with focal.gamma = 2.0, and focal.gamma is 1.0" in errors
+    assert "(it was made with: --profile smoke)" in errors
 
 
 def test_failed_trials_say_why_and_the_search_goes_on(tune: Tune) -> None:
@@ -136,7 +147,7 @@ def test_when_everything_fails_the_search_stops(tune: Tune) -> None:
         (["--storage", "grpc://127.0.0.1:1"], "--storage grpc://127.0.0.1:1: cannot be opened"),
         (["--storage", "sqlite:///x.db"], "SQLite does not bear several writers"),
         (["--resume", "--study", "nosuch"], "there is no study 'nosuch'"),
-        (["--apply"], "--apply writes into params.yaml"),
+        (["--apply"], "configure.py --profile smoke; dvc repro; python src/tune.py; then --resume --apply"),
         (["--set", "split.validation=none"], "a search needs validation clips"),
     ],
 )
@@ -192,7 +203,7 @@ def test_postgresql_and_the_grpc_proxy_in_front_of_it(tune: Tune, postgres: Post
         second = tune.start(*arguments, "--resume")
         printed = [process.communicate(timeout=900) for process in (first, second)]
         assert (first.returncode, second.returncode) == (0, 0), printed
-        trials = optuna.load_study(study_name="search", storage=url).get_trials()
+        trials = optuna.load_study(study_name="search-smoke-train.epochs=60-tune.pruner=none", storage=url).get_trials()
     finally:
         proxy.kill()
         proxy.wait()
@@ -215,7 +226,7 @@ def test_a_restart_of_the_database_holds_a_search_up(tune: Tune, postgres: Postg
     assert process.returncode == 0, out + errors
     assert "the storage is away, trying again" in errors
     url = postgres.uri.replace("postgresql://", "postgresql+psycopg://")
-    trials = optuna.load_study(study_name="search", storage=url).get_trials()
+    trials = optuna.load_study(study_name="search-smoke-train.epochs=30-tune.pruner=none", storage=url).get_trials()
     assert [trial.state for trial in trials if "lost" not in trial.user_attrs] == [TrialState.COMPLETE] * 4
 
 
@@ -237,7 +248,7 @@ def test_optuna_dashboard_shows_the_study(tune: Tune) -> None:
     finally:
         dashboard.kill()
         dashboard.wait()
-    assert [study["study_name"] for study in studies] == ["search"]
+    assert [study["study_name"] for study in studies] == ["search-smoke"]
 
 
 # --apply
@@ -247,7 +258,12 @@ def test_optuna_dashboard_shows_the_study(tune: Tune) -> None:
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     """Applies a study of two trials that get so many of 48 validation clips in 8 scenes right."""
     clips = pd.DataFrame(
-        {"clip_id": [f"{k:02d}" for k in range(48)], "fold_0": "val", "scene": [k % 8 for k in range(48)]}
+        {
+            "clip_id": [f"{k:02d}" for k in range(48)],
+            "label": [k // 8 for k in range(48)],
+            "fold_0": "val",
+            "scene": [k % 8 for k in range(48)],
+        }
     )
     monkeypatch.setattr(tune_program.data, "usable_clips", lambda places, datasets: clips)
     monkeypatch.setattr(tune_program, "ROOT", tmp_path)
@@ -255,7 +271,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, 
 
     def apply(first: int, second: int, *, force: bool = False) -> None:
         params = config.load(overrides=["tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"])
-        study = search.create(str(tmp_path / f"{first}-{second}-{force}.log"), "s", params, data="d")
+        study = search.create(str(tmp_path / f"{first}-{second}-{force}.log"), "s", params, data="d", arguments="")
         study.fill(2)
         for right in (first, second):
             claim = study.claim(2)
@@ -283,6 +299,10 @@ def test_apply_writes_what_is_better_beyond_noise(
 def test_apply_refuses_noise_unless_forced(tmp_path: Path, finished: Callable[..., None]) -> None:
     with pytest.raises(UserError, match=r"gain \+2\.1% \[.*within noise, so params\.yaml stays as it is"):
         finished(30, 31)
+    with pytest.raises(
+        UserError, match=r"no trial beats chance, 16\.7%: .* within noise, so params\.yaml stays as it is"
+    ):
+        finished(2, 8)
     assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
     finished(30, 31, force=True)
     assert (tmp_path / "params.yaml").read_text() != (ROOT / "params.yaml").read_text()
@@ -292,7 +312,7 @@ def test_apply_leaves_the_best_alone(
     tmp_path: Path, finished: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     finished(31, 30)
-    assert "nothing to apply" in capsys.readouterr().out
+    assert "no trial was better than params.yaml: nothing to apply" in capsys.readouterr().out
     assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
 
 
@@ -301,7 +321,7 @@ def test_apply_leaves_the_best_alone(
 
 def test_batch_is_halved_once_when_memory_does_not_suffice(tmp_path: Path) -> None:
     params = config.load()
-    study = search.create(str(tmp_path / "studies.log"), "s", params, data="d")
+    study = search.create(str(tmp_path / "studies.log"), "s", params, data="d", arguments="")
     study.fill(1)
     claim = study.claim(1)
     assert claim is not None

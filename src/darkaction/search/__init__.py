@@ -7,11 +7,11 @@ again with the same values, once; a trial that Ctrl-C stopped leaves its slot op
 who are not: each launcher shows that it lives by counting up an attribute of the study.
 """
 
+from darkaction.search.naming import FREE, arguments_text, chosen, find, name_for
 from darkaction.search.space import baseline, check_space, pretrains, with_values
 from darkaction.search.storage import RETRY_AFTER, connect, is_storage_away, patiently
 from darkaction.search.study import (
     DIED,
-    FREE,
     INTERRUPTED,
     LAUNCHER_GONE,
     TRIES,
@@ -19,10 +19,10 @@ from darkaction.search.study import (
     Scored,
     Search,
     create,
-    find,
     join,
     own_code,
 )
+from darkaction.search.verdict import Verdict, judge
 
 __all__ = [
     "DIED",
@@ -34,13 +34,18 @@ __all__ = [
     "Claim",
     "Scored",
     "Search",
+    "Verdict",
+    "arguments_text",
     "baseline",
     "check_space",
+    "chosen",
     "connect",
     "create",
     "find",
     "is_storage_away",
     "join",
+    "judge",
+    "name_for",
     "own_code",
     "patiently",
     "pretrains",

@@ -1,7 +1,6 @@
 """A study: its budget, its trials on their way from a slot to a score, and the launchers that work on it."""
 
 import contextlib
-import json
 import math
 import os
 import time
@@ -29,11 +28,9 @@ from darkaction.processes import is_alive, machine
 from darkaction.provenance import code_digest
 from darkaction.redact import without_credentials
 from darkaction.search import figures
+from darkaction.search.naming import find, made_with, settings_of
 from darkaction.search.space import baseline, category, plain, rounded, suggest
 from darkaction.search.storage import connect, patiently
-
-FREE = ("tune.trials", "tune.sampler", "registry.", "train.workers", "train.devices", "evaluate.", "prepare.")
-"""Settings in which the launchers of one study may differ."""
 
 LAUNCHER_GONE = 60.0
 """Seconds without a sign of life after which a launcher on another machine counts as gone."""
@@ -307,11 +304,12 @@ class Search:
         figures.draw(self._study, folder, settings=len(self._params.tune.space))
 
 
-def create(url: str, name: str, params: Params, *, data: str) -> "Search":
+def create(url: str, name: str, params: Params, *, data: str, arguments: str) -> "Search":
     """A new study.
 
     Args:
         data: identifies the clips and their split.
+        arguments: --profile and --set with which it is made, for whoever looks for it.
 
     Raises:
         UserError: when there is one of that name.
@@ -322,16 +320,17 @@ def create(url: str, name: str, params: Params, *, data: str) -> "Search":
     except DuplicatedStudyError:
         study = optuna.load_study(study_name=name, storage=storage)
         if "settings" not in study.user_attrs and not study.get_trials():  # its maker was killed before it was whole
-            return _made(study, params, data)
+            return _made(study, params, data, arguments)
         raise UserError(
             f"there is a study '{name}' in {without_credentials(url)}: --resume to go on with it, "
             "--study NAME for another one"
         ) from None
-    return _made(study, params, data)
+    return _made(study, params, data, arguments)
 
 
-def _made(study: optuna.Study, params: Params, data: str) -> "Search":
+def _made(study: optuna.Study, params: Params, data: str, arguments: str) -> "Search":
     study.set_user_attr("token", uuid.uuid4().hex)
+    study.set_user_attr("arguments", arguments)
     study.set_user_attr("settings", identity(params, data))  # last: what has it is whole
     return Search(study, params, fresh=True)
 
@@ -350,30 +349,14 @@ def join(url: str, name: str, params: Params, *, data: str) -> "Search":
         if own.get(key) != theirs.get(key):
             raise UserError(
                 f"the study '{name}' was made with {key} = {theirs.get(key)}, and {key} is {own.get(key)}: "
-                "take that back, or --study NAME for another one"
+                f"take that back, or --study NAME for another one (it was made with: {made_with(study)})"
             )
     return Search(study, params, fresh=False)
 
 
-def find(url: str, name: str) -> optuna.Study:
-    """The study of that name, whatever its settings.
-
-    Raises:
-        UserError: when there is none.
-    """
-    try:
-        return optuna.load_study(study_name=name, storage=connect(url))
-    except KeyError:
-        names = optuna.get_all_study_names(connect(url))
-        raise UserError(
-            f"there is no study '{name}' in {without_credentials(url)}; there are: {', '.join(names) or 'none'}"
-        ) from None
-
-
 def identity(params: Params, data: str) -> dict[str, str]:
     """Whatever two launchers of one study must agree on."""
-    settings = {key: value for key, value in config.flatten(params).items() if not key.startswith(FREE)}
-    return {key: json.dumps(value) for key, value in settings.items()} | {"data": data, "code": own_code()}
+    return settings_of(params) | {"data": data, "code": own_code()}
 
 
 @lru_cache(maxsize=1)
