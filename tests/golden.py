@@ -1,12 +1,12 @@
 """The reference numbers of tests/reference (its README says whose they are), and the inputs and weights they are of."""
 
+import json
 import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 
@@ -15,6 +15,12 @@ def load(name: str) -> dict[str, np.ndarray]:
     """The arrays of one file of reference numbers."""
     with np.load(REFERENCE / f"{name}.npz", allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def arid_measures() -> dict[str, np.ndarray]:
+    """Brightness and movement of 150 real clips (150,), by name of the measure."""
+    held = json.loads((REFERENCE / "arid_measures.json").read_text())
+    return dict(zip(held["columns"], np.array(list(held["clips"].values())).T, strict=True))
 
 
 def hash_uniform(key: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -7,7 +7,6 @@ import torch
 import golden
 from darkaction.training.focal import FocalLoss, class_weights
 
-
 LOGITS = np.concatenate(
     [3 * golden.hash_uniform("focal.logits", (6, 6)), [[40, 0, -5, 1, 2, 3], [-400, 9, 0, 1, 2, 3]]]
 )

@@ -10,7 +10,6 @@ from darkaction import config
 from darkaction.models.build import BACKBONES, build_recognizer
 from darkaction.training.optimizer import layer_groups, make_ranger, one_cycle
 
-
 SHAPES = {
     "conv.weight": (4, 2, 3, 3), "conv.bias": (4,), "conv3.weight": (2, 1, 1, 3, 3), "conv3.bias": (2,),
     "fc1.weight": (10, 8), "fc1.bias": (10,), "fc2.weight": (3, 10), "fc2.bias": (3,),
