@@ -5,7 +5,6 @@ model predicts its own test clips, and all are pooled. The figures also join the
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from darkaction.evaluation.score import (
     scores,
     table,
 )
-from darkaction.folders import new_folder
+from darkaction.folders import new_folder, write_whole
 from darkaction.layout import Layout
 from darkaction.training import data
 from darkaction.video import iter_frames
@@ -173,13 +172,6 @@ def summary(report: Mapping[str, Any], params: Params) -> str:
         f"{params.split.strategy} split), macro-F1 {test['macro_f1']:.3f}; "
         f"frames shuffled {shuffled['accuracy']:.1%} [{shuffled['low']:.1%}, {shuffled['high']:.1%}]"
     )
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is complete or not there."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

@@ -244,7 +244,9 @@ def backgrounds(params: Params, places: Layout, fold: int, folder: Path) -> tupl
         with new_folder(folder) as made:
             for clip_id, path in zip(clips["clip_id"], clips["path"], strict=True):
                 picture_HWC = median_frame(raw / path)
-                cv2.imwrite(str(made / f"{clip_id.rpartition('/')[2]}.png"), picture_HWC[..., ::-1])
+                # Encoded first: OpenCV's own writing answers a full disk with False.
+                encoded = cv2.imencode(".png", picture_HWC[..., ::-1])[1]
+                (made / f"{clip_id.rpartition('/')[2]}.png").write_bytes(encoded.tobytes())
     return tuple(sorted(folder.glob("*.png")))
 
 

@@ -153,7 +153,10 @@ def write_video(path: Path, frames: Iterable[Frames], *, fps: float, codec: str)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         count, shape = _encode(path, partial, frames, fps=fps, codec=codec)
-        decoded = [frame.shape for frame in iter_frames(partial)]
+        try:
+            decoded = [frame.shape for frame in iter_frames(partial)]
+        except VideoError as error:  # the encoder does not say what became of its writes
+            raise VideoError(path, f"what was written does not decode; is the disk full? ({error.reason})") from None
         if decoded != [shape] * count:
             raise VideoError(path, f"wrote {count} frames of {shape}, but {len(decoded)} of {set(decoded)} decode")
         os.replace(partial, path)

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from darkaction.config import STRICT, Bert, Enhance, Model, Sampling
@@ -81,8 +82,12 @@ def save(path: Path, recognizer: Recognizer, card: Card) -> None:
     """Writes the weights and their card to `path`, whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
-    save_file(state, partial, metadata={METADATA_KEY: json.dumps(dataclasses.asdict(card))})
-    os.replace(partial, path)
+    try:
+        # From memory: what safetensors' own writing raises on a full disk is no OSError.
+        partial.write_bytes(serialize(state, {METADATA_KEY: json.dumps(dataclasses.asdict(card))}))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load(path: Path) -> tuple[Recognizer, Card]:
