@@ -131,8 +131,9 @@ def _spans(node: Any, prefix: tuple[str, ...]) -> Iterator[Any]:
 def _replace(path: Path, text: str) -> None:
     """Writes `path` in one step: a reader sees the old text or the new, and a crash leaves the old."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)  # whose file has no name in an error
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with open(name, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -6,7 +6,6 @@ own test clips, and all are pooled. The figures also join the MLflow run of the 
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from darkaction.evaluation.score import (
     table,
 )
 from darkaction.evaluation.statistics import with_interval
-from darkaction.folders import new_folder
+from darkaction.folders import new_folder, write_whole
 from darkaction.layout import Layout
 from darkaction.training import data
 from darkaction.video import iter_frames
@@ -201,13 +200,6 @@ def summary(report: Mapping[str, Any], params: Params) -> str:
         f"{params.split.strategy} split), macro-F1 {test['macro_f1']:.3f}; "
         f"frames shuffled {with_interval(shuffled)}"
     )
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is complete or not there."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

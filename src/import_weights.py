@@ -19,7 +19,7 @@ import urllib.request
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from darkaction import cli
@@ -76,14 +76,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as scratch:
         state = read_pickle(find(arguments.source, Path(scratch)), arguments.sha256)
     partial = target.with_name(f".{target.name}.partial")
-    save_file(state, partial)
-    os.replace(partial, target)
+    try:
+        partial.write_bytes(serialize(state))
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
     print(
         f"{target.relative_to(arguments.root)}: {kind_of(state)}, {len(state)} tensors, "
         f"{sum(t.numel() for t in state.values()):,} values"
     )
     if arguments.dvc:
-        subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(target)], cwd=arguments.root, check=True)
+        command = [sys.executable, "-m", "dvc", "add", "--quiet", str(target)]
+        if subprocess.run(command, cwd=arguments.root).returncode:
+            raise UserError(f"dvc add {target} failed; the weights are there (--no-dvc leaves it at that)")
         print(f"{target.relative_to(arguments.root)}.dvc: now commit it with git")
 
 

@@ -6,7 +6,6 @@ enhancements, results, what the split lets through, what BERT looks at. Equal in
 
 import dataclasses
 import json
-import os
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -23,6 +22,7 @@ from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.errors import UserError
 from darkaction.evaluation.metrics import confusion
+from darkaction.folders import write_whole
 from darkaction.layout import Layout
 from darkaction.models.build import ClipSize, num_tokens
 from darkaction.models.recognizer import Recognizer
@@ -82,9 +82,7 @@ def main() -> None:
         settings=settings(params),
     )
     path = places.write(layout.REPORT)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page.render(content), encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, page.render(content))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
 

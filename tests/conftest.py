@@ -5,12 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 SMOKE_STAGES = (
     ["synthesize.py", "demo"],
     ["prepare.py", "demo"],
@@ -29,15 +31,6 @@ def interruptible() -> None:
     ignores it for all of them."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """Reference numbers and real clips kept beside the repository; not part of the project."""
-    path = ROOT.parent / "shared"
-    if not (path / "golden").is_dir():
-        pytest.skip("reference data not present: ../shared")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -68,11 +61,27 @@ def search_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def require_program(name: str) -> str:
-    """The path of an optional system program; its absence skips the test, or fails it under REQUIRE_ALL=1."""
+    """The path of an optional system program; its absence skips the test, the only reason for which one may be."""
     path = shutil.which(name)
     if path is None:
-        message = f"program '{name}' is not installed (the README's line of optional system packages has it)"
-        if os.environ.get("REQUIRE_ALL") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        pytest.skip(f"program '{name}' is not installed (the README's line of optional system packages has it)")
     return path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return refuse_skip((yield))
+
+
+def refuse_skip(report: Report) -> Report:
+    """Under REQUIRE_ALL=1, as in CI, whatever is skipped has failed."""
+    if report.skipped and os.environ.get("REQUIRE_ALL") == "1":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"under REQUIRE_ALL=1 nothing may be skipped. {reason}"
+    return report

@@ -1,19 +1,26 @@
-"""Reading the reference numbers; the fill rules are described in the README beside them."""
+"""The reference numbers of tests/reference (its README says whose they are), and the inputs and weights they are of."""
 
 import json
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+REFERENCE = Path(__file__).resolve().parent / "reference"
 
-def load(shared_dir: Path, name: str) -> tuple[Any, dict[str, Any]]:
-    """Arrays and description of one golden file."""
-    folder = shared_dir / "golden"
-    return np.load(folder / f"{name}.npz", allow_pickle=False), json.loads((folder / f"{name}.json").read_text())
+
+def load(name: str) -> dict[str, np.ndarray]:
+    """The arrays of one file of reference numbers."""
+    with np.load(REFERENCE / f"{name}.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def arid_measures() -> dict[str, np.ndarray]:
+    """Brightness and movement of 150 real clips (150,), by name of the measure."""
+    held = json.loads((REFERENCE / "arid_measures.json").read_text())
+    return dict(zip(held["columns"], np.array(list(held["clips"].values())).T, strict=True))
 
 
 def hash_uniform(key: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -51,4 +58,22 @@ def fill_cnn(network: nn.Module, names: dict[str, str] | None = None) -> None:
         else:
             value = 0.1 * hash_uniform(key, shape)
         state[name] = torch.from_numpy(np.asarray(value)).to(tensor.dtype)
+    network.load_state_dict(state)
+
+
+def fill_bert(network: nn.Module) -> None:
+    """Every tensor of the state dict of a BERT head, keyed by its name."""
+    state = network.state_dict()
+    for key, tensor in state.items():
+        shape = tuple(tensor.shape)
+        value = hash_uniform(key, shape)
+        if key.endswith("a_2"):
+            value = 1 + 0.1 * value
+        elif key.endswith(("b_2", "bias")):
+            value = 0.1 * value
+        elif key.endswith(("clsToken", "pe")):
+            value = 0.05 * value
+        else:
+            value = np.sqrt(3 / shape[1]) * value
+        state[key] = torch.from_numpy(value.astype(np.float32))
     network.load_state_dict(state)

@@ -1,6 +1,7 @@
 """What every command shares: the arguments that lay settings over params.yaml, and how errors leave the program."""
 
 import argparse
+import contextlib
 import io
 import os
 import signal
@@ -8,11 +9,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from darkaction import config
 from darkaction.agreement import require_known_classes
 from darkaction.config import Params
-from darkaction.errors import Terminated, UserError, sigterm_raises, stopped_by
+from darkaction.errors import Terminated, UserError, refusal, sigterm_raises, stopped_by
 from darkaction.layout import Layout
 
 
@@ -64,24 +66,50 @@ def run(main: Callable[[], None]) -> None:
     """Calls `main` and exits: 0 when it returns, 1 on an error, 130 on Ctrl-C, 143 on SIGTERM (what `kill`,
     schedulers and containers send); the last two let half-made folders be removed first.
 
-    A UserError is printed as its message alone. With DARKACTION_TRACEBACK=1 the traceback is printed too.
+    A UserError is printed as its message alone, and so is what the disk, its rights or its limits refuse. With
+    DARKACTION_TRACEBACK=1 the traceback is printed too.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid UTF-8
     try:
         with sigterm_raises():
             main()
+            _flush()
     except UserError as error:
-        if os.environ.get("DARKACTION_TRACEBACK") == "1":
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _end(str(error))
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        refused = refusal(error)
+        if refused is None:
+            raise
+        _drop_output()
+        _end(refused)
     except (KeyboardInterrupt, SystemExit) as error:
         stop = stopped_by(error)
         if stop is None:
             raise
         print("stopped", file=sys.stderr)
         sys.exit(stop.code if isinstance(stop, Terminated) else 130)
+
+
+def _end(message: str) -> NoReturn:
+    if os.environ.get("DARKACTION_TRACEBACK") == "1":
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _flush() -> None:
+    """Writes what standard output still holds, while an error of it can be reported."""
+    output = sys.stdout  # has a name here, by which an error is told: see errors.refusal
+    output.flush()
+
+
+def _drop_output() -> None:
+    """What standard output still holds goes nowhere: nobody reads it, or its file can take no more."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

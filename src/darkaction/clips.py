@@ -10,6 +10,7 @@ A folder without clips.csv is no store, so a store is whole or not there.
 
 import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ import numpy as np
 from darkaction.agreement import recorded_in
 from darkaction.errors import UserError
 from darkaction.flow import of_frames
+from darkaction.folders import write_whole
 from darkaction.video import Frames
 
 LIST = "clips.csv"
@@ -90,19 +92,21 @@ def _write_array(path: Path, chunks: Iterable[Frames], shape: tuple[int, int, in
     """Writes the chunks as one array: how many frames came, and the sha256 of the file, which is there only when as
     many came as `shape` says."""
     partial = path.with_name(f".{path.name}.partial")
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+    count = 0
     try:
-        stored_NHWC = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        count = 0
-        for chunk_NHWC in chunks:
-            end = count + len(chunk_NHWC)
-            if end <= len(stored_NHWC):
-                stored_NHWC[count:end] = chunk_NHWC
-            count = end
-        stored_NHWC.flush()
-        del stored_NHWC
+        # Not through a memory map: one that finds the disk full kills its process, where a write is an error.
+        with partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for chunk_NHWC in chunks:
+                count += len(chunk_NHWC)
+                if count <= shape[0]:
+                    file.write(np.ascontiguousarray(chunk_NHWC, np.uint8).data)
         checksum = _sha256(partial)
         if count == shape[0]:
             os.replace(partial, path)
+    except OSError as error:  # named here, since its way out of a worker process loses where it arose
+        raise OSError(error.errno, error.strerror, error.filename or str(path)) from None
     finally:
         partial.unlink(missing_ok=True)
     return count, checksum
@@ -119,12 +123,11 @@ def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
 def write_list(folder: Path, clips: Sequence[StoredClip]) -> None:
     """Writes clips.csv, sorted by clip id, which makes `folder` a store. Call it last."""
-    partial = folder / f".{LIST}.partial"
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(StoredClip)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(clip) for clip in sorted(clips, key=lambda clip: clip.clip_id))
-    os.replace(partial, folder / LIST)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(StoredClip)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(clip) for clip in sorted(clips, key=lambda clip: clip.clip_id))
+    write_whole(folder / LIST, text.getvalue())
 
 
 class ClipStore:

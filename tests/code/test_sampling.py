@@ -1,12 +1,10 @@
-"""Sampling strategies against literal lists and the reference tables."""
+"""Sampling strategies against literal lists and section 3.3 in exact numbers."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import golden
 from darkaction.sampling import BLANK, Sampler, delta_rate, fixed_rate, generator, place, ramp
 
 
@@ -21,24 +19,38 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("table", ["delta", "delta_extended"])
-def test_delta_tables(shared_dir: Path, table: str) -> None:
-    arrays, description = golden.load(shared_dir, "delta_sampling")
-    rows = description["tables"][table]
-    for number, row in enumerate(rows):
-        rate, kept = delta_rate(row["N"], row["delta"], description["T"], description["alpha"])
-        assert str(rate) == row["S_exact"]
-        assert kept == max(1, row["L_floor"])
-        if table == "delta":
-            indices = place(row["N"], rate, kept, 80, 0.0)[: min(kept, 80)]
-            np.testing.assert_array_equal(indices, arrays["delta/index_floor"][number][: len(indices)])
+@pytest.mark.parametrize(
+    ("delta", "kept"),
+    [
+        (0.0, [64, 64, 64, 64, 64, 75]),
+        (0.25, [43, 51, 55, 57, 59, 75]),
+        (0.75, [26, 36, 43, 48, 56, 75]),
+        (1.5, [16, 25, 32, 39, 56, 75]),
+    ],
+)
+def test_kept_frames_worked_out_by_hand(delta: float, kept: list[int]) -> None:
+    """floor(N / S) for N = 33, 64, 100, 150, 225, 300; the cap of 4 holds from N = 64 (4 - delta) on."""
+    assert [delta_rate(n, delta, 64, 4.0)[1] for n in (33, 64, 100, 150, 225, 300)] == kept
 
 
-@pytest.mark.parametrize("table", ["baselines", "variable"])
-def test_fixed_rate_tables(shared_dir: Path, table: str) -> None:
-    _, description = golden.load(shared_dir, "delta_sampling")
-    for row in description["tables"][table]:
-        assert fixed_rate(row["N"], Fraction(row["S_exact"]))[1] == row["L_floor"]
+@pytest.mark.parametrize("num_frames", [16, 30, 64, 72])
+@pytest.mark.parametrize("delta", [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 3.0])
+def test_delta_is_section_3_3_in_exact_numbers(num_frames: int, delta: float) -> None:
+    """S = min((N + T delta) / T, alpha), L = floor(N / S), frame k is floor(k S)."""
+    for n in (1, 2, 15, 33, 34, 63, 64, 65, 100, 128, 150, 160, 208, 225, 240, 256, 257, 300, 999):
+        exact = min((n + num_frames * Fraction(delta)) / num_frames, Fraction(4))
+        rate, kept = delta_rate(n, delta, num_frames, 4.0)
+        assert rate == exact
+        assert kept == max(1, n / exact // 1)
+        shown = min(kept, 80)
+        expected = [min(int(k * exact // 1), n - 1) for k in range(shown)]
+        assert place(n, rate, kept, 80, 0.0)[:shown].tolist() == expected
+
+
+@pytest.mark.parametrize("rate", [Fraction(33, 64), Fraction(1), Fraction(300, 64), Fraction(1637, 1000)])
+def test_a_fixed_rate_keeps_the_floor_of_the_quotient(rate: Fraction) -> None:
+    for n in (33, 64, 100, 150, 225, 300):
+        assert fixed_rate(n, rate)[1] == n / rate // 1
 
 
 def test_frames_of_delta_draw() -> None:

@@ -1,6 +1,5 @@
 """Names of clips, and the promises of every split."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import arid_1_1
 from darkaction.datasets import arid
 from darkaction.datasets.splits import assign_folds, shared_scenes
 from darkaction.errors import UserError
@@ -186,9 +186,8 @@ def test_a_small_class_is_on_both_sides_of_a_random_split() -> None:
     assert (parts == "test").sum() == 6
 
 
-def test_random_split_of_the_official_list_is_the_papers(shared_dir: Path) -> None:
-    with (shared_dir / "data" / "arid_sample" / "lists" / "ARID1.1_t1_train_pub.csv").open() as file:
-        names = [arid.parse_name(Path(row["Video"])) for row in csv.DictReader(file)]
+def test_random_split_of_the_official_list_is_the_papers() -> None:
+    names = [arid.parse_name(Path(path)) for path in arid_1_1.paths()]
     clips = pd.DataFrame({"label": [n.label for n in names], "scene": [n.scene for n in names]})
     clips["clip_id"] = [f"arid/{n.label}_{n.scene}_{n.take}" for n in names]
     assert (len(clips), clips["scene"].nunique(), len(clips.groupby(["label", "scene"]))) == (1837, 21, 87)

@@ -16,8 +16,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+import containers
 from conftest import require_program
 from darkaction import config
+from darkaction.datasets import index as indexing
 from darkaction.datasets.index import (
     BACKGROUND,
     COLUMNS,
@@ -414,25 +416,31 @@ def test_a_labelled_clip_stays_where_its_copy_has_no_label(tmp_path: Path) -> No
     assert reasons(index_of(tmp_path)) == {"_unlabelled/0.mp4": "duplicate of run/run_1_1.mp4"}
 
 
-def never(path: Path) -> Measured:
-    raise AssertionError(f"{path} was decoded")
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("clips were decoded")
 
 
-def test_a_class_without_folder_is_said_before_anything_is_decoded(tmp_path: Path) -> None:
+def test_a_class_without_folder_is_said_before_anything_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_folder(tmp_path, classes=("Run", "Walk"))
     settings = {"dataset": "mine", "max_quarantined": 0.0, "workers": 1}
-    with pytest.raises(
-        UserError, match=r"no clips of the classes wlak \(folders there: Run, Walk\); did you mean 'walk'\?"
+    with (
+        pytest.raises(
+            UserError, match=r"no clips of the classes wlak \(folders there: Run, Walk\); did you mean 'walk'\?"
+        ),
+        monkeypatch.context() as patch,
     ):
-        build_index(tmp_path, target=True, classes=["run", "wlak"], measure_clip=never, **settings)
+        patch.setattr(indexing, "measure_all", never)
+        build_index(tmp_path, target=True, classes=["run", "wlak"], **settings)
     index, _ = build_index(
         tmp_path, target=False, classes=["run", "wave"], **settings
     )  # an auxiliary dataset may lack some
     assert set(index["label"][index["status"] == "ok"]) == {"run"}
 
 
-def damaged_folder(folder: Path, clip: bytes, with_audio: bytes) -> dict[str, str]:
-    """A real clip damaged in every way that users report; names of files that must be quarantined -> why."""
+def damaged_folder(folder: Path, clip: bytes) -> dict[str, str]:
+    """A clip damaged in every way that users report; names of files that must be quarantined -> why."""
     folder.mkdir(parents=True)
     expected = {}
     for k in range(20):
@@ -442,7 +450,7 @@ def damaged_folder(folder: Path, clip: bytes, with_audio: bytes) -> dict[str, st
     expected["Walk_4_1.mp4"] = "not a video"
     (folder / "Walk_4_2.mp4").write_bytes(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes())
     expected["Walk_4_2.mp4"] = "not a video"
-    (folder / "Walk_4_3.mp4").write_bytes(without_pictures(with_audio))
+    (folder / "Walk_4_3.mp4").write_bytes(containers.without_pictures(clip))
     expected["Walk_4_3.mp4"] = "no video stream can be opened"
     (folder / "Walk_4_4.mp4").mkdir()
     expected["Walk_4_4.mp4"] = "is a folder"
@@ -454,27 +462,23 @@ def damaged_folder(folder: Path, clip: bytes, with_audio: bytes) -> dict[str, st
     return expected
 
 
-def without_pictures(video: bytes) -> bytes:
-    """An MP4 of the sound alone: the box of the track that holds H.264 becomes free space."""
-    start = video.rindex(b"trak", 0, video.index(b"avc1", video.index(b"moov")))
-    return video[:start] + b"free" + video[start + 4 :]
-
-
-def test_a_folder_of_damaged_files_costs_those_files_only(shared_dir: Path, tmp_path: Path) -> None:
-    sample = shared_dir / "data" / "arid_sample" / "train" / "Walk"
-    good = sorted(sample.glob("*.mp4"))[:3]
-    clip = good[0].read_bytes()
-    with_audio = next((shared_dir / "data" / "other_videos").glob("*.mp4")).read_bytes()
-    expected = damaged_folder(tmp_path / "Walk", clip, with_audio)
+def test_a_folder_of_damaged_files_costs_those_files_only(tmp_path: Path) -> None:
+    good = [tmp_path / "good" / f"{number}.mp4" for number in range(3)]
     for number, path in enumerate(good):
-        (tmp_path / "Walk" / f"Walk_1_{number}.mp4").write_bytes(path.read_bytes())
+        make_clip(path, frames=30, level=10 + 10 * number)
+        path.write_bytes(containers.table_first(path.read_bytes()))
+    clip = good[0].read_bytes()
+    raw = tmp_path / "raw"
+    expected = damaged_folder(raw / "Walk", clip)
+    for number, path in enumerate(good):
+        (raw / "Walk" / f"Walk_1_{number}.mp4").write_bytes(path.read_bytes())
     rng = np.random.default_rng(0)
     for k in range(20):  # flipped bits anywhere: usable or not, never a crash
         data = bytearray(clip)
         for position in rng.integers(0, len(data), 8):
             data[position] ^= 1 << rng.integers(8)
-        (tmp_path / "Walk" / f"Walk_5_{k}.mp4").write_bytes(data)
-    index = index_as_nobody(tmp_path)
+        (raw / "Walk" / f"Walk_5_{k}.mp4").write_bytes(data)
+    index = index_as_nobody(raw)
     rows = index.set_index(index["path"].str.removeprefix("Walk/"))
     for name, reason in expected.items():
         assert rows.loc[name, "status"] == "quarantined", name

@@ -1,6 +1,4 @@
-"""The BERT head against numbers of the published implementation, and its invariances."""
-
-from pathlib import Path
+"""The BERT head against the published implementation and its equations written out, and its invariances."""
 
 import numpy as np
 import pytest
@@ -18,48 +16,88 @@ def published_bert() -> Bert:
 
 
 @pytest.fixture(scope="module")
-def arrays(shared_dir: Path):
-    return golden.load(shared_dir, "bert_head")[0]
-
-
-@pytest.fixture(scope="module")
-def bert(arrays) -> Bert:
+def bert() -> Bert:
     network = published_bert()
-    state = {key.removeprefix("sd/"): torch.from_numpy(arrays[key]) for key in arrays.files if key.startswith("sd/")}
-    network.load_state_dict(state)
+    golden.fill_bert(network)
     return network.eval()
+
+
+def plain_norm(x_SD: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    deviation = np.sqrt(((x_SD - x_SD.mean(1, keepdims=True)) ** 2).sum(1, keepdims=True) / (x_SD.shape[1] - 1))
+    return gain * (x_SD - x_SD.mean(1, keepdims=True)) / (deviation + 1e-6) + offset
+
+
+def plain_bert(network: Bert, tokens_TD: np.ndarray, hidden: tuple[int, ...] = ()) -> np.ndarray:
+    """Equations 11 and 12 of one sequence in float64, query by query; `hidden` keys (0 is CLS) are seen by none."""
+    weights = {key.removeprefix("transformer_blocks.0."): w.double().numpy() for key, w in network.state_dict().items()}
+
+    def linear(name: str, x_SD: np.ndarray) -> np.ndarray:
+        return x_SD @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    x_SD = np.concatenate([weights["clsToken"][0], tokens_TD]) + weights["embedding.learnedPosition.pe"][0]
+    normed = plain_norm(x_SD, weights["input_sublayer.norm.a_2"], weights["input_sublayer.norm.b_2"])
+    query, key, value = (linear(f"attention.linear_layers.{k}", normed) for k in range(3))
+    seen = [s for s in range(len(x_SD)) if s not in hidden]
+    mixed = np.zeros_like(x_SD)
+    for head in range(0, 512, 64):
+        part = slice(head, head + 64)
+        for s in range(len(x_SD)):
+            scores = np.exp(np.array([query[s, part] @ key[other, part] / np.sqrt(64) for other in seen]))
+            mixed[s, part] = scores / scores.sum() @ value[seen, part]
+    x_SD = x_SD + linear("attention.output_linear", mixed)
+    inner = linear(
+        "feed_forward.w_1", plain_norm(x_SD, *(weights[f"output_sublayer.norm.{n}"] for n in ("a_2", "b_2")))
+    )
+    inner = 0.5 * inner * (1 + np.tanh(np.sqrt(2 / np.pi) * (inner + 0.044715 * inner**3)))
+    return x_SD + linear("feed_forward.w_2", inner)
+
+
+def tokens(case: str) -> np.ndarray:
+    """Two sequences of eight tokens, float32."""
+    spread = (2 * golden.hash_uniform("bert.input", (2, 8, 512))).astype(np.float32)
+    return {"spread": spread, "rectified": np.maximum(spread, 0), "zero": 0 * spread}[case]
 
 
 def test_parameter_count() -> None:
     assert sum(p.numel() for p in published_bert().parameters()) == 3_157_504
 
 
-@pytest.mark.parametrize("case", ["x", "xrelu", "xzero"])
-def test_output_matches_published(bert: Bert, arrays, case: str) -> None:
+def test_output_is_that_of_the_published_code(bert: Bert) -> None:
+    published = golden.load("bert")["out"]
     with torch.inference_mode():
-        output = bert(torch.from_numpy(arrays[f"{case}_in"]))
-    np.testing.assert_allclose(output, arrays[f"{case}_out"], atol=TOLERANCE)
-    np.testing.assert_allclose(output[:, 0], arrays[f"{case}_cls"], atol=TOLERANCE)
+        np.testing.assert_allclose(bert(torch.from_numpy(tokens("spread"))), published, atol=TOLERANCE)
+    written_out = [plain_bert(bert, tokens_TD) for tokens_TD in tokens("spread")]
+    np.testing.assert_allclose(written_out, published, atol=5e-6)  # so that it can stand for the published code below
 
 
-def test_masked_keys_match_published(bert: Bert, arrays) -> None:
-    tokens_BSD = bert.embedding(torch.from_numpy(arrays["x_in"]).new_tensor(arrays["x_after_embedding"] * 0))
-    tokens_BSD = torch.from_numpy(arrays["x_after_embedding"])
-    keep_BS = torch.from_numpy(arrays["mask_keep"]).bool()
+@pytest.mark.parametrize("case", ["rectified", "zero"])
+def test_output_matches_the_equations(bert: Bert, case: str) -> None:
     with torch.inference_mode():
-        output = bert.transformer_blocks[0](tokens_BSD, keep_BS)
-    np.testing.assert_allclose(output, arrays["x_masked_out"], atol=TOLERANCE)
+        output = bert(torch.from_numpy(tokens(case)))
+    np.testing.assert_allclose(output, [plain_bert(bert, tokens_TD) for tokens_TD in tokens(case)], atol=TOLERANCE)
 
 
-def test_normalize_tokens_switch(bert: Bert, arrays) -> None:
-    tokens_BTD = torch.from_numpy(arrays["xrelu_in"])
-    weight = 0.1 * golden.hash_uniform("fc_action.weight", (6, 512))
-    bias = 0.1 * golden.hash_uniform("fc_action.bias", (6,))
-    for switch, expected in ((False, "wrap_logits"), (True, "alt_logits_if_normalised_first")):
+def test_masked_keys_match_the_equations(bert: Bert) -> None:
+    hidden = [(2, 5), (1, 3, 4, 8)]
+    keep_BS = torch.tensor([[s not in keys for s in range(9)] for keys in hidden])
+    tokens_BTD = torch.from_numpy(tokens("spread"))
+    with torch.inference_mode():
+        embedded_BSD = bert.embedding(torch.cat([bert.clsToken.expand(2, -1, -1), tokens_BTD], dim=1))
+        output = bert.transformer_blocks[0](embedded_BSD, keep_BS)
+    expected = [plain_bert(bert, *both) for both in zip(tokens("spread"), hidden, strict=True)]
+    np.testing.assert_allclose(output, expected, atol=TOLERANCE)
+    assert np.abs(expected[0] - plain_bert(bert, tokens("spread")[0])).max() > 100 * TOLERANCE
+
+
+def test_normalize_tokens_switch(bert: Bert) -> None:
+    """The published code normalises the tokens and feeds the others: the switch gives either."""
+    tokens_BTD = tokens("rectified")
+    lengths = np.linalg.norm(tokens_BTD.astype(np.float64), axis=2, keepdims=True)
+    for switch, fed_BTD in ((False, tokens_BTD), (True, tokens_BTD / lengths)):
         head = BertHead(bert, normalize_tokens=switch, dropout=0.8).eval()
         with torch.inference_mode():
-            logits = head(tokens_BTD).double().numpy() @ weight.T + bias
-        np.testing.assert_allclose(logits, arrays[expected], atol=TOLERANCE)
+            cls_BD = head(torch.from_numpy(tokens_BTD))
+        np.testing.assert_allclose(cls_BD, [plain_bert(bert, fed_TD)[0] for fed_TD in fed_BTD], atol=TOLERANCE)
 
 
 def test_training_mask_hides_one_token_in_five_and_never_cls() -> None:

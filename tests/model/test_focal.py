@@ -1,7 +1,5 @@
 """Focal loss against its formula in float64."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,23 +7,41 @@ import torch
 import golden
 from darkaction.training.focal import FocalLoss, class_weights
 
+LOGITS = np.concatenate(
+    [3 * golden.hash_uniform("focal.logits", (6, 6)), [[40, 0, -5, 1, 2, 3], [-400, 9, 0, 1, 2, 3]]]
+)
+LABELS = np.array([0, 1, 2, 3, 4, 5, 0, 0])
+"""The last two samples are as sure as a network can be: of the right class, and of a wrong one."""
+
+WEIGHTS = {"none": np.ones(6), "scalar0.25": np.full(6, 0.25), "class": np.array([0.2, 0.5, 1.0, 1.5, 2.0, 0.8])}
+
+
+def written_out(logits: np.ndarray, label: int, weight: float, gamma: int) -> tuple[float, np.ndarray]:
+    """-alpha (1 - p)^gamma log p of one sample (equation 13), and its gradient for the logits. 1 - p is summed from
+    the other classes, so that it is right also where p rounds to 1."""
+    log_p = logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
+    p, rest = np.exp(log_p[label]), np.exp(np.delete(log_p, label)).sum()
+    slope = rest**gamma - (
+        gamma * rest ** (gamma - 1) * p * log_p[label] if gamma else 0.0
+    )  # d / d log p, without -alpha
+    direction = np.eye(len(logits))[label] - np.exp(log_p)
+    direction[label] = rest
+    return -weight * rest**gamma * log_p[label], -weight * slope * direction
+
 
 @pytest.mark.parametrize("gamma", [0, 1, 2, 3])
-@pytest.mark.parametrize("alpha", ["none", "scalar0.25", "class"])
-def test_values_and_gradients(shared_dir: Path, gamma: int, alpha: str) -> None:
-    arrays, _ = golden.load(shared_dir, "focal")
-    alpha_K = {
-        "none": None, "scalar0.25": torch.full((6,), 0.25, dtype=torch.float64),
-        "class": torch.from_numpy(arrays["alpha_class"]),
-    }[alpha]  # fmt: skip
-    logits = torch.from_numpy(arrays["logits"]).double().requires_grad_()
-    labels = torch.from_numpy(arrays["labels"])
-    loss = FocalLoss(gamma=gamma, alpha_K=alpha_K)
+@pytest.mark.parametrize("alpha", WEIGHTS)
+def test_values_and_gradients(gamma: int, alpha: str) -> None:
+    expected = [written_out(*sample, WEIGHTS[alpha][sample[1]], gamma) for sample in zip(LOGITS, LABELS, strict=True)]
+    values, gradients = (np.array(part) for part in zip(*expected, strict=True))
+    logits = torch.from_numpy(LOGITS.copy()).requires_grad_()
+    labels = torch.from_numpy(LABELS)
+    loss = FocalLoss(gamma=gamma, alpha_K=None if alpha == "none" else torch.from_numpy(WEIGHTS[alpha]))
     per_sample = loss.per_sample(logits, labels)
     per_sample.sum().backward()
-    np.testing.assert_allclose(per_sample.detach(), arrays[f"g{gamma}/{alpha}/per_sample"], rtol=1e-9, atol=1e-10)
-    np.testing.assert_allclose(logits.grad, arrays[f"g{gamma}/{alpha}/grad_sum"], rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(loss(logits[:6], labels[:6]).item(), arrays[f"g{gamma}/{alpha}/mean_first6"], rtol=1e-9)
+    np.testing.assert_allclose(per_sample.detach(), values, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(logits.grad, gradients, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(loss(logits[:6], labels[:6]).item(), values[:6].mean(), rtol=1e-9)
 
 
 def test_certain_prediction_has_finite_gradient() -> None:

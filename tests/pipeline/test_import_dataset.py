@@ -1,6 +1,7 @@
 """`python src/import_dataset.py`: what becomes of each form of a download, and that nothing is left half done."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -8,12 +9,15 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import arid_1_1
+import containers
 import rar
 from darkaction.datasets import arid, hmdb51
 from darkaction.datasets.importing import sources
@@ -23,6 +27,7 @@ from darkaction.datasets.official import read_official
 from darkaction.datasets.splits import assign_folds
 from darkaction.errors import UserError
 from darkaction.folders import new_folder
+from darkaction.video import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_CLASSES = ["jump", "run", "sit", "stand", "turn", "walk"]
@@ -382,14 +387,17 @@ def test_without_official_lists_the_error_says_why(source: Path, target: Path) -
         read_official(target, 1, pd.Series(["Walk/Walk_1_1.mp4"]))
 
 
-def test_the_official_list_of_arid_1_1(shared_dir: Path, target: Path, tmp_path: Path) -> None:
-    """The paper's 1837 clips: the real list, with empty files for the clips."""
-    lists = shared_dir / "data" / "arid_sample" / "lists"
-    for row in pd.read_csv(lists / "ARID1.1_t1_train_pub.csv").itertuples():
-        write(tmp_path / "clips", {str(row.Video): ""})
-    plan = imported(
-        "arid", target, tmp_path / "clips", lists / "ARID1.1_t1_train_pub.csv", lists / "mapping_table_t1.txt"
-    ).plan
+def test_the_official_list_of_arid_1_1(target: Path, tmp_path: Path) -> None:
+    """The paper's 1837 clips: the list as it is published, with empty files for the clips."""
+    labels = {"Run": 5, "Sit": 6, "Stand": 7, "Turn": 8, "Walk": 9, "Wave": 10}
+    rows = [f"{n},{path},{labels[path.partition('/')[0]]}\n" for n, path in enumerate(arid_1_1.paths())]
+    write(tmp_path / "clips", dict.fromkeys(arid_1_1.paths(), ""))
+    lists = {
+        "ARID1.1_t1_train_pub.csv": "VideoID,Video,ClassID\n" + "".join(rows),
+        "mapping_table_t1.txt": "".join(f"{number}\t{label}\n" for label, number in labels.items()),
+    }
+    write(tmp_path, lists)
+    plan = imported("arid", target, tmp_path / "clips", *(tmp_path / name for name in lists)).plan
     assert len(plan.clips) == 1837
     assert plan.per_class() == {"run": 335, "sit": 214, "stand": 232, "turn": 389, "walk": 353, "wave": 314}
     names = [arid.parse_name(Path(path)) for path in plan.clips]
@@ -398,38 +406,75 @@ def test_the_official_list_of_arid_1_1(shared_dir: Path, target: Path, tmp_path:
     assert plan.skipped == []
 
 
-def test_the_three_official_splits_of_arid_1_0(shared_dir: Path, target: Path, tmp_path: Path) -> None:
-    lists = sorted((shared_dir / "data" / "arid_sample" / "lists").glob("ARID_split*.txt"))
-    for path in lists[:3]:
-        for line in path.read_text().splitlines():
-            write(tmp_path / "clips", {line.split("\t")[2].replace(".avi", ".mp4"): ""})
+ARID_CLASSES = ("Drink", "Jump", "Pick", "Pour", "Push", "Run", "Sit", "Stand", "Turn", "Walk", "Wave")
+
+
+def part_of(number: int, scene: int) -> str:
+    """An official split as those of ARID 1.0: other scenes are tested in each, and some are in no part."""
+    return "other" if scene > 10 else "test" if (scene + number) % 3 == 0 else "train"
+
+
+def official_lists(folder: Path, classes: Sequence[str], *, end: str) -> list[Path]:
+    """The nine files of the splits of 12 scenes with two takes each, `end` at the end of their lines."""
+    files: dict[str, str] = {}
+    for number, scene, take in itertools.product((1, 2, 3), range(1, 13), (1, 2)):
+        for label, name in enumerate(ARID_CLASSES):
+            if name in classes:
+                file = f"ARID_split{number}_{part_of(number, scene)}.txt"
+                line = f"{files.get(file, '').count(end)}\t{label}\t{name}/{name}_{scene}_{take}.avi{end}"
+                files[file] = files.get(file, "") + line
+    write(folder, files)
+    return [folder / name for name in sorted(files)]
+
+
+def test_the_three_official_splits_of_arid_1_0(target: Path, tmp_path: Path) -> None:
+    """The lists name .avi files; the clips of ARID 1.5 are .mp4."""
+    lists = official_lists(tmp_path / "lists", ARID_CLASSES, end="\n")
+    assert len(lists) == 9
+    clips = [f"{c}/{c}_{scene}_{take}.mp4" for c in ARID_CLASSES for scene in range(1, 13) for take in (1, 2)]
+    write(tmp_path / "clips", dict.fromkeys(clips, ""))
     plan = imported("arid", target, tmp_path / "clips", *lists).plan
-    assert (len(plan.clips), len(plan.splits), len(plan.per_class())) == (3784, 3784, 11)
-    for number, counts in {1: (2288, 823, 673), 2: (2252, 859, 673), 3: (2259, 852, 673)}.items():
-        parts = read_official(target, number, pd.Series(list(plan.clips)))
-        assert tuple(int((parts == part).sum()) for part in ("train", "test", "none")) == counts
+    assert (len(plan.clips), len(plan.splits), len(plan.per_class())) == (264, 264, 11)
+    for number in (1, 2, 3):
+        parts = read_official(target, number, pd.Series(clips))
+        scenes = [arid.parse_name(Path(path)).scene for path in clips]
+        expected = [part_of(number, int(scene)).replace("other", "none") for scene in scenes]
+        assert parts.tolist() == expected
 
 
-def test_the_real_sample_is_listed_whole(shared_dir: Path, target: Path) -> None:
-    plan = import_dataset("arid", [shared_dir / "data" / "arid_sample"], target, dry_run=True).plan
-    assert plan.per_class() == dict.fromkeys(SAMPLE_CLASSES, 25)
+def test_a_sample_in_a_folder_with_its_lists_is_taken_whole(target: Path, tmp_path: Path) -> None:
+    """Clips and lists lie in folders of their own; the lists are of all of ARID and end their lines as Windows does."""
+    clips = [f"{label.title()}/{label.title()}_{scene}_1.mp4" for label in SAMPLE_CLASSES for scene in (2, 5, 11)]
+    write(tmp_path / "sample" / "train", dict.fromkeys(clips, ""))
+    official_lists(tmp_path / "sample" / "lists", ARID_CLASSES, end="\r\n")
+    course = "".join(f"{n}\t{n // 3}\t{clip}\r\n" for n, clip in enumerate(clips))
+    mapping = "".join(f"{n}\t{label.title()}\r\n" for n, label in enumerate(SAMPLE_CLASSES))
+    write(tmp_path / "sample" / "lists", {"ee6222_train.txt": course, "mapping_table_23.txt": mapping})
+    table = "".join(f"{n}\t{label}\n" for n, label in enumerate(ARID_CLASSES))
+    write(tmp_path / "sample" / "lists", {"mapping_table.txt": table, "val.csv": "VideoID,Video\n0,0.mp4\n1,1.mp4\n"})
+    plan = import_dataset("arid", [tmp_path / "sample"], target, dry_run=True).plan
+    assert plan.per_class() == dict.fromkeys(SAMPLE_CLASSES, 3)
     assert plan.skipped == []
-    assert len(plan.splits) == 150
+    assert len(plan.splits) == 18
 
 
-def test_real_clips_go_from_folder_to_index_and_folds(shared_dir: Path, target: Path, tmp_path: Path) -> None:
-    sample = shared_dir / "data" / "arid_sample" / "train"
-    clips = [path.relative_to(sample) for path in sorted(sample.rglob("*.mp4"))]
-    firsts = {(name.label, name.scene): clip for clip in clips if (name := arid.parse_name(clip))}
-    for clip in firsts.values():  # one clip of each scene
-        (tmp_path / "some" / clip).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(sample / clip, tmp_path / "some" / clip)
+def test_clips_go_from_folder_to_index_and_folds(target: Path, tmp_path: Path) -> None:
+    """One clip of each scene of a sample of ARID in which two scenes of jumping are all there are."""
+    scenes = {
+        "jump": (8, 11), "run": (1, 11), "sit": (2, 4, 10), "stand": (2, 3, 5, 9), "turn": (1, 7), "walk": (10, 14),
+    }  # fmt: skip
+    rng = np.random.default_rng(0)
+    for label, numbers in scenes.items():
+        for scene in numbers:
+            path = tmp_path / "some" / label.title() / f"{label.title()}_{scene}_1.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_video(path, rng.integers(0, 50, (12, 48, 64, 3), dtype=np.uint8), fps=30.0, codec="mp4v")
     imported("arid", target, tmp_path / "some")
     index, _ = build_index(target, dataset="arid", target=True, classes=SAMPLE_CLASSES, max_quarantined=0.0, workers=2)
     assert (len(index), set(index["status"])) == (15, {"ok"})
-    assert index["frames"].between(33, 105).all()
+    assert set(index["frames"]) == {12}
     assert index["luma"].between(5, 37).all()
-    assert set(zip(index["width"], index["height"], index["fps"], strict=True)) == {(320, 240, 30.0)}
+    assert set(zip(index["width"], index["height"], index["fps"], strict=True)) == {(64, 48, 30.0)}
     settings = {"target": True, "classes": SAMPLE_CLASSES, "strategy": "scene", "test": 0.3, "val": 0.15, "seed": 0}
     folds = assign_folds(index, folds=2, validation="none", **settings)
     assert set(index["label"][folds["fold_0"] == "test"]) == set(index["label"][folds["fold_1"] == "test"])
@@ -519,14 +564,18 @@ def test_an_archive_within_an_archive_must_not_grow(tmp_path: Path) -> None:
         import_dataset("hmdb51", [tmp_path / "outer.rar"], tmp_path / "project" / "hmdb51")
 
 
-def test_real_clips_of_hmdb51_are_indexed_by_film(shared_dir: Path, tmp_path: Path) -> None:
-    sample = shared_dir / "data" / "hmdb51_sample"
-    for path in sample.glob("*_wave_*.avi"):
-        (tmp_path / "unpacked" / "wave").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, tmp_path / "unpacked" / "wave" / path.name)
+def test_clips_of_hmdb51_are_indexed_by_film(tmp_path: Path) -> None:
+    """Their AVI files announce one frame more than they hold."""
+    films = ("RATRACE", "SchoolRulesHowTheyHelpUs", "TrumanShow")
+    (tmp_path / "unpacked" / "wave").mkdir(parents=True)
+    for number, film in enumerate(films):
+        path = tmp_path / "unpacked" / "wave" / f"{film}_wave_f_nm_np1_fr_med_{number}.avi"
+        frames_NHWC = np.random.default_rng(number).integers(0, 60, (20, 48, 64, 3), dtype=np.uint8)
+        write_video(path, frames_NHWC, fps=30.0, codec="FFV1")
+        path.write_bytes(containers.announcing_one_more(path.read_bytes()))
     target = tmp_path / "data" / "raw" / "hmdb51"
     import_dataset("hmdb51", [tmp_path / "unpacked"], target)
     index, _ = build_index(target, dataset="hmdb51", target=False, classes=["wave"], max_quarantined=0.0, workers=2)
-    assert set(index["scene"]) == {"RATRACE", "SchoolRulesHowTheyHelpUs", "TrumanShow"}
-    assert set(index["status"]) == {"ok"}
+    assert set(index["scene"]) == set(films)
+    assert (set(index["status"]), set(index["frames"])) == ({"ok"}, {20})
     assert set(index["domain"]) == {"auxiliary"}

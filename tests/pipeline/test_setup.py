@@ -217,6 +217,36 @@ def test_ci_installs_the_system_packages_of_the_readme() -> None:
     assert script.rstrip().endswith("REQUIRE_ALL=1 make test")
 
 
+@pytest.mark.parametrize(("require_all", "outcome"), [("0", "2 skipped"), ("1", "1 failed, 1 error")])
+def test_ci_fails_on_every_skip(tmp_path: Path, require_all: str, outcome: str) -> None:
+    (tmp_path / "test_one.py").write_text("import pytest\ndef test_one():\n    pytest.skip('no program')\n")
+    (tmp_path / "test_two.py").write_text("import pytest\npytest.importorskip('no_such_module')\n")
+    options = [
+        "-p",
+        "conftest",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        "--continue-on-collection-errors",
+    ]
+    environment = {**os.environ, "REQUIRE_ALL": require_all, "PYTHONPATH": str(ROOT / "tests")}
+    command = [sys.executable, "-m", "pytest", "-q", *options, str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert outcome in done.stdout, done.stdout + done.stderr
+    assert (done.returncode != 0) == (require_all == "1")
+    assert ("nothing may be skipped" in done.stdout and "no program" in done.stdout) == (require_all == "1")
+
+
+def test_tests_are_skipped_for_a_program_alone_and_read_nothing_beside_the_project() -> None:
+    own = Path(__file__).name
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("*.py") if path.name != own}
+    skipping = {name for name, text in sources.items() if re.search(r"skip\(|skipif|importorskip|xfail", text)}
+    assert skipping == {"conftest.py"}
+    assert sources["conftest.py"].count("pytest.skip(") == 1
+    assert [name for name, text in sources.items() if re.search(r"ROOT\.parent\b|\.\./shared", text)] == []
+
+
 def test_hooks_are_valid_and_fetch_nothing() -> None:
     path = ROOT / ".pre-commit-config.yaml"
     command = [sys.executable, "-m", "pre_commit", "validate-config", str(path)]

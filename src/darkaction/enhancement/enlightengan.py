@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -170,7 +171,7 @@ def initialise(network: nn.Module, *, generator: torch.Generator) -> None:
 
 def save_weights(network: Generator, path: Path) -> None:
     """Writes the generator's weights as safetensors, in the plain layout whatever the network's is."""
-    save_file({key: value.cpu().contiguous() for key, value in _weights(network).items()}, path)
+    path.write_bytes(serialize({key: value.cpu().contiguous() for key, value in _weights(network).items()}))
 
 
 def load_weights(path: Path) -> Generator:

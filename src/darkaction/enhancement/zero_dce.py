@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -118,7 +119,7 @@ def initialise(network: ZeroDCE, *, seed: int) -> None:
 
 def save_weights(network: ZeroDCE, path: Path) -> None:
     """Writes the weights as safetensors, in the plain layout whatever the network's is."""
-    save_file({key: value.cpu().contiguous() for key, value in network.state_dict().items()}, path)
+    path.write_bytes(serialize({key: value.cpu().contiguous() for key, value in network.state_dict().items()}))
 
 
 def load_weights(path: Path, *, curve_scale: float) -> ZeroDCE:

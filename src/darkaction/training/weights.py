@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from darkaction.agreement import frame_settings, network_settings, require_same
@@ -181,8 +182,12 @@ def save(path: Path, recognizer: Recognizer, card: Card, *, half: bool = False) 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
     if half:
         state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
-    save_file(state, partial, metadata={METADATA_KEY: json.dumps(dataclasses.asdict(card))})
-    os.replace(partial, path)
+    try:
+        # From memory: what safetensors' own writing raises on a full disk is no OSError.
+        partial.write_bytes(serialize(state, {METADATA_KEY: json.dumps(dataclasses.asdict(card))}))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load(path: Path) -> tuple[Recognizer, Card]:

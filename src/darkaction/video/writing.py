@@ -42,7 +42,10 @@ def write_video(path: Path, frames: Iterable[Frames], *, fps: float, codec: str)
         raise VideoError(path, "cannot be written: its name is not valid UTF-8") from None
     try:
         count, shape = _encode(path, partial, frames, fps=fps, codec=codec)
-        decoded = [frame.shape for frame in iter_frames(partial)]
+        try:
+            decoded = [frame.shape for frame in iter_frames(partial)]
+        except VideoError as error:  # the encoder does not say what became of its writes
+            raise VideoError(path, f"what was written does not decode; is the disk full? ({error.reason})") from None
         if decoded != [shape] * count:
             raise VideoError(path, f"wrote {count} frames of {shape}, but {len(decoded)} of {set(decoded)} decode")
         os.replace(partial, path)
