@@ -58,7 +58,7 @@ def refusal(error: OSError) -> str | None:
 
 def _refused(error: OSError) -> str | None:
     path = None if not isinstance(error.filename, str | os.PathLike) else Path(error.filename)
-    if error.errno in REFUSED:
+    if error.errno is not None and error.errno in REFUSED:
         return os.strerror(error.errno)
     if error.errno is None and "requested and" in str(error):  # numpy's way of saying that not all could be written
         return os.strerror(errno.ENOSPC)
@@ -73,7 +73,7 @@ def _written_by(trace: TracebackType | None) -> str | None:
     """The file that was being written where an error arose: one that comes from a write, and not from an opening, names
     none, however it is raised."""
     names = [
-        value.name
+        getattr(value, "name", None)
         for frame, _ in traceback.walk_tb(trace)
         for value in frame.f_locals.values()
         if isinstance(value, io.IOBase) and set("wax+") & set(str(getattr(value, "mode", "")))
