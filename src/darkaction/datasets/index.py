@@ -246,18 +246,11 @@ def _list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict
             rows.append(_empty_row() | row)
     rows += _misplaced(raw, dataset=dataset, classes=classes)
     for row in rows:
-        if not _is_utf8(row["path"]):
+        path = row["path"].encode(errors="backslashreplace").decode()
+        if path != row["path"]:  # no table can hold it
+            row |= {"path": path, "clip_id": f"{dataset}/{path}"}
             row |= {"status": QUARANTINED, "reason": "its name is not valid UTF-8"}
     return sorted(rows, key=lambda row: str(row["path"]))
-
-
-def _is_utf8(path: str) -> bool:
-    """Whether a name can be written to index.csv and read back."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _misplaced(raw: Path, *, dataset: str, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -451,7 +444,7 @@ def write_index(
 
 
 def _to_csv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, index=False, float_format="%.3f", lineterminator="\n", errors="backslashreplace")
+    table.to_csv(path, index=False, float_format="%.3f", lineterminator="\n")
 
 
 def fold_columns(index: pd.DataFrame) -> list[str]:
