@@ -83,7 +83,7 @@ def test_what_is_not_drawn_is_named() -> None:
 
 @pytest.fixture
 def places(tmp_path: Path) -> Layout:
-    """A target of four clips in two folds; each clip has a grey of its own."""
+    """A target of four clips of two classes in two folds; each clip has a grey of its own."""
     rows = []
     for number, (scene, test_fold) in enumerate([("1", 0), ("2", 0), ("3", 1), ("4", 1)]):
         name = f"Run_{scene}_1"
@@ -93,15 +93,18 @@ def places(tmp_path: Path) -> Layout:
         frames_NHWC[2, 10:30, 10:30] = 255  # who passes by
         write_video(folder / f"{name}.avi", frames_NHWC, fps=30, codec="FFV1")
         folds = {f"fold_{fold}": "test" if fold == test_fold else "train" for fold in (0, 1)}
-        rows.append({"path": f"Run/{name}.avi", "clip_id": f"demo/{name}", "scene": scene, "sha256": name, **folds})
+        label = "run" if number % 2 else "sit"  # whatever the name says
+        row = {"path": f"Run/{name}.avi", "clip_id": f"demo/{name}", "scene": scene, "sha256": name, "label": label}
+        rows.append(row | folds)
     empty = {column: kind() for column, kind in COLUMNS.items()}
-    table = pd.DataFrame([{**empty, "dataset": "demo", "label": "run", "status": "ok", **row} for row in rows])
+    table = pd.DataFrame([{**empty, "dataset": "demo", "status": "ok", **row} for row in rows])
     write_index(tmp_path / layout.index("demo"), table, np.zeros((4, *BACKGROUND, 3), np.float16), {})
     return Layout(root=tmp_path)
 
 
 def test_backgrounds_come_from_training_clips_alone(places: Layout, tmp_path: Path) -> None:
-    params = config.load(profile="smoke", overrides=["pretrain.backgrounds=true", "split.folds=2"])
+    classes = "data.classes=[run, sit]"
+    params = config.load(profile="smoke", overrides=["pretrain.backgrounds=true", "split.folds=2", classes])
     assert pretraining.folds_of(params) == 2
     levels = []
     for fold, names in ((0, ["Run_3_1", "Run_4_1"]), (1, ["Run_1_1", "Run_2_1"])):
@@ -143,7 +146,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     epochs = []
 
     def pretrain(*overrides: str) -> tuple[str, Path]:
-        params = config.load(profile="smoke", overrides=[*SMALL, *overrides])
+        params = config.load(profile="smoke", overrides=[*SMALL, "enhance.method=gamma", *overrides])
         places = Layout(out=tmp_path)
         name = pretraining.identity(params, places, GAMMA)
         made = pretraining.pretrain(
