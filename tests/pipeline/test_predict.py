@@ -383,7 +383,9 @@ def record_run(
     found = client.get_experiment_by_name("test")
     place = str(store.root / "artifacts")
     experiment = found.experiment_id if found else client.create_experiment("test", artifact_location=place)
-    tags = {"data.demo.digest": digest, "split.strategy": "scene"}
+    tags = {"data.demo.digest": digest, "split.strategy": "scene", "mlflow.source.git.commit": "c0ffee"}
+    tags |= {"mlflow.source.git.dirty": "false", "command": "python src/train.py"}
+    (model / "README.md").write_text("# A card\n")
     if auxiliary is not None:
         tags[f"data.{auxiliary}.digest"] = "of clips that only join training"
     run_id = str(client.create_run(experiment, tags=tags).info.run_id)
@@ -393,7 +395,9 @@ def record_run(
         path = store.root / "predictions.csv"
         predictions(wrong=wrong).to_csv(path, index=False)
         client.log_artifact(run_id, str(path))
-        client.log_metric(run_id, "test.accuracy", 1 - wrong / 40)
+        accuracy = 1 - wrong / 40
+        for name, value in {"accuracy": accuracy, "low": accuracy - 0.1, "high": accuracy + 0.05}.items():
+            client.log_metric(run_id, f"test.{name}", value)
     client.set_terminated(run_id)
     return run_id
 
@@ -435,6 +439,10 @@ def test_only_a_model_that_is_not_worse_becomes_champion(store: Layout, model: P
     assert (str(version.version), version.run_id) == ("2", bad)
     assert version.tags["gate.forced"] == "the old one fails on rain"
     assert version.tags["gate.passed"] == "false"
+    facts = {"test.accuracy": "37.5% [27.5%, 42.5%]", "data.demo.digest": "d1", "git.commit": "c0ffee"}
+    assert facts.items() <= version.tags.items()
+    assert all(f"- {name}: {value}" in version.description for name, value in facts.items())
+    assert version.description.endswith("# A card\n")
     assert json.loads(version.tags["gate.comparison"])["n"] == 40
     assert promote(store, record_run(store, model, wrong=2, auxiliary="demo_lit")).returncode == 0
     assert promote(store, good).returncode == 0  # and back
