@@ -64,6 +64,7 @@ def main() -> None:
         write_csv(rows, predictor.card.classes, arguments.csv)
     if arguments.save is not None and not failures:
         save(videos[0], predictor, rows[0], prediction.fps, arguments.save)
+    print_agreement(rows, predictor.card.classes)
     if failures:
         raise UserError(f"{failures} of {len(videos)} videos could not be used; the column error says why")
 
@@ -149,6 +150,15 @@ def print_top(video: Path, prediction: Prediction, count: int, unsure_below: flo
         print(f"  {label:<12} {probability:6.1%} +- {spread:.1%} over {len(prediction.draws_DK)} draws of frames")
     for phrase in prediction.outside:
         print(f"  unlike every training clip: {phrase}")
+
+
+def print_agreement(rows: list[dict[str, Any]], classes: list[str]) -> None:
+    """How many answers are right, of the videos that lie in a folder named like a class; nothing for fewer than two."""
+    known = [(Path(row["video"]).resolve().parent.name.lower(), row["label"]) for row in rows if "label" in row]
+    right = [folder == label for folder, label in known if folder in classes]
+    if len(right) > 1:
+        share = f"{np.mean(right):.1%} top-1 of the {len(right)} videos that lie in a folder named like one of the"
+        print(f"{share} {len(classes)} classes (chance {1 / len(classes):.1%})", file=sys.stderr)
 
 
 def write_csv(rows: list[dict[str, Any]], classes: list[str], path: Path | None) -> None:

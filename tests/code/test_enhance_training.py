@@ -221,6 +221,9 @@ class SilentRun:
     def log_artifact(self, path: Path, folder: str = "") -> None:
         self.artifacts.append(path)
 
+    def describe(self, text: str, *, accuracy: str | None = None) -> None:
+        assert text.startswith("luma ")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -170,6 +171,18 @@ def test_what_is_unlike_the_training_clips_is_said(tmp_path: Path, videos: Path)
     assert "note: its probabilities are not calibrated" in run(alike, "--model", tmp_path / "real").stderr
     [row] = json.loads(run(unlike, "--model", synthetic, "--json", "--unsure-below", "1").stdout)
     assert (row["answer"], len(row["outside_training"])) == ("unsure", 2) and row["label"] in CLASSES
+
+
+def test_videos_in_folders_of_classes_give_an_accuracy(model: Path, videos: Path, tmp_path: Path) -> None:
+    rows = json.loads(run(videos / "deep" / "[12].mp4", "--model", model, "--json").stdout)
+    right, wrong = rows[0]["label"].capitalize(), {"up": "down", "down": "up"}[rows[1]["label"]]
+    for number, folder in ((1, right), (2, wrong), (0, "other")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        shutil.copy(videos / "deep" / f"{number}.mp4", tmp_path / folder)
+    done = run(tmp_path, "--model", model)
+    assert done.returncode == 0
+    share = "50.0% top-1 of the 2 videos that lie in a folder named like one of the 2 classes (chance 50.0%)"
+    assert share in done.stderr
 
 
 def test_half_precision_changes_little(tmp_path: Path, videos: Path) -> None:
