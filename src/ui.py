@@ -17,7 +17,7 @@ from darkaction.errors import UserError
 from darkaction.layout import Layout
 
 HOST = "127.0.0.1"
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds for the server to start."""
 
 
@@ -34,6 +34,7 @@ def main() -> None:
     if is_server:
         print(f"the pages of the server: {store.rstrip('/')}{page}")
         return
+    print("MLflow's server starts: some seconds", flush=True)
     server = start(store, port)
     try:
         wait_for(port, server)

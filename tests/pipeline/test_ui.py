@@ -55,7 +55,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def printed(process: "subprocess.Popen[bytes]", log: Path) -> str:
     """The address, which stands there when the server answers."""
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 320
     while time.monotonic() < deadline:
         text = log.read_text()
         assert process.poll() is None, text[-2000:]
