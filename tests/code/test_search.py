@@ -1,6 +1,7 @@
 """search: the space, the budget and its slots, trials given up, samplers and pruners, importances."""
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -460,3 +461,37 @@ def test_only_search_imports_optuna_and_only_workers_ray() -> None:
         users = {path.relative_to(sources).parts[0] for path in users}
         assert users == {home}, package
     assert optuna.__version__
+
+
+# What was found
+
+
+def scored(number: int, right: int) -> search.Scored:
+    """A trial that has so many of 48 clips right."""
+    return search.Scored(number=number, score=right / 48, values={}, right=[k < right for k in range(48)])
+
+
+@pytest.mark.parametrize(
+    ("highest", "first", "doubt"),
+    [
+        (scored(3, 40), scored(0, 16), None),
+        (scored(3, 9), scored(0, 4), r"no trial beats chance, 16\.7%: the highest is trial 3 with 18\.8% \["),
+        (scored(0, 40), scored(0, 40), r"no trial beats params\.yaml: the first, which has its values, is the highest"),
+        (scored(3, 31), scored(0, 30), r"no trial beats params\.yaml: .*gain \+2\.1% \[.*: within noise"),
+        (scored(3, 40), None, "did not end well, so there is nothing to compare with: the highest is trial 3"),
+    ],
+)
+def test_a_trial_is_the_best_only_beyond_noise(
+    highest: search.Scored, first: search.Scored | None, doubt: str | None
+) -> None:
+    found = search.judge(
+        highest,
+        first,
+        compared=4,
+        labels_N=[k // 8 for k in range(48)],
+        scenes_N=[str(k % 8) for k in range(48)],
+        resamples=500,
+        confidence=0.95,
+        seed=0,
+    ).doubt
+    assert (found is None) if doubt is None else re.search(doubt, str(found))

@@ -107,6 +107,7 @@ NOT_RUN = {
     "mlflow run . --env-manager local [-e STAGE] [-P dataset=NAME]": ELSEWHERE + "tests/pipeline/test_mlproject.py",
     "python src/import_dataset.py": PROSE,
     "git clone": PROSE,
+    "git pull": PROSE,
     "git commit": PROSE,
     "dvc metrics": PROSE,
     "dvc repro --dry": ELSEWHERE + "tests/pipeline/test_fresh_clone.py",

@@ -287,7 +287,7 @@ def test_apply_writes_what_is_better_beyond_noise(
 ) -> None:
     finished(16, 40)
     printed = capsys.readouterr().out
-    assert "validation accuracy 83.3% with the best values, 33.3% with those of params.yaml: gain +50.0% [" in printed
+    assert "validation accuracy 83.3% with its values, 33.3% with those of params.yaml: gain +50.0% [" in printed
     assert "48 predictions in 8 scenes; interval for the best of 2 trials" in printed
     assert "-  gamma: 2.0\n+  gamma: " in printed
     before, after = (ROOT / "params.yaml").read_text(), (tmp_path / "params.yaml").read_text()

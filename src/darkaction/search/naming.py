@@ -71,8 +71,8 @@ def chosen(url: str, profile: str | None, overrides: Sequence[str], params: Para
     own = name_for(profile, overrides, params)
     names = optuna.get_all_study_names(connect(url))
     if own not in names and PLAIN in names:
-        made_with = optuna.load_study(study_name=PLAIN, storage=connect(url)).user_attrs.get("settings", {})
-        if settings_of(params).items() <= made_with.items():
+        theirs = optuna.load_study(study_name=PLAIN, storage=connect(url)).user_attrs.get("settings", {})
+        if settings_of(params).items() <= theirs.items():
             return PLAIN
     return own
 

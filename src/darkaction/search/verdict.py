@@ -48,7 +48,7 @@ class Verdict:
         if self.first is None or self.gain is None:
             return ""
         return (
-            f"validation accuracy {self.highest.score:.1%} with the best values, {self.first.score:.1%} with those of "
+            f"validation accuracy {self.highest.score:.1%} with its values, {self.first.score:.1%} with those of "
             f"params.yaml: gain {self.gain.difference:+.1%} [{self.gain.low:+.1%}, {self.gain.high:+.1%}] "
             f"({self.gain.n} predictions in {self.gain.scenes} scenes; interval for the best of {self.compared} trials)"
         )
