@@ -22,8 +22,8 @@ PORT ?= 5000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install repro smoke test test-processors test-long outage seeds paper-check ui weights lint format lock \
-	lock-check clean
+.PHONY: help install repro smoke test test-processors test-long outage seeds paper-check ui weights
+.PHONY: lint format lock lock-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'

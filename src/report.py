@@ -50,9 +50,9 @@ EVALUATE, LEAKAGE, TRAIN = "python src/evaluate.py", "python src/leakage.py", "p
 
 def main() -> None:
     params, places = cli.settings(cli.stage_arguments(__doc__))
-    metrics = read_json(required(places, layout.DETAILS, EVALUATE), EVALUATE)
     clips = data.usable_clips(places, index_settings(params))
     data.require_trained_on(places.read(layout.RECOGNIZER), clips)
+    metrics = read_json(required(places, layout.DETAILS, EVALUATE), EVALUATE)
     target = clips[clips["dataset"] == params.datasets[0]]
     required(places, f"{layout.RECOGNIZER}/fold_0/{weights.WEIGHTS}", TRAIN)
     path = places.read(f"{layout.RECOGNIZER}/fold_0/{weights.WEIGHTS}")

@@ -57,7 +57,8 @@ def clips_in(folder: Path, classes: list[str]) -> pd.DataFrame:
         label, part = classes[number % len(classes)], "train" if number < 16 else "val"
         rows.append((clip_id, "demo", label, len(frames_NHWC), clip.sha256, part))
     write_list(folder, stored)
-    return pd.DataFrame(rows, columns=["clip_id", "dataset", "label", "frames", "sha256", "fold_0"])
+    table = pd.DataFrame(rows, columns=["clip_id", "dataset", "label", "frames", "sha256", "fold_0"])
+    return table.assign(scene=[str(number) for number in range(len(table))], luma=128.0, height=24, width=24)
 
 
 def curve(*changes: str) -> dict[str, list[float]]:

@@ -50,7 +50,7 @@ def apply(path: Path, *, profile: str | None = None, overrides: tuple[str, ...] 
 
 
 def test_the_profiles_are_there() -> None:
-    assert PROFILES == ["arid-sample", "demo", "paper", "smoke"]
+    assert PROFILES == ["arid-sample", "demo", "paper", "smoke", "weights"]
     assert OVERLAYS == ["arid-sample-long", "tables-cpu"]
 
 

@@ -53,6 +53,7 @@ NOT_RUN = {
     "make lock-check": MACHINE,
     "make paper-check": "minutes at full size",
     "make weights": HOURS,
+    "make test-processors": HOURS,
     "python tests/golden_curve.py": "rewrites what tests/model/test_loss_curve.py compares with",
     "apt-get install chromium postgresql": MACHINE,
     ".ci/run": MACHINE,

@@ -38,7 +38,8 @@ def record(root: Path, text: str) -> str:
 def client_of(root: Path) -> Any:
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=tracking.tracking_uri(root))
+    store = tracking.tracking_uri(root)
+    return MlflowClient(tracking_uri=store, registry_uri=store)  # other tests of this process have had others
 
 
 @pytest.fixture(scope="module")
