@@ -154,11 +154,17 @@ def print_top(video: Path, prediction: Prediction, count: int, unsure_below: flo
 
 def print_agreement(rows: list[dict[str, Any]], classes: list[str]) -> None:
     """How many answers are right, of the videos that lie in a folder named like a class; nothing for fewer than two."""
-    known = [(Path(row["video"]).resolve().parent.name.lower(), row["label"]) for row in rows if "label" in row]
-    right = [folder == label for folder, label in known if folder in classes]
-    if len(right) > 1:
-        share = f"{np.mean(right):.1%} top-1 of the {len(right)} videos that lie in a folder named like one of the"
-        print(f"{share} {len(classes)} classes (chance {1 / len(classes):.1%})", file=sys.stderr)
+    folders = [Path(row["video"]).resolve().parent.name.lower() for row in rows]
+    known = [(folder, row) for folder, row in zip(folders, rows, strict=True) if folder in classes and "label" in row]
+    if len(known) < 2:
+        return
+    right = np.array([folder == row["label"] for folder, row in known])
+    sure = np.array([row["answer"] != UNSURE for _, row in known])
+    text = f"{right.mean():.1%} top-1 of the {len(known)} videos that lie in a folder named like one of the"
+    text += f" {len(classes)} classes (chance {1 / len(classes):.1%})"
+    if sure.any() and not sure.all():
+        text += f"; {right[sure].mean():.1%} of the {sure.sum()} with an answer, {UNSURE} of the others"
+    print(text, file=sys.stderr)
 
 
 def write_csv(rows: list[dict[str, Any]], classes: list[str], path: Path | None) -> None:

@@ -84,6 +84,7 @@ NOT_RUN = {
     "python benchmarks/tracking_overhead.py [--epochs N] [--rounds N]": "a measurement of minutes",
     "python src/import_weights.py r2plus1d_34_clip32_ig65m": MACHINE,
     "python src/predict.py clip.mp4 --model models:/darkaction@champion": ELSEWHERE + "tests/pipeline/test_predict.py",
+    "python src/predict.py data/raw/arid --model models/synthetic --csv actions.csv": "needs ARID on disk",
     "python src/predict.py VIDEO": ELSEWHERE + "tests/model/test_shipped_weights.py",
     "python src/import_dataset.py arid ARID/ mine.csv": ELSEWHERE + "tests/pipeline/test_import_dataset.py",
     "python src/tracking_sync.py --relocate": ELSEWHERE + "tests/pipeline/test_relocation.py",
