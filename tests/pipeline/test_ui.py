@@ -28,6 +28,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address that `make ui` prints, over a store with two recognizer runs that differ in focal.gamma."""
     root = tmp_path_factory.mktemp("project")
     copy_project(root)
+    subprocess.run([require_program("git"), "init", "-q"], cwd=root, check=True)  # make wants a repository
     shutil.copy(ROOT / "Makefile", root)
     shutil.copy(ROOT / "requirements.lock", root)
     shutil.copy(ROOT / "requirements.lock", root / ".venv/.installed")  # its python is the one of this test
