@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+import package_weights
 from conftest import ROOT
 from darkaction import config, layout, pretraining
 from darkaction.clips import ClipStore
@@ -46,7 +48,9 @@ def test_off_it_leaves_an_empty_folder(tmp_path: Path) -> None:
         find_weights(layout.PRETRAINING, Layout(out=tmp_path), fold=0)
 
 
-def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(smoke_out: Path) -> None:
+def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(
+    smoke_out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Eleven drawn actions; of the classifier the rows of the six classes of the target are taken."""
     more = (*SMALL, f"pretrain.classes={json.dumps(list(ACTIONS))}")
     stopped = smoke_out / layout.CHECKPOINTS / "pretraining"
@@ -58,6 +62,9 @@ def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(smoke_out: P
     history = pd.read_csv(smoke_out / layout.PRETRAINING / "fold_0/history.csv")
     assert {"train_loss", "val_accuracy"} <= set(history) and len(history) == 1
     assert not stopped.exists()
+    assert card.training is not None and card.training.synthetic and card.training.datasets == [pretraining.DATASET]
+    assert card.validation is not None and card.validation.temperature > 0
+    check_packaging(smoke_out, card, monkeypatch)
     before = (smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS).read_bytes()
     try:
         done = run("train.py", smoke_out, *more, "train.init_from=models/pretraining", "train.clips_per_class=0")
@@ -68,6 +75,24 @@ def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(smoke_out: P
         np.testing.assert_array_equal(used.classifier.weight.detach(), network.classifier.weight.detach()[rows])
     finally:
         (smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS).write_bytes(before)
+
+
+def check_packaging(out: Path, card: weights.Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step of `make weights`, into a folder of its own."""
+    target = out / "packaged"
+    monkeypatch.setattr(layout, "SHIPPED", str(target))
+    monkeypatch.setattr(sys, "argv", ["package_weights.py", "--profile", "smoke", "--out", str(out)])
+    package_weights.main()
+    packaged, same = weights.load(target / "fold_0" / weights.WEIGHTS)
+    assert same == card and packaged.classifier.weight.dtype == torch.float32
+    assert (target / weights.ENHANCER).read_bytes() == (out / layout.ENHANCER / weights.WEIGHTS).read_bytes()
+    text = (target / "README.md").read_text()
+    assert card.training is not None and card.training.digest in text and "synthetic clips only" in text
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    monkeypatch.setattr(package_weights, "MOST_CHANGE", -1.0)
+    with pytest.raises(UserError, match="in 16 bits a probability changes by"):
+        package_weights.main()
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
 
 
 def test_what_is_not_drawn_is_named() -> None:
