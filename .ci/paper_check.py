@@ -22,7 +22,7 @@ SETTINGS = {
     "enhance.method": "none",
     "zero_dce.extra_images": "null",
     "train.init_from": "null",
-    "train.workers": "0",
+    "train.num_workers": "0",
 }
 """What differs from profiles/paper.yaml: the data alone."""
 

@@ -17,16 +17,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import itertools
 
-from darkaction import config
-from darkaction.config import Variation
-from darkaction.datasets.demo import rooms, varied
-from darkaction.datasets.demo.generate import DemoSettings, draw_clip, paint_clip, stage_clip
-from darkaction.datasets.demo.motion import ACTIONS, Action
+from darkaction.params import Params
+from darkaction.synthetic import scene_sampler
+from darkaction.synthetic.generate import DemoSettings, draw_clip, paint_clip, stage_clip
+from darkaction.synthetic.human.motion import ACTIONS, Action
+from darkaction.synthetic.settings import DomainRandomization
+from darkaction.synthetic.world import rooms
 
 STAGES = ("scene", "stage", "paint", "film", "all")
 
 
-def settings(variation: Variation | None, scenes: int) -> DemoSettings:
+def settings(variation: DomainRandomization | None, scenes: int) -> DemoSettings:
     return DemoSettings(
         classes=ACTIONS, scenes=scenes, takes=1, height=120, width=160, fps=30, lit=False, seed=0, codec="mp4v",
         variation=variation, backgrounds=(),
@@ -37,7 +38,7 @@ def draw_in_stages(what: DemoSettings, action: Action, scene: int) -> tuple[int,
     """Frames of one clip, and the seconds of each stage."""
     marks = [time.process_time()]
     if what.variation is not None:
-        varied.make_varied_scene(what, what.variation, scene)
+        scene_sampler.make_varied_scene(what, what.variation, scene)
     else:
         rooms.make_scene(what, scene)
     marks.append(time.process_time())
@@ -46,14 +47,14 @@ def draw_in_stages(what: DemoSettings, action: Action, scene: int) -> tuple[int,
     clean_NHWC = paint_clip(what, scene, staged, range(len(staged.joints_NJ3)), person=True)
     marks.append(time.process_time())
     if what.variation is not None:
-        varied.film_varied(what, what.variation, action, scene, 1, clean_NHWC)
+        scene_sampler.film_varied(what, what.variation, action, scene, 1, clean_NHWC)
     else:
         rooms.expose_demo(what, action, scene, 1, clean_NHWC)
     marks.append(time.process_time())
     return len(clean_NHWC), [after - before for before, after in itertools.pairwise(marks)]
 
 
-def measure(variation: Variation | None, scenes: int) -> dict[str, float]:
+def measure(variation: DomainRandomization | None, scenes: int) -> dict[str, float]:
     """Frames a second of every stage and of all."""
     what = settings(variation, scenes + 1)
     draw_clip(what, ACTIONS[0], scenes + 1, 1)  # what is done once, is done
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("scenes", nargs="?", type=int, default=6, help="of all actions (default 6)")
     scenes = parser.parse_args().scenes
     cv2.setNumThreads(1)
-    results = {"demo": measure(None, scenes), "varied": measure(config.load().pretrain.variation, scenes)}
+    results = {"demo": measure(None, scenes), "varied": measure(Params.load().pretrain.domain_randomization, scenes)}
     print(f"160x120, {scenes} scenes x {len(ACTIONS)} actions; frames a second and core")
     print(f"{'':8s}" + "".join(f"{stage:>9s}" for stage in STAGES))
     for name, rates in results.items():

@@ -18,7 +18,7 @@ import cv2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from darkaction.datasets.index import measure, usable_processors
+from darkaction.data.index import measure, usable_processors
 
 ROUNDS = 3
 

@@ -22,10 +22,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from darkaction import config, search
-from darkaction.config import ROOT
+from darkaction import search
+from darkaction.core import config
+from darkaction.core.paths import ROOT, Paths
 from darkaction.evaluation.statistics import compare
-from darkaction.layout import Layout
+from darkaction.params import Params
 from darkaction.training import data
 
 WORKERS = ("train.epochs=60", "tune.pruner=none", "train.precision=fp32")
@@ -79,19 +80,19 @@ import sys, time, tempfile; sys.path.insert(0, "src")
 from pathlib import Path
 import torch; torch.set_num_threads(1)
 from darkaction import config
-from darkaction.evaluation.score import predict_part
-from darkaction.layout import Layout
+from darkaction.jobs.scoring import predict_part
+from darkaction.core.paths import Paths
 from darkaction.training import data, recipe
-params = config.load(profile="smoke", overrides={WORKERS!r})
-places = Layout(out=Path({str(clips_of_smoke())!r}))
-clips = data.usable_clips(places, params.datasets)
+params = Params.load(profile="smoke", overrides={WORKERS!r})
+paths = Paths(out=Path({str(clips_of_smoke())!r}))
+clips = data.usable_clips(paths, params.datasets)
 for number in range({trainings}):
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name); (folder / "fold_0").mkdir()
-        recipe.train_fold(params, places, clips, 0, folder / "fold_0", checkpoints=folder / "c", init=None,
+        recipe.train_fold(params, paths, clips, 0, folder / "fold_0", checkpoints=folder / "c", init=None,
                           max_steps=None, on_epoch=lambda epoch, row: None)
-        predict_part(params, places, clips, "val", recognizer=folder)
+        predict_part(params, paths, clips, "val", recognizer=folder)
     print("seconds", time.monotonic() - started)
 """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -141,9 +142,9 @@ def best_within(searches: Searches, name: str, table: pd.DataFrame, epochs: floa
 def pruning(searches: Searches) -> None:
     """The best score of a search without pruning, and what the same search with it finds in half of its epochs."""
     trials = 16
-    params = config.load()
+    params = Params.load()
     space = [entry for entry in config.as_nested(params)["tune"]["space"] if entry["key"] != "train.batch_size"]
-    clips = data.select(data.usable_clips(Layout(), params.datasets), fold=0, part="val").sort_values("clip_id")
+    clips = data.select(data.usable_clips(Paths(), params.datasets), fold=0, part="val").sort_values("clip_id")
     print("| seed | best, unpruned | pruned, in half the epochs | difference, 95 % | p | pruned, in all | epochs |")
     print("|---|---|---|---|---|---|---|")
     gained, shares = [], []

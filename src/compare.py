@@ -13,9 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from darkaction import cli, config
-from darkaction.errors import UserError
+from darkaction.core import cli
+from darkaction.core.errors import UserError
 from darkaction.evaluation.statistics import accuracy_interval, compare
+from darkaction.params import Params
 
 COLUMNS = ["clip_id", "label", "scene", "predicted"]
 
@@ -25,9 +26,9 @@ def main() -> None:
     parser.add_argument("a", type=Path, metavar="A.csv", help="a predictions.csv")
     parser.add_argument("b", type=Path, metavar="B.csv", help="another one, of the same clips")
     arguments = parser.parse_args()
-    params = config.load()
+    params = Params.load()
     settings: Any = {
-        "resamples": params.evaluate.resamples,
+        "resamples": params.evaluate.bootstrap_samples,
         "confidence": params.evaluate.confidence,
         "seed": params.seed,
     }

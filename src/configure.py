@@ -17,10 +17,10 @@ from typing import Any
 
 import yaml
 
-from darkaction import cli, config, yaml_text
-from darkaction.agreement import require_known_classes
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction.core import cli, config, yaml_text
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT, Paths
+from darkaction.params import Params, require_known_classes
 
 COMMENT_COLUMN = 28
 """Comments behind a value stand here, or three spaces behind a value that is longer. A line's text is then a function
@@ -39,8 +39,8 @@ def configure(path: Path, *, profile: str | None, overrides: Iterable[str], writ
         after = config.merge(after, config.read_profile(profile), origin=f"profile {profile}")
     for text in overrides:
         after = config.merge(after, config.parse_override(text), origin=f"--set {text}")
-    params = config.build(after, origin=path.name)
-    require_known_classes(params, Layout(root=path.parent))
+    params = config.build(Params, after, origin=path.name)
+    require_known_classes(params, Paths(root=path.parent))
 
     old = path.read_text(encoding="utf-8")
     new = edit(old, changes=dict(_changes(before, after)), origin=path.name)
@@ -153,7 +153,7 @@ def main() -> None:
     if arguments.profile is None and not arguments.overrides:
         parser.error("nothing to do: give --profile NAME, --set KEY=VALUE or both")
     difference = configure(
-        config.ROOT / "params.yaml",
+        ROOT / "params.yaml",
         profile=arguments.profile,
         overrides=arguments.overrides,
         write=not arguments.dry_run,

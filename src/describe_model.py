@@ -6,8 +6,9 @@ Prints the git commit, data versions, command, settings, figures and checksums o
 
 import argparse
 
-from darkaction import cli, serving
-from darkaction.layout import Layout
+from darkaction.core import cli
+from darkaction.core.paths import Paths
+from darkaction.serving import mlflow_model
 
 SHOWN = ("mlflow.source.git.", "data.", "dvc.", "split.", "version.", "sha256.", "command", "stage")
 """Beginnings of the tags that are printed."""
@@ -17,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID")
     model = parser.parse_args().model
-    found = serving.find_origin(serving.connect(Layout()), model)
+    found = mlflow_model.find_origin(mlflow_model.connect(Paths()), model)
     print(f"run {found.run_id}")
     for title, values in (
         ("origin", {name: value for name, value in found.tags.items() if name.startswith(SHOWN)}),
@@ -31,7 +32,7 @@ def main() -> None:
     print(f"\nthe same again\n{again(found)}")
 
 
-def again(found: serving.Origin) -> str:
+def again(found: mlflow_model.Origin) -> str:
     """Commands that check out what the model was made from and make it again."""
     if "mlflow.source.git.commit" not in found.tags:
         return "  the run was not made from a git commit, so nothing tells which code it was"

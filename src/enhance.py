@@ -4,33 +4,34 @@ from pathlib import Path
 
 import torch
 
-from darkaction import cli, layout
-from darkaction.agreement import enhancer_settings, index_settings, recorded_in, require_same
-from darkaction.config import Params
-from darkaction.datasets.index import OK, read_index, require_settings, usable_processors
+from darkaction.core import cli
+from darkaction.core.agreement import recorded_in, require_same
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.data.index import OK, read_index, require_settings, usable_processors
 from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Clip, Settings, enhance_dataset
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction.jobs.identity import enhancer_settings, index_settings
+from darkaction.params import Params, settings_of
 
 TRAIN = "python src/train_enhancer.py"
 
 
 def main() -> None:
     arguments = cli.stage_arguments(__doc__, dataset=True)
-    params, places = cli.settings(arguments)
+    params, paths = settings_of(arguments)
     name: str = arguments.dataset
     if name not in params.datasets:
         raise UserError(f"dataset '{name}' is not one of datasets in params.yaml: {', '.join(params.datasets)}")
-    require_settings(places.read(layout.index(name)), index_settings(params)[name])
-    weights = places.read(layout.ENHANCER) / "weights.safetensors"
-    enhance(places, name, settings(params, name, weights=weights), places.write(layout.clips(name)))
+    require_settings(paths.read(Paths.index(name)), index_settings(params)[name])
+    weights = paths.read(Paths.ENHANCER) / "weights.safetensors"
+    enhance(paths, name, settings(params, name, weights=weights), paths.write(Paths.clips(name)))
 
 
-def enhance(places: Layout, name: str, used: Settings, store: Path) -> None:
+def enhance(paths: Paths, name: str, used: Settings, store: Path) -> None:
     """Makes the clip store of a dataset."""
-    index = read_index(places.read(layout.index(name)))
-    raw = places.read(layout.raw(name))
+    index = read_index(paths.read(Paths.index(name)))
+    raw = paths.read(Paths.raw(name))
     usable = index[index["status"] == OK]
     clips = [
         Clip(clip_id=clip_id, path=raw / path, frames=frames)

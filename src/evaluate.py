@@ -14,25 +14,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darkaction import cli, layout, tracking
-from darkaction.agreement import index_settings
-from darkaction.clips import ClipStore
-from darkaction.config import Params
-from darkaction.errors import UserError
+from darkaction import tracking
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.folders import new_folder, write_whole
+from darkaction.core.paths import Paths
+from darkaction.data.clips import ClipStore
+from darkaction.data.video import iter_frames
 from darkaction.evaluation import metrics, plots
-from darkaction.evaluation.score import (
-    Predictions,
-    class_table,
-    predict_part,
-    rounded,
-    scores,
-    table,
-)
 from darkaction.evaluation.statistics import with_interval
-from darkaction.folders import new_folder, write_whole
-from darkaction.layout import Layout
+from darkaction.jobs.identity import index_settings
+from darkaction.jobs.scoring import Predictions, class_table, predict_part, rounded, scores, table
+from darkaction.params import Params, settings_of
 from darkaction.training import data
-from darkaction.video import iter_frames
 
 HEADLINE = {"test": ("accuracy", "low", "high", "macro_f1"), "shuffled": ("accuracy",), "validation": ("accuracy",)}
 """The figures of metrics.json."""
@@ -47,16 +41,16 @@ RIGHT_SAMPLES, WRONG_SAMPLES = 3, 3
 
 
 def main() -> None:
-    params, places = cli.settings(cli.stage_arguments(__doc__))
-    tracking.check_store(places)
-    clips = data.usable_clips(places, index_settings(params))
-    data.require_trained_on(places.read(layout.RECOGNIZER), clips)
-    test = predict_part(params, places, clips, "test")
+    params, paths = settings_of(cli.stage_arguments(__doc__))
+    tracking.check_store(paths)
+    clips = data.usable_clips(paths, index_settings(params))
+    data.require_trained_on(paths.read(Paths.RECOGNIZER), clips)
+    test = predict_part(params, paths, clips, "test")
     if test is None:
-        raise UserError(f"{layout.index(params.datasets[0])}: no clip is marked test; run prepare again")
-    shuffled = predict_part(params, places, clips, "test", shuffle_frames=True)
+        raise UserError(f"{Paths.index(params.datasets[0])}: no clip is marked test; run prepare again")
+    shuffled = predict_part(params, paths, clips, "test", shuffle_frames=True)
     assert shuffled is not None
-    validation = predict_part(params, places, clips, "val")
+    validation = predict_part(params, paths, clips, "val")
     report: dict[str, Any] = {
         "test": scores(test, params),
         "shuffled": scores(shuffled, params),
@@ -65,14 +59,14 @@ def main() -> None:
     }
     if validation is not None:
         report["validation"] = scores(validation, params)
-    reports = places.write(f"{layout.REPORTS}/metrics.json").parent
+    reports = paths.write(f"{Paths.REPORTS}/metrics.json").parent
     with new_folder(reports / "plots") as folder:
-        draw(test, params, places, folder)
+        draw(test, params, paths, folder)
     answers = table(test, shuffled=shuffled)
     write_whole(reports / "predictions.csv", answers.to_csv(index=False, float_format="%.6f"))
-    write_whole(places.write(layout.DETAILS), json.dumps(report, indent=2) + "\n")
+    write_whole(paths.write(Paths.DETAILS), json.dumps(report, indent=2) + "\n")
     write_whole(reports / "metrics.json", json.dumps(headline(report), indent=2) + "\n")
-    record(params, places, report, reports)
+    record(params, paths, report, reports)
     print(summary(report, params))
 
 
@@ -91,7 +85,7 @@ def per_class_scores(predictions: Predictions, params: Params) -> dict[str, dict
     return {str(name): rounded(record) for name, record in records.items()}
 
 
-def draw(predictions: Predictions, params: Params, places: Layout, folder: Path) -> None:
+def draw(predictions: Predictions, params: Params, paths: Paths, folder: Path) -> None:
     """Every plot as a table for `dvc plots` and as a picture."""
     confidence = params.evaluate.confidence
     everything = table(predictions)
@@ -112,7 +106,7 @@ def draw(predictions: Predictions, params: Params, places: Layout, folder: Path)
         predictions.clips["luma"].to_numpy(),
         predictions.scene_N,
         bins=LUMA_GROUPS,
-        resamples=params.evaluate.resamples,
+        resamples=params.evaluate.bootstrap_samples,
         confidence=confidence,
         seed=params.seed,
     )
@@ -126,15 +120,15 @@ def draw(predictions: Predictions, params: Params, places: Layout, folder: Path)
     after.to_csv(folder / "reliability.csv", index=False, float_format="%.6f")
     errors = metrics.calibration_error(before), metrics.calibration_error(after)
     plots.reliability(before, after, errors=errors, path=folder / "reliability.png")
-    plots.samples(chosen_samples(predictions, places), predictions.classes, folder / "samples.png")
-    draw_history(params, places, folder)
+    plots.samples(chosen_samples(predictions, paths), predictions.classes, folder / "samples.png")
+    draw_history(params, paths, folder)
 
 
-def draw_history(params: Params, places: Layout, folder: Path) -> None:
+def draw_history(params: Params, paths: Paths, folder: Path) -> None:
     """learning_curves_<fold>.csv and .png from the history of each training that has one: not of weights taken as they
     are, nor of a training that ended within its first epoch."""
     for fold in range(params.split.folds):
-        history = places.read(layout.RECOGNIZER) / f"fold_{fold}" / "history.csv"
+        history = paths.read(Paths.RECOGNIZER) / f"fold_{fold}" / "history.csv"
         if not history.exists() or len(history.read_text().splitlines()) < 2:
             continue
         copy = folder / f"learning_curves_{fold}.csv"
@@ -142,7 +136,7 @@ def draw_history(params: Params, places: Layout, folder: Path) -> None:
         plots.learning_curves(copy, copy.with_suffix(".png"))
 
 
-def chosen_samples(predictions: Predictions, places: Layout) -> list[plots.Sample]:
+def chosen_samples(predictions: Predictions, paths: Paths) -> list[plots.Sample]:
     """Some clips of different classes that are right, and those wrong ones the network was surest about."""
     ranked = predictions.clips.assign(
         number=np.arange(len(predictions.clips)),
@@ -152,16 +146,16 @@ def chosen_samples(predictions: Predictions, places: Layout) -> list[plots.Sampl
     right = ranked[ranked["correct"]].drop_duplicates("label").head(RIGHT_SAMPLES)
     wrong = ranked[~ranked["correct"]].drop_duplicates("label").head(WRONG_SAMPLES)
     return [
-        make_sample(places, row, predictions.averaged_NK[row["number"]])
+        make_sample(paths, row, predictions.averaged_NK[row["number"]])
         for row in pd.concat([right, wrong]).to_dict("records")
     ]
 
 
-def make_sample(places: Layout, row: Mapping[Any, Any], probabilities_K: NDArray[np.floating]) -> plots.Sample:
+def make_sample(paths: Paths, row: Mapping[Any, Any], probabilities_K: NDArray[np.floating]) -> plots.Sample:
     """Frames of one clip; raw ones where the raw video is there."""
-    enhanced_NHWC = ClipStore(places.read(layout.clips(row["dataset"]))).load(row["clip_id"])
+    enhanced_NHWC = ClipStore(paths.read(Paths.clips(row["dataset"]))).load(row["clip_id"])
     positions = plots.sample_positions(len(enhanced_NHWC))
-    raw = places.read(layout.raw(row["dataset"])) / row["path"]
+    raw = paths.read(Paths.raw(row["dataset"])) / row["path"]
     raw_NHWC = None
     if raw.exists():
         frames = {k: frame_HWC for k, frame_HWC in enumerate(iter_frames(raw)) if k in positions}
@@ -175,18 +169,18 @@ def make_sample(places: Layout, row: Mapping[Any, Any], probabilities_K: NDArray
     )
 
 
-def record(params: Params, places: Layout, report: dict[str, Any], reports: Path) -> None:
+def record(params: Params, paths: Paths, report: dict[str, Any], reports: Path) -> None:
     """Adds figures and files to the run that trained the model."""
     parts = [name for name in ("test", "shuffled", "validation") if name in report]
     figures = {f"{part}.{name}": float(value) for part in parts for name, value in report[part].items()}
-    with tracking.attach_run(stage="train", params=params, layout=places) as run:
+    with tracking.attach_run(stage="train", params=params, paths=paths) as run:
         run.log_metrics(figures)
         run.describe(summary(report, params), accuracy=with_interval(report["test"]))
         run.log_artifact(reports / "metrics.json")
         run.log_artifact(reports / "details.json")
         run.log_artifact(reports / "predictions.csv")
         run.log_artifact(reports / "plots", "plots")
-        lock = places.root / "dvc.lock"
+        lock = paths.root / "dvc.lock"
         if lock.exists():  # the versions of all that the model was made from: DVC wrote it when train ended
             run.log_artifact(lock)
 

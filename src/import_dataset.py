@@ -16,11 +16,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from darkaction import cli, layout
-from darkaction.config import ROOT
-from darkaction.datasets.importing.engine import PLANNERS, import_dataset
-from darkaction.datasets.importing.plan import Plan, examples
-from darkaction.errors import UserError
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT, Paths
+from darkaction.data.importers.engine import PLANNERS, import_dataset
+from darkaction.data.importers.plan import Plan, examples
 
 NEXT = {
     "arid": "python src/configure.py --profile arid-sample (a small network) or paper, or list 'arid' first under "
@@ -33,7 +33,7 @@ NEXT = {
 def main() -> None:
     arguments = parse_arguments()
     root: Path = arguments.root
-    relative = layout.raw(arguments.dataset)
+    relative = Paths.raw(arguments.dataset)
     result = import_dataset(
         arguments.dataset, arguments.paths, root / relative, force=arguments.force, dry_run=arguments.dry_run
     )

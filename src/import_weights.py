@@ -22,9 +22,10 @@ import torch
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from darkaction import cli
-from darkaction.config import ROOT, nearest
-from darkaction.errors import UserError
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.explain import nearest
+from darkaction.core.paths import ROOT
 
 FOLDER = "models/pretrained"
 

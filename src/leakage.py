@@ -11,23 +11,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darkaction import cli, layout
-from darkaction.agreement import index_settings
-from darkaction.config import Params
-from darkaction.datasets.index import OK, fold_columns, read_backgrounds, read_index, require_settings
-from darkaction.datasets.leakage import Leakage, measure_leakage
-from darkaction.datasets.splits import assign_folds
-from darkaction.errors import UserError
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.folders import new_folder
+from darkaction.core.paths import Paths
+from darkaction.data.index import OK, fold_columns, read_backgrounds, read_index, require_settings
+from darkaction.data.leakage import Leakage, measure_leakage
+from darkaction.data.splits import assign_folds
 from darkaction.evaluation import plots
 from darkaction.evaluation.statistics import Interval, accuracy_interval
-from darkaction.folders import new_folder
-from darkaction.layout import Layout
+from darkaction.jobs.identity import index_settings
+from darkaction.params import Params, settings_of
 
 
 def main() -> None:
     arguments = cli.stage_arguments(__doc__)
-    params, places = cli.settings(arguments)
-    clips, backgrounds_NHWC = read_clips(params, places)
+    params, paths = settings_of(arguments)
+    clips, backgrounds_NHWC = read_clips(params, paths)
     found = {
         strategy: measure_leakage(clips, backgrounds_NHWC, folds, near_duplicate=params.prepare.near_duplicate)
         for strategy, folds in splits(params, clips).items()
@@ -35,21 +35,21 @@ def main() -> None:
     rooms = {strategy: room_interval(params, leakage) for strategy, leakage in found.items()}
     report: dict[str, Any] = {strategy: describe(leakage, rooms[strategy]) for strategy, leakage in found.items()}
     used = params.split.strategy
-    with new_folder(places.write(layout.LEAKAGE)) as folder:
+    with new_folder(paths.write(Paths.LEAKAGE)) as folder:
         found[used].pairs.to_csv(folder / "near_duplicates.csv", index=False, float_format="%.4f")
         plots.leakage(report, rooms, chance=1 / len(params.data.classes), used=used, path=folder / "leakage.png")
         images = dict(zip(clips["clip_id"], backgrounds_NHWC, strict=True))
         plots.nearest_rooms(found[used].background, images, path=folder / "nearest_rooms.png")
     content = json.dumps({"used": used, "chance": round(1 / len(params.data.classes), 6), **report}, indent=2) + "\n"
-    places.write(layout.LEAKAGE_METRICS).write_text(content)
+    paths.write(Paths.LEAKAGE_METRICS).write_text(content)
     print_report(report, used)
 
 
-def read_clips(params: Params, places: Layout) -> tuple[pd.DataFrame, NDArray[np.floating]]:
+def read_clips(params: Params, paths: Paths) -> tuple[pd.DataFrame, NDArray[np.floating]]:
     """The usable clips of all datasets with the folds in use, and their time-averaged frames."""
     tables, pictures = [], []
     for dataset in params.datasets:
-        folder = places.read(layout.index(dataset))
+        folder = paths.read(Paths.index(dataset))
         index = read_index(folder)
         require_settings(folder, index_settings(params)[dataset])
         usable = (index["status"] == OK).to_numpy()
@@ -95,7 +95,7 @@ def room_interval(params: Params, leakage: Leakage) -> Interval:
     return accuracy_interval(
         (leakage.background["label"] == leakage.background["predicted"]).to_numpy(),
         leakage.background["scene"].to_numpy(),
-        resamples=params.evaluate.resamples,
+        resamples=params.evaluate.bootstrap_samples,
         confidence=params.evaluate.confidence,
         seed=params.seed,
     )

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from darkaction import cli, layout
-from darkaction.errors import UserError
-from darkaction.folders import new_folder
-from darkaction.layout import Layout
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.folders import new_folder
+from darkaction.core.paths import Paths
+from darkaction.params import settings_of
 
 if TYPE_CHECKING:
     from darkaction.training.weights import Card
@@ -24,22 +25,22 @@ MOST_CHANGE = 0.02
 
 
 def main() -> None:
-    _, places = cli.settings(cli.stage_arguments(__doc__))
+    _, paths = settings_of(cli.stage_arguments(__doc__))
     from darkaction.training import weights  # it needs torch: after the arguments
 
-    made = places.read(layout.PRETRAINING) / "fold_0" / weights.WEIGHTS
+    made = paths.read(Paths.PRETRAINING) / "fold_0" / weights.WEIGHTS
     recognizer, card = weights.load(made)
-    clips = sorted(places.read(layout.raw("demo")).glob("*/*_1_1.*"))
-    target = Layout().write(layout.SHIPPED)
+    clips = sorted(paths.read(Paths.raw("demo")).glob("*/*_1_1.*"))
+    target = Paths().write(Paths.SHIPPED)
     with tempfile.TemporaryDirectory() as whole, new_folder(target) as folder:
         for place in (Path(whole), folder):
             (place / "fold_0").mkdir()
-            shutil.copyfile(places.read(layout.ENHANCER) / "weights.safetensors", place / weights.ENHANCER)
+            shutil.copyfile(paths.read(Paths.ENHANCER) / "weights.safetensors", place / weights.ENHANCER)
         shutil.copyfile(made, Path(whole) / "fold_0" / weights.WEIGHTS)
         weights.save(folder / "fold_0" / weights.WEIGHTS, recognizer, card, half=True)
         change = largest_change(Path(whole), folder, clips)
         (folder / "README.md").write_text(model_card(card))
-    print(f"{layout.SHIPPED}: in 16 bits the probabilities of {len(clips)} clips change by {change:.4f} at most")
+    print(f"{Paths.SHIPPED}: in 16 bits the probabilities of {len(clips)} clips change by {change:.4f} at most")
 
 
 def largest_change(whole: Path, half: Path, clips: list[Path]) -> float:
@@ -48,7 +49,7 @@ def largest_change(whole: Path, half: Path, clips: list[Path]) -> float:
     Raises:
         UserError: when it is more than MOST_CHANGE.
     """
-    from darkaction.prediction import Predictor
+    from darkaction.serving.predictor import Predictor
 
     predictors = [Predictor.load(folder) for folder in (whole, half)]
     answers = [np.stack([predictor.predict(clip).probabilities_K for clip in clips]) for predictor in predictors]
@@ -60,7 +61,7 @@ def largest_change(whole: Path, half: Path, clips: list[Path]) -> float:
 
 def model_card(card: "Card") -> str:
     """What a person who uses the weights should know, as Markdown."""
-    from darkaction.provenance import git_commit
+    from darkaction.core.provenance import git_commit
 
     trained, validation = card.training, card.validation
     if trained is None or validation is None:
@@ -73,7 +74,7 @@ def model_card(card: "Card") -> str:
 
 | what | value |
 |---|---|
-| Made by | `make weights` (profiles/weights.yaml) at commit {git_commit(Layout().root) or "unknown"} |
+| Made by | `make weights` (profiles/weights.yaml) at commit {git_commit(Paths().root) or "unknown"} |
 | Training clips | {trained.clips} synthetic clips of {trained.scenes} scenes, digest `{trained.digest}`; {lengths}, \
 {trained.width[0]:.0f}x{trained.height[0]:.0f} pixels, mean luma {trained.luma[0]:.0f} to {trained.luma[1]:.0f} of 255 |
 | Input | {card.sampling.num_frames} frames of {card.enhance.height}x{card.enhance.width} by {card.sampling.strategy} \

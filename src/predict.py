@@ -25,11 +25,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from darkaction import cli, config, layout, tracking
-from darkaction.errors import UserError
-from darkaction.layout import Layout
-from darkaction.prediction import UNSURE, UNSURE_BELOW, Prediction, Predictor
-from darkaction.video import CONTAINERS, Frames, VideoError, iter_frames, write_video
+from darkaction import tracking
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.data.video import CONTAINERS, Frames, VideoError, iter_frames, write_video
+from darkaction.params import Params
+from darkaction.serving.predictor import UNSURE, UNSURE_BELOW, Prediction, Predictor
 
 SHOWN_HEIGHT = 360
 """Pixels of the larger frames in a saved video."""
@@ -74,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("videos", nargs="+", metavar="VIDEO|FOLDER|GLOB")
     parser.add_argument(
         "--model",
-        help=f"a folder (default: {layout.RECOGNIZER}, else {layout.SHIPPED}), runs:/RUN_ID or models:/NAME@ALIAS",
+        help=f"a folder (default: {Paths.RECOGNIZER}, else {Paths.SHIPPED}), runs:/RUN_ID or models:/NAME@ALIAS",
     )
     parser.add_argument("--top", type=int, default=3, metavar="K", help="classes to print (default: 3)")
     parser.add_argument(
@@ -116,18 +118,18 @@ def find_videos(names: list[str]) -> list[Path]:
 
 def default_model() -> str:
     """The model of the last `dvc repro` where there is one, else the weights in git; says which."""
-    name = layout.RECOGNIZER if (Layout().read(layout.RECOGNIZER) / "fold_0").is_dir() else layout.SHIPPED
+    name = Paths.RECOGNIZER if (Paths().read(Paths.RECOGNIZER) / "fold_0").is_dir() else Paths.SHIPPED
     print(f"model: {name}", file=sys.stderr)
     return name
 
 
 def load_model(name: str) -> Predictor:
     """The model in a folder, or the one that MLflow has under a URI, with the limits of params.yaml."""
-    places, limits = Layout(), config.load().video
+    paths, limits = Paths(), Params.load().video
     if name.startswith(("runs:/", "models:/")):
-        return Predictor.load(tracking.fetch_model(name, places), limits)
-    folder = places.read(name)
-    inner = folder / Path(layout.RECOGNIZER).name
+        return Predictor.load(tracking.fetch_model(name, paths), limits)
+    folder = paths.read(name)
+    inner = folder / Path(Paths.RECOGNIZER).name
     return Predictor.load(inner if inner.is_dir() else folder, limits)
 
 

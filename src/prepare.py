@@ -2,20 +2,23 @@
 
 import pandas as pd
 
-from darkaction import agreement, cli, layout
-from darkaction.datasets import index as indexing
-from darkaction.datasets import splits
-from darkaction.datasets.official import read_official
-from darkaction.errors import UserError
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.data import index as indexing
+from darkaction.data import splits
+from darkaction.data.importers.official import read_official
+from darkaction.jobs.identity import index_settings
+from darkaction.params import settings_of
 
 
 def main() -> None:
     arguments = cli.stage_arguments(__doc__, dataset=True)
-    params, places = cli.settings(arguments)
+    params, paths = settings_of(arguments)
     name: str = arguments.dataset
     if name not in params.datasets:
         raise UserError(f"dataset '{name}' is not one of datasets in params.yaml: {', '.join(params.datasets)}")
-    raw = places.read(layout.raw(name))
+    raw = paths.read(Paths.raw(name))
     target = name == params.datasets[0]
     index, backgrounds_NHWC = indexing.build_index(
         raw,
@@ -45,11 +48,11 @@ def main() -> None:
     index = index.join(folds).fillna("none")
     summary = indexing.summarize(
         index,
-        settings=agreement.index_settings(params)[name],
+        settings=index_settings(params)[name],
         strategy=params.split.strategy,
         validation=params.split.validation,
     )
-    indexing.write_index(places.write(layout.index(name)), index, backgrounds_NHWC, summary)
+    indexing.write_index(paths.write(Paths.index(name)), index, backgrounds_NHWC, summary)
     print_table(index)
 
 

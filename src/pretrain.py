@@ -1,17 +1,17 @@
 """Pretrains the network on drawn actions: -> models/pretraining, which train.init_from: models/pretraining begins with.
 
 Off (pretrain.enabled: false) it leaves an empty folder. Every pretraining is a run of MLflow's experiment
-darkaction-pretraining. Stopped, it goes on where it was, unless settings, places, enhancement or code are others now.
+darkaction-pretraining. Stopped, it goes on where it was, unless settings, paths, enhancement or code are others now.
 """
 
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkaction import cli, layout
-from darkaction.config import Params
-from darkaction.folders import new_folder
-from darkaction.layout import Layout
+from darkaction.core import cli
+from darkaction.core.folders import new_folder
+from darkaction.core.paths import Paths
+from darkaction.params import Params, settings_of
 
 if TYPE_CHECKING:
     from darkaction.tracking import Member
@@ -20,20 +20,20 @@ EMPTY = "Empty: pretrain.enabled is false in params.yaml.\n"
 
 
 def main() -> None:
-    params, places = cli.settings(cli.stage_arguments(__doc__))
-    target = places.write(layout.PRETRAINING)
+    params, paths = settings_of(cli.stage_arguments(__doc__))
+    target = paths.write(Paths.PRETRAINING)
     if params.pretrain.enabled:
         # A stage that is off need not wait for torch.
-        from darkaction.datasets.index import usable_processors
+        from darkaction.data.index import usable_processors
 
-        pretrain(params, places, target, workers=usable_processors())
+        pretrain(params, paths, target, workers=usable_processors())
         return
     with new_folder(target) as folder:
         (folder / "README.md").write_text(EMPTY)
-    places.write(f"{layout.RUNS}/pretrain.json").write_text("{}\n")  # DVC expects one
+    paths.write(f"{Paths.RUNS}/pretrain.json").write_text("{}\n")  # DVC expects one
 
 
-def pretrain(params: Params, places: Layout, target: Path, *, workers: int, member: "Member | None" = None) -> None:
+def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member: "Member | None" = None) -> None:
     """Pretrains, on one device, for each fold that needs its own, into `target`, whole or not at all. What was stopped
     goes on if nothing that decides its result has changed, and is removed otherwise.
 
@@ -41,19 +41,20 @@ def pretrain(params: Params, places: Layout, target: Path, *, workers: int, memb
         workers: processes that draw.
         member: of what, where a comparison has it done.
     """
-    from darkaction import pretraining, tracking
-    from darkaction.agreement import pretraining_settings
-    from darkaction.clips import write_settings
+    from darkaction import tracking
+    from darkaction.data.clips import write_settings
+    from darkaction.jobs import pretraining
+    from darkaction.jobs.identity import pretraining_settings
     from darkaction.training.fit import Row
     from enhance import settings
 
-    enhancement = settings(params, params.datasets[0], weights=places.read(layout.ENHANCER) / "weights.safetensors")
-    stopped = places.write(f"{layout.CHECKPOINTS}/pretraining")
-    work = stopped / pretraining.identity(params, places, enhancement)
+    enhancement = settings(params, params.datasets[0], weights=paths.read(Paths.ENHANCER) / "weights.safetensors")
+    stopped = paths.write(f"{Paths.CHECKPOINTS}/pretraining")
+    work = stopped / pretraining.identity(params, paths, enhancement)
     for other in stopped.glob("*"):
         if other != work:
             shutil.rmtree(other)
-    with tracking.start_run(stage="pretrain", params=params, layout=places, resume=True, member=member) as run:
+    with tracking.start_run(stage="pretrain", params=params, paths=paths, resume=True, member=member) as run:
         made = []
         reached: dict[int, float] = {}
         folds = pretraining.folds_of(params)
@@ -67,7 +68,7 @@ def pretrain(params: Params, places: Layout, target: Path, *, workers: int, memb
             made.append(
                 pretraining.pretrain(
                     params,
-                    places,
+                    paths,
                     fold,
                     work / f"fold_{fold}",
                     enhancement=enhancement,

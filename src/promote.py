@@ -1,7 +1,7 @@
 """Registers a trained model and makes it the champion if it passes the gate: python src/promote.py [RUN_ID|latest]
 
 The gate: evaluated on the same data and split as the champion, and not worse by the paired test over scenes
-(registry.level of params.yaml). Why it passed or did not is printed, and recorded with the version.
+(registry.significance_level of params.yaml). Why it passed or did not is printed, and recorded with the version.
 
     python src/promote.py                                     the model of the last dvc repro
     python src/promote.py RUN_ID --force "the old one fails on rain"     whatever the gate says; the reason is recorded
@@ -10,10 +10,11 @@ The gate: evaluated on the same data and split as the champion, and not worse by
 import argparse
 import re
 
-from darkaction import cli, config, serving
-from darkaction.config import ROOT
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT, Paths
+from darkaction.params import Params
+from darkaction.serving import mlflow_model
 
 NEEDED = (
     "mlflow",
@@ -35,32 +36,32 @@ NEEDED = (
 
 def main() -> None:
     arguments = parse_arguments()
-    params, layout = config.load(), Layout()
-    client = serving.connect(layout)
-    run_id = serving.latest_run(layout) if arguments.run == "latest" else arguments.run
-    candidate = serving.evaluated_run(client, run_id)
+    params, paths = Params.load(), Paths()
+    client = mlflow_model.connect(paths)
+    run_id = mlflow_model.latest_run(paths) if arguments.run == "latest" else arguments.run
+    candidate = mlflow_model.evaluated_run(client, run_id)
     name, alias = params.registry.name, arguments.alias
-    current = serving.champion_run(client, name, alias)
+    current = mlflow_model.champion_run(client, name, alias)
     try:
-        verdict = serving.judge(
+        verdict = mlflow_model.judge(
             candidate,
-            None if current is None else serving.evaluated_run(client, current),
-            level=params.registry.level,
-            resamples=params.evaluate.resamples,
+            None if current is None else mlflow_model.evaluated_run(client, current),
+            level=params.registry.significance_level,
+            resamples=params.evaluate.bootstrap_samples,
             confidence=params.evaluate.confidence,
             seed=params.seed,
         )
     except UserError as error:
         if arguments.force is None:
             raise
-        verdict = serving.Verdict(passed=False, reason=f"the champion cannot be asked: {error}", comparison=None)
+        verdict = mlflow_model.Verdict(passed=False, reason=f"the champion cannot be asked: {error}", comparison=None)
     print(f"run {run_id}: {verdict.reason}")
     if not verdict.passed and arguments.force is None:
         raise UserError(f"{name}: '{alias}' stays with run {current}; --force REASON moves it all the same")
     if current == run_id:
         return
-    version = serving.register(client, run_id, name, layout, requirements(), params.video)
-    serving.set_alias(client, name, version, alias, verdict, arguments.force)
+    version = mlflow_model.register(client, run_id, name, paths, requirements(), params.video)
+    mlflow_model.set_alias(client, name, version, alias, verdict, arguments.force)
     print(f"models:/{name}@{alias} is now version {version}")
 
 

@@ -13,25 +13,27 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from darkaction import cli, config, layout, sampling
-from darkaction.agreement import index_settings, network_wanted
-from darkaction.clips import ClipStore
-from darkaction.config import Params
-from darkaction.datasets.index import MISSING_RAW
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.folders import write_whole
+from darkaction.core.paths import Paths
+from darkaction.core.provenance import dvc_md5s, origin_tags
+from darkaction.data.clips import ClipStore
+from darkaction.data.index import MISSING_RAW
+from darkaction.data.video import BT_601, Frames, iter_frames
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer
-from darkaction.errors import UserError
+from darkaction.enhancement.settings import Enhance
 from darkaction.evaluation.metrics import confusion
-from darkaction.folders import write_whole
-from darkaction.layout import Layout
+from darkaction.jobs.identity import index_settings, network_wanted
 from darkaction.models.build import ClipSize, num_tokens
 from darkaction.models.recognizer import Recognizer
-from darkaction.provenance import dvc_md5s, origin_tags
+from darkaction.params import Params, settings_of
 from darkaction.report import figures, page, pictures
 from darkaction.report.attention import attention_by_class, transformer
 from darkaction.report.strips import SampledClip, draw_strips
-from darkaction.training import data, weights
-from darkaction.video import BT_601, Frames, iter_frames
+from darkaction.training import data, sampling, weights
+from darkaction.training.settings import Sampling
 
 SHEET_ROWS = 6
 """Frames on the contact sheet."""
@@ -49,46 +51,46 @@ EVALUATE, LEAKAGE, TRAIN = "python src/evaluate.py", "python src/leakage.py", "p
 
 
 def main() -> None:
-    params, places = cli.settings(cli.stage_arguments(__doc__))
-    clips = data.usable_clips(places, index_settings(params))
-    data.require_trained_on(places.read(layout.RECOGNIZER), clips)
-    metrics = read_json(required(places, layout.DETAILS, EVALUATE), EVALUATE)
+    params, paths = settings_of(cli.stage_arguments(__doc__))
+    clips = data.usable_clips(paths, index_settings(params))
+    data.require_trained_on(paths.read(Paths.RECOGNIZER), clips)
+    metrics = read_json(required(paths, Paths.DETAILS, EVALUATE), EVALUATE)
     target = clips[clips["dataset"] == params.datasets[0]]
-    required(places, f"{layout.RECOGNIZER}/fold_0/{weights.WEIGHTS}", TRAIN)
-    path = places.read(f"{layout.RECOGNIZER}/fold_0/{weights.WEIGHTS}")
+    required(paths, f"{Paths.RECOGNIZER}/fold_0/{weights.WEIGHTS}", TRAIN)
+    path = paths.read(f"{Paths.RECOGNIZER}/fold_0/{weights.WEIGHTS}")
     network, card = weights.load(path)
     weights.check_card(card, network_wanted(params), path)
     test = data.select(target, fold=0, part="test")
     if test.empty:
-        raise UserError(f"{layout.index(params.datasets[0])}: no clip is marked test; run prepare again")
-    columns, enhancers, left_out = enhancements(params, places)
+        raise UserError(f"{Paths.index(params.datasets[0])}: no clip is marked test; run prepare again")
+    columns, enhancers, left_out = enhancements(params, paths)
     content = page.Page(
         **headline(params, metrics),
-        **results(params, places),
-        **leakage(places),
-        **origin(params, places),
+        **results(params, paths),
+        **leakage(paths),
+        **origin(params, paths),
         datasets=[describe(name, rows, params) for name, rows in clips.groupby("dataset", sort=False)],
         lengths=figures.frame_lengths(
             {str(name): rows["frames"].to_numpy() for name, rows in target.groupby("label", sort=True)}
         ),
-        sampled=[sampled_clip(row, card.sampler(), params, places) for row in shortest_and_longest(test)],
+        sampled=[sampled_clip(row, card.sampler(), params, paths) for row in shortest_and_longest(test)],
         sampling=dataclasses.asdict(params.sampling) | {"min_frames": card.min_frames, "max_frames": card.max_frames},
         columns=columns,
-        sheet=[sheet_row(row, enhancers, places) for row in dark_to_bright(test)],
+        sheet=[sheet_row(row, enhancers, paths) for row in dark_to_bright(test)],
         left_out=left_out,
-        attention=attention(network, card, test, params, places),
+        attention=attention(network, card, test, params, paths),
         folds=params.split.folds,
         temperature=None if card.validation is None else card.validation.temperature,
         settings=settings(params),
     )
-    path = places.write(layout.REPORT)
+    path = paths.write(Paths.REPORT)
     write_whole(path, page.render(content))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
 
-def required(places: Layout, relative: str, command: str) -> Path:
+def required(paths: Paths, relative: str, command: str) -> Path:
     """The path of an input that `command` makes; a UserError where it is missing."""
-    path = places.read(relative)
+    path = paths.read(relative)
     if not path.exists():
         raise UserError(f"{path}: no such file; {command} writes it")
     return path
@@ -165,14 +167,14 @@ def describe(name: Any, rows: pd.DataFrame, params: Params) -> page.Dataset:
     )
 
 
-def results(params: Params, places: Layout) -> dict[str, Any]:
+def results(params: Params, paths: Paths) -> dict[str, Any]:
     """Confusion matrix, accuracy by draws and by luma, reliability."""
-    path = required(places, f"{layout.REPORTS}/predictions.csv", EVALUATE)
+    path = required(paths, f"{Paths.REPORTS}/predictions.csv", EVALUATE)
     predictions = pd.read_csv(path)
-    draws = pd.read_csv(required(places, f"{layout.REPORTS}/plots/draws.csv", EVALUATE))
-    luma = pd.read_csv(required(places, f"{layout.REPORTS}/plots/luma.csv", EVALUATE))
+    draws = pd.read_csv(required(paths, f"{Paths.REPORTS}/plots/draws.csv", EVALUATE))
+    luma = pd.read_csv(required(paths, f"{Paths.REPORTS}/plots/luma.csv", EVALUATE))
     before, after = (
-        pd.read_csv(required(places, f"{layout.REPORTS}/plots/{name}.csv", EVALUATE))
+        pd.read_csv(required(paths, f"{Paths.REPORTS}/plots/{name}.csv", EVALUATE))
         for name in ("reliability_before", "reliability")
     )
     numbers = {name: number for number, name in enumerate(params.data.classes)}
@@ -192,10 +194,10 @@ def results(params: Params, places: Layout) -> dict[str, Any]:
     }
 
 
-def leakage(places: Layout) -> dict[str, Any]:
+def leakage(paths: Paths) -> dict[str, Any]:
     """What the stage leakage measured, and its pictures."""
-    report = read_json(required(places, layout.LEAKAGE_METRICS, LEAKAGE), LEAKAGE)
-    folder = required(places, layout.LEAKAGE, LEAKAGE)
+    report = read_json(required(paths, Paths.LEAKAGE_METRICS, LEAKAGE), LEAKAGE)
+    folder = required(paths, Paths.LEAKAGE, LEAKAGE)
     return {
         "leakage": report,
         "leakage_pictures": {path.stem: pictures.png(path) for path in sorted(folder.glob("*.png"))},
@@ -212,8 +214,8 @@ def shortest_and_longest(test: pd.DataFrame) -> list[dict[str, Any]]:
 def dark_to_bright(test: pd.DataFrame) -> list[dict[str, Any]]:
     """Clips at equal distances from the darkest to the brightest."""
     ordered = test.sort_values(["luma", "clip_id"])
-    places = np.unique(np.linspace(0, len(ordered) - 1, SHEET_ROWS).round().astype(int))
-    return records(ordered.iloc[places])
+    paths = np.unique(np.linspace(0, len(ordered) - 1, SHEET_ROWS).round().astype(int))
+    return records(ordered.iloc[paths])
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -221,9 +223,9 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
-def sampled_clip(row: dict[str, Any], sampler: sampling.Sampler, params: Params, places: Layout) -> SampledClip:
+def sampled_clip(row: dict[str, Any], sampler: sampling.Sampler, params: Params, paths: Paths) -> SampledClip:
     """A clip of the store with what each strategy takes of it."""
-    frames_NHWC = ClipStore(places.read(layout.clips(row["dataset"]))).load(row["clip_id"])
+    frames_NHWC = ClipStore(paths.read(Paths.clips(row["dataset"]))).load(row["clip_id"])
     return SampledClip(
         clip_id=row["clip_id"],
         label=row["label"],
@@ -232,7 +234,7 @@ def sampled_clip(row: dict[str, Any], sampler: sampling.Sampler, params: Params,
         strips=draw_strips(
             frames_NHWC,
             sampler,
-            get_args(config.Sampling.__annotations__["strategy"]),
+            get_args(Sampling.__annotations__["strategy"]),
             page.PUBLISHED_SAMPLING,
             clip_id=row["clip_id"],
             seed=params.seed,
@@ -241,18 +243,18 @@ def sampled_clip(row: dict[str, Any], sampler: sampling.Sampler, params: Params,
     )
 
 
-def enhancements(params: Params, places: Layout) -> tuple[list[page.Column], list[Enhancer], list[str]]:
+def enhancements(params: Params, paths: Paths) -> tuple[list[page.Column], list[Enhancer], list[str]]:
     """Every enhancement that `enhance.method` can name and whose weights are here, and sentences on the others."""
     used = params.enhance.method if params.enhance.apply[params.datasets[0]] else "none"
     columns, enhancers, left_out = [], [], []
-    for method in get_args(config.Enhance.__annotations__["method"]):
+    for method in get_args(Enhance.__annotations__["method"]):
         name = TITLES.get(method, method)
         try:
-            enhancers.append(build(method, params, places))
+            enhancers.append(build(method, params, paths))
         except UserError:
             if method == used:
                 raise
-            left_out.append(f"{name} is not shown: its weights are not in {layout.ENHANCER}.")
+            left_out.append(f"{name} is not shown: its weights are not in {Paths.ENHANCER}.")
             continue
         columns.append(
             page.Column(
@@ -266,14 +268,14 @@ def enhancements(params: Params, places: Layout) -> tuple[list[page.Column], lis
     return columns, enhancers, left_out
 
 
-def build(method: str, params: Params, places: Layout) -> Enhancer:
+def build(method: str, params: Params, paths: Paths) -> Enhancer:
     """An enhancement with the settings of `enhance`; of these few frames on the processor."""
     enhance = params.enhance
     return build_enhancer(
         Settings(
             method=method,
             gamma=enhance.gamma,
-            weights=places.read(layout.ENHANCER) / weights.WEIGHTS,
+            weights=paths.read(Paths.ENHANCER) / weights.WEIGHTS,
             curve_scale=enhance.curve_scale,
             device="cpu",
             height=enhance.height,
@@ -283,10 +285,10 @@ def build(method: str, params: Params, places: Layout) -> Enhancer:
     )
 
 
-def sheet_row(row: dict[str, Any], enhancers: list[Enhancer], places: Layout) -> page.SheetRow:
+def sheet_row(row: dict[str, Any], enhancers: list[Enhancer], paths: Paths) -> page.SheetRow:
     """The middle frame of a raw clip in every enhancement."""
     name, middle = row["dataset"], row["frames"] // 2
-    raw = required(places, f"{layout.raw(name)}/{row['path']}", MISSING_RAW.get(name, "python src/import_dataset.py"))
+    raw = required(paths, f"{Paths.raw(name)}/{row['path']}", MISSING_RAW.get(name, "python src/import_dataset.py"))
     frames = list(islice(iter_frames(raw), middle, middle + 1))
     if not frames:
         raise UserError(f"{raw}: has no frame {middle}; run python src/prepare.py {name} again")
@@ -303,7 +305,7 @@ def sheet_cell(frame_HWC: Frames) -> page.Enhanced:
 
 
 def attention(
-    network: Recognizer, card: weights.Card, test: pd.DataFrame, params: Params, places: Layout
+    network: Recognizer, card: weights.Card, test: pd.DataFrame, params: Params, paths: Paths
 ) -> page.Attention | None:
     """Charts of what the heads look at; None for a network without attention. Clips are shown whole (length-adjusted
     sampling, which is delta sampling with a delta of 0), so that the place of a token is a time in the action."""
@@ -312,7 +314,7 @@ def attention(
     chosen = test.sort_values("clip_id").groupby("label").head(ATTENTION_CLIPS)
     found = attention_by_class(
         network,
-        data.open_clips(chosen, places, params.data.classes, params.enhance, flow=card.model.input == "rgb_flow"),
+        data.open_clips(chosen, paths, params.data.classes, params.enhance, flow=card.model.input == "rgb_flow"),
         sampler=dataclasses.replace(card.sampler(), strategy="length_adjusted"),
         classes=params.data.classes,
         batch_size=params.evaluate.batch_size,
@@ -331,16 +333,16 @@ def attention(
     )
 
 
-def origin(params: Params, places: Layout) -> dict[str, Any]:
+def origin(params: Params, paths: Paths) -> dict[str, Any]:
     """Commit, run and versions of the data behind the page."""
-    tags = origin_tags(stage="report", params=params, layout=places)
-    recorded = dvc_md5s(places.root)
-    shown = {path: recorded[path] for path in sorted(recorded) if not path.startswith((layout.REPORTS, layout.RUNS))}
+    tags = origin_tags(stage="report", params=params, paths=paths)
+    recorded = dvc_md5s(paths.root)
+    shown = {path: recorded[path] for path in sorted(recorded) if not path.startswith((Paths.REPORTS, Paths.RUNS))}
     return {
         "commit": tags.get("mlflow.source.git.commit"),
         "dirty": tags.get("mlflow.source.git.dirty") == "true",
-        "run": training_run(places.read(f"{layout.RUNS}/train.json")),
-        "versions": {path: md5 for path, md5 in shown.items() if places.read(path) == places.root / path},
+        "run": training_run(paths.read(f"{Paths.RUNS}/train.json")),
+        "versions": {path: md5 for path, md5 in shown.items() if paths.read(path) == paths.root / path},
     }
 
 

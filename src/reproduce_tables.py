@@ -30,22 +30,24 @@ import torch
 import enhance
 import pretrain
 import train_enhancer
-from darkaction import cli, config, layout, pretraining, tracking, workers
-from darkaction.arguments import add_worker_arguments, positive
-from darkaction.config import ROOT, Params
-from darkaction.datasets.index import read_index
+from darkaction import tracking
+from darkaction.core import cli, config
+from darkaction.core.arguments import add_worker_arguments, positive
+from darkaction.core.errors import UserError, reason_of
+from darkaction.core.paths import ROOT, Paths
+from darkaction.core.provenance import changed_since, command_line, dvc_md5s, index_digest, training_code
+from darkaction.data.index import read_index
+from darkaction.data.video import iter_frames
 from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Settings, build_enhancer
-from darkaction.errors import UserError, reason_of
-from darkaction.layout import Layout
-from darkaction.provenance import changed_since, command_line, dvc_md5s, index_digest, training_code
-from darkaction.tables import plan, record, write
-from darkaction.tables.cell import STOPPED, Job, Outcome, run_cell, with_seed
-from darkaction.tables.comparisons import DRAWN, Comparisons, Pretraining, Ready
-from darkaction.tables.launcher import Launcher, Task
-from darkaction.tables.plan import Row
-from darkaction.video import iter_frames
-from darkaction.workers import Pool
+from darkaction.experiments import plan, record, write
+from darkaction.experiments.cell import STOPPED, Job, Outcome, run_cell, with_seed
+from darkaction.experiments.comparisons import DRAWN, Comparisons, Pretraining, Ready
+from darkaction.experiments.launcher import Launcher, Task
+from darkaction.experiments.plan import Row
+from darkaction.jobs import pretraining
+from darkaction.jobs.pool import Pool, start_pool
+from darkaction.params import Params
 
 EXPERIMENTS = "experiments/tables.yaml"
 LIMITED_DATA = "experiments/limited_data.yaml"
@@ -61,7 +63,7 @@ TIMED_FRAMES = 8
 
 def main() -> None:
     arguments = parse()
-    values = config.as_nested(config.load(profile=arguments.profile, overrides=arguments.overrides))
+    values = config.as_nested(Params.load(profile=arguments.profile, overrides=arguments.overrides))
     wanted = listed(arguments.tables)
     given = [text.partition("=")[0].strip() for text in arguments.overrides]
     of_study = [key.startswith("limited_data") for key in wanted]
@@ -78,7 +80,7 @@ def main() -> None:
         auxiliary=arguments.auxiliary,
         given=given,
     )
-    out = arguments.out or ROOT / layout.TABLES
+    out = arguments.out or ROOT / Paths.TABLES
     work = ROOT / "runs" / "tables" / config.digest([values[name] for name in INDEX_SECTIONS])[:12]
     comparisons = Comparisons(
         tables=tables,
@@ -108,7 +110,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
     parser.add_argument("--experiments", metavar="FILE", help="default: that of experiments/ which has the tables")
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"default {layout.TABLES}")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"default {Paths.TABLES}")
     return parser.parse_args()
 
 
@@ -141,18 +143,18 @@ def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
     Raises:
         UserError: when a dataset, its index or what an enhancement learns from is missing.
     """
-    places = indexes_for(params, work, make=make)
-    digests = {name: index_digest(places.read(layout.index(name)) / "index.csv") for name in params.datasets}
+    paths = indexes_for(params, work, make=make)
+    digests = {name: index_digest(paths.read(Paths.index(name)) / "index.csv") for name in params.datasets}
     if params.enhance.method == "enlightengan":
-        bright = places.read(layout.index(params.enlightengan.bright)) / "index.csv"
-        digests["light frames"] = index_digest(bright) if bright.exists() else params.enlightengan.bright
-    versions = config.digest({**digests, **brought(params, places)})[:16]
+        bright = paths.read(Paths.index(params.enlightengan.normal_light_data)) / "index.csv"
+        digests["light frames"] = index_digest(bright) if bright.exists() else params.enlightengan.normal_light_data
+    versions = config.digest({**digests, **brought(params, paths)})[:16]
     if not make:
-        return Ready(places=places, data=versions, frame_seconds=0.0, enhancement=None)
-    moved = dict(places.moved)
+        return Ready(paths=paths, data=versions, frame_seconds=0.0, enhancement=None)
+    moved = dict(paths.moved)
     if params.enhance.method in LEARNT:
-        moved[layout.ENHANCER] = enhancer_for(params, places, digests)
-    weights = moved[layout.ENHANCER] / "weights.safetensors" if params.enhance.method in LEARNT else None
+        moved[Paths.ENHANCER] = enhancer_for(params, paths, digests)
+    weights = moved[Paths.ENHANCER] / "weights.safetensors" if params.enhance.method in LEARNT else None
     used_by = {name: enhance.settings(params, name, weights=weights or ROOT) for name in params.datasets}
     for name, used in used_by.items():
         described = {
@@ -164,19 +166,19 @@ def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
         store = ROOT / CACHE / "clips" / name / config.digest(described)[:16]
         if not (store / "clips.csv").exists():
             print(f"enhancing {name}: {used.method}{' with flow' if used.flow else ''}", flush=True)
-            enhance.enhance(places, name, used, store)
-        moved[layout.clips(name)] = store
+            enhance.enhance(paths, name, used, store)
+        moved[Paths.clips(name)] = store
     target = params.datasets[0]
-    seconds = timed(used_by[target], places, target)
+    seconds = timed(used_by[target], paths, target)
     start = None
-    if params.train.init_from == layout.PRETRAINING:
-        start = pretraining_for(params, replace(places, moved=moved), used_by[target])
-        moved[layout.PRETRAINING] = start.folder
-    ready = replace(places, moved=moved)
-    return Ready(places=ready, data=versions, frame_seconds=seconds, enhancement=used_by[target], pretraining=start)
+    if params.train.init_from == Paths.PRETRAINING:
+        start = pretraining_for(params, replace(paths, moved=moved), used_by[target])
+        moved[Paths.PRETRAINING] = start.folder
+    ready = replace(paths, moved=moved)
+    return Ready(paths=ready, data=versions, frame_seconds=seconds, enhancement=used_by[target], pretraining=start)
 
 
-def brought(params: Params, places: Layout) -> dict[str, Any]:
+def brought(params: Params, paths: Paths) -> dict[str, Any]:
     """What training begins with, beside clips and settings: weights that were brought along, pictures to pretrain on.
 
     Raises:
@@ -185,27 +187,27 @@ def brought(params: Params, places: Layout) -> dict[str, Any]:
     source = params.train.init_from
     if source is None:
         return {}
-    if source == layout.PRETRAINING:
+    if source == Paths.PRETRAINING:
         own = isinstance(params.pretrain.backgrounds, str)
-        return {"places": pretraining.describe(params, places)["backgrounds"]} if own else {}
-    files = [tracking.find_weights(source, places, fold=fold) for fold in range(params.split.folds)]
+        return {"paths": pretraining.describe(params, paths)["backgrounds"]} if own else {}
+    files = [tracking.find_weights(source, paths, fold=fold) for fold in range(params.split.folds)]
     return {"weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]}
 
 
-def indexes_for(params: Params, work: Path, *, make: bool) -> Layout:
+def indexes_for(params: Params, work: Path, *, make: bool) -> Paths:
     """Where the indexes of the datasets lie: the pipeline's, or for other settings, or a drawn dataset that the
     pipeline lacks, those made in `work`.
 
     Raises:
         UserError: when there is none.
     """
-    today = config.load()
+    today = Params.load()
     own = config.as_nested(today)
     wanted = config.as_nested(params)
     moved: dict[str, Path] = {}
     needed = [*params.datasets]
-    bright = params.enlightengan.bright
-    if params.enhance.method == "enlightengan" and (bright in DRAWN or (ROOT / layout.raw(bright)).is_dir()):
+    bright = params.enlightengan.normal_light_data
+    if params.enhance.method == "enlightengan" and (bright in DRAWN or (ROOT / Paths.raw(bright)).is_dir()):
         needed.append(bright)
     for name in dict.fromkeys(needed):
         drawn_alike = name not in DRAWN or all(own["synthesize"][k] == wanted["synthesize"][k] for k in DRAWING)
@@ -213,10 +215,10 @@ def indexes_for(params: Params, work: Path, *, make: bool) -> Layout:
         alike = alike and not any(changed_since(f"{stage}@{name}", today, ROOT) for stage in ("synthesize", "prepare"))
         is_target = name == params.datasets[0]
         same_role = is_target == (name == own["datasets"][0])
-        pipeline = ROOT / layout.index(name) / "index.csv"
+        pipeline = ROOT / Paths.index(name) / "index.csv"
         if alike and same_role and pipeline.exists():
             continue
-        versions = {path: md5 for path, md5 in dvc_md5s(ROOT).items() if path == layout.raw(name)}
+        versions = {path: md5 for path, md5 in dvc_md5s(ROOT).items() if path == Paths.raw(name)}
         drawing = {k: wanted["synthesize"][k] for k in DRAWING} if name in DRAWN else versions
         key = config.digest([name, is_target, drawing, [wanted[section] for section in INDEX_SECTIONS]])[:12]
         folder = work / "data" / f"{name}-{key}"
@@ -227,10 +229,10 @@ def indexes_for(params: Params, work: Path, *, make: bool) -> Layout:
                     "leave out --no-run, or make it with: dvc repro"
                 )
             make_index(params, name, folder)
-        moved[layout.index(name)] = folder / layout.index(name)
+        moved[Paths.index(name)] = folder / Paths.index(name)
         if name in DRAWN:
-            moved[layout.raw(name)] = folder / layout.raw(name)
-    return Layout(moved=moved)
+            moved[Paths.raw(name)] = folder / Paths.raw(name)
+    return Paths(moved=moved)
 
 
 def make_index(params: Params, name: str, folder: Path) -> None:
@@ -239,8 +241,8 @@ def make_index(params: Params, name: str, folder: Path) -> None:
     Raises:
         UserError: when a stage fails, or an imported dataset is missing.
     """
-    if name not in DRAWN and not (ROOT / layout.raw(name)).is_dir():
-        raise UserError(f"{layout.raw(name)}: no such dataset; python src/import_dataset.py {name} PATH brings it")
+    if name not in DRAWN and not (ROOT / Paths.raw(name)).is_dir():
+        raise UserError(f"{Paths.raw(name)}: no such dataset; python src/import_dataset.py {name} PATH brings it")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     datasets = list(dict.fromkeys([*params.datasets, name]))
@@ -263,7 +265,7 @@ def make_index(params: Params, name: str, folder: Path) -> None:
     (folder / "done").touch()
 
 
-def enhancer_for(params: Params, places: Layout, digests: Mapping[str, str]) -> Path:
+def enhancer_for(params: Params, paths: Paths, digests: Mapping[str, str]) -> Path:
     """The folder of the enhancer's weights, trained unless it is there."""
     method = params.enhance.method
     nested = config.as_nested(params)
@@ -272,33 +274,33 @@ def enhancer_for(params: Params, places: Layout, digests: Mapping[str, str]) -> 
     if "light frames" in digests:
         described["light frames"] = digests["light frames"]
     folder = ROOT / CACHE / "enhancers" / config.digest(described)[:16]
-    if not (folder / layout.ENHANCER / "weights.safetensors").exists():
+    if not (folder / Paths.ENHANCER / "weights.safetensors").exists():
         print(f"training the enhancement {method}", flush=True)
-        train_enhancer.train_enhancer(params, replace(places, out=folder))
-    return folder / layout.ENHANCER
+        train_enhancer.train_enhancer(params, replace(paths, out=folder))
+    return folder / Paths.ENHANCER
 
 
-def pretraining_for(params: Params, places: Layout, enhancement: Settings) -> Pretraining:
+def pretraining_for(params: Params, paths: Paths, enhancement: Settings) -> Pretraining:
     """The pretraining of these settings, which `run` makes unless it is there.
 
     Raises:
         UserError: when pretrain.enabled is false.
     """
     if not params.pretrain.enabled:
-        raise UserError(f"train.init_from is {layout.PRETRAINING}, but pretrain.enabled is false")
-    out = ROOT / CACHE / "pretraining" / pretraining.identity(params, places, enhancement)
-    moved = {**places.moved, layout.PRETRAINING: out / layout.PRETRAINING}
-    return Pretraining(params=params, places=replace(places, out=out, moved=moved))
+        raise UserError(f"train.init_from is {Paths.PRETRAINING}, but pretrain.enabled is false")
+    out = ROOT / CACHE / "pretraining" / pretraining.identity(params, paths, enhancement)
+    moved = {**paths.moved, Paths.PRETRAINING: out / Paths.PRETRAINING}
+    return Pretraining(params=params, paths=replace(paths, out=out, moved=moved))
 
 
-def timed(settings: Settings, places: Layout, name: str) -> float:
+def timed(settings: Settings, paths: Paths, name: str) -> float:
     """Seconds that the enhancement of one raw frame takes, on one thread or GPU."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         enhancer = build_enhancer(settings)
-        index = read_index(places.read(layout.index(name)))
-        path = places.read(layout.raw(name)) / str(index[index["status"] == "ok"]["path"].iloc[0])
+        index = read_index(paths.read(Paths.index(name)))
+        path = paths.read(Paths.raw(name)) / str(index[index["status"] == "ok"]["path"].iloc[0])
         frames_NHWC = np.stack(list(islice(iter_frames(path), TIMED_FRAMES)))
         enhancer(frames_NHWC)
         started = time.perf_counter()
@@ -323,17 +325,17 @@ def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -
     with tracking.family_run(
         stage="tables",
         params=base,
-        layout=Layout(),
+        paths=Paths(),
         name=f"comparison {comparisons.profile}",
         token=parent,
         varying=("",),
         has_company=lambda: False,
     ) as parent_run:
-        with workers.start(address=arguments.ray_address, workers=arguments.workers) as pool:
+        with start_pool(address=arguments.ray_address, workers=arguments.workers) as pool:
             print(f"{pool.size} workers with {pool.threads} threads", flush=True)
             failed = make_pretrainings(comparisons, pool, wanted)
             failed += make_cells(comparisons, pool, wanted, parent)
-        tracking.end_killed([], Layout())
+        tracking.end_killed([], Paths())
         parent_run.describe(f"{len(wanted) - failed} cells made, {failed} failed; {total - len(wanted)} were on record")
     return failed
 
@@ -350,7 +352,7 @@ def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tup
             own = start.folder.relative_to(ROOT).parents[1]
             name = f"pretraining on drawn actions, in {own}"
             member = tracking.Member(name="", command=command_line())
-            arguments = (start.params, start.places, start.folder, pool.threads, member)
+            arguments = (start.params, start.paths, start.folder, pool.threads, member)
             tasks.append(Task(key=start.folder, name=name, function=pretrained, arguments=arguments))
         users.setdefault(start.folder, []).append(fingerprint)
 
@@ -362,10 +364,10 @@ def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tup
     return Launcher(pool, tasks, book=lambda folder, outcome: "made", fail=fail).run()
 
 
-def pretrained(params: Params, places: Layout, folder: Path, processes: int, member: tracking.Member) -> Outcome:
+def pretrained(params: Params, paths: Paths, folder: Path, processes: int, member: tracking.Member) -> Outcome:
     """Pretrains, in a worker process; one that was stopped goes on where it was."""
     try:
-        pretrain.pretrain(params, places, folder, workers=processes, member=member)
+        pretrain.pretrain(params, paths, folder, workers=processes, member=member)
         return Outcome()
     except (KeyboardInterrupt, SystemExit):
         return Outcome(reason=STOPPED)
@@ -412,10 +414,10 @@ def job_of(comparisons: Comparisons, row: Row, params: Params, seed: int, *, par
         data=ready.data,
         code=training_code(),
         inits=tuple(
-            None if init is None else tracking.find_weights(init, ready.places, fold=fold)
+            None if init is None else tracking.find_weights(init, ready.paths, fold=fold)
             for fold in range(params.split.folds)
         ),
-        places=ready.places,
+        paths=ready.paths,
         work=comparisons.work / "cells" / f"{fingerprint}-{ready.data}-{seed}",
         frame_seconds=ready.frame_seconds,
         threads=threads,

@@ -16,10 +16,11 @@ from typing import Any
 
 import pandas as pd
 
-from darkaction import cli, config
-from darkaction.config import ROOT, Params
-from darkaction.errors import UserError
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT
 from darkaction.evaluation.statistics import Interval, seeds_interval
+from darkaction.params import Params
 
 RUNS = ROOT / "runs" / "seeds"
 ONE_FRAME = ("sampling.num_frames=1", "model.temporal_strides=[1, 1, 1, 1]")
@@ -32,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.seeds < 1:
         raise UserError(f"--seeds {arguments.seeds}: give at least 1")
-    params = config.load()
+    params = Params.load()
     trained = [run(f"seed_{seed}", f"seed={seed}") for seed in range(arguments.seeds)]
     one_frame = run("one_frame", *ONE_FRAME)
     report = summarize(params, trained, one_frame)
@@ -72,7 +73,7 @@ def interval_over(params: Params, tables: list[pd.DataFrame], column: str) -> di
         seeds_interval(
             [(table["label"] == table[column]).to_numpy() for table in tables],
             [table["scene"].to_numpy() for table in tables],
-            resamples=params.evaluate.resamples,
+            resamples=params.evaluate.bootstrap_samples,
             confidence=params.evaluate.confidence,
             seed=params.seed,
         )

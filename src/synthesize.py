@@ -6,15 +6,17 @@ rooms. About a minute on two cores.
 
 import os
 
-from darkaction import cli, layout
-from darkaction.datasets.demo.generate import DemoSettings, generate
-from darkaction.errors import UserError
-from darkaction.folders import new_folder
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.folders import new_folder
+from darkaction.core.paths import Paths
+from darkaction.params import settings_of
+from darkaction.synthetic.generate import DemoSettings, generate
 
 
 def main() -> None:
     arguments = cli.stage_arguments(__doc__, dataset=True)
-    params, places = cli.settings(arguments)
+    params, paths = settings_of(arguments)
     if arguments.dataset not in params.synthesize.domains:
         raise UserError(f"dataset '{arguments.dataset}' is none of synthesize.domains: {params.synthesize.domains}")
     settings = DemoSettings(
@@ -30,7 +32,7 @@ def main() -> None:
         variation=None,
         backgrounds=(),
     )
-    with new_folder(places.write(layout.raw(arguments.dataset))) as folder:
+    with new_folder(paths.write(Paths.raw(arguments.dataset))) as folder:
         clips = generate(settings, folder, workers=os.cpu_count() or 1, progress=True)
     print(f"{arguments.dataset}: {len(clips)} clips of {len(params.data.classes)} actions")
 

@@ -12,8 +12,9 @@ folder lead into this one, where mlartifacts lies now, and leaves a copy of the 
 import argparse
 import sys
 
-from darkaction import cli, tracking
-from darkaction.layout import Layout
+from darkaction import tracking
+from darkaction.core import cli
+from darkaction.core.paths import Paths
 
 
 def main() -> None:
@@ -21,13 +22,13 @@ def main() -> None:
     parser.add_argument("--relocate", action="store_true", help="the project was moved or copied to where it is now")
     if parser.parse_args().relocate:
         relocate()
-    delivered, others = tracking.deliver_waiting(Layout())
+    delivered, others = tracking.deliver_waiting(Paths())
     print(f"{delivered} records delivered" + (f"; {others} wait for another store" if others else ""))
 
 
 def relocate() -> None:
     """Relocates the project's store, and says what was done."""
-    done = tracking.relocate_store(Layout())
+    done = tracking.relocate_store(Paths())
     if not done.locations:
         print("nothing to relocate: the artifacts lie in this project")
         return

@@ -12,16 +12,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from darkaction import cli, layout, tracking
-from darkaction.agreement import index_settings, pretraining_settings, recorded_in, require_same
-from darkaction.clips import ENHANCER, SETTINGS, ClipStore
-from darkaction.config import Params
+from darkaction import tracking
+from darkaction.core import cli
+from darkaction.core.agreement import recorded_in, require_same
+from darkaction.core.errors import UserError
+from darkaction.core.folders import new_folder
+from darkaction.core.paths import Paths
+from darkaction.data.clips import ENHANCER, SETTINGS, ClipStore
 from darkaction.enhancement import LEARNT
-from darkaction.errors import UserError
-from darkaction.folders import new_folder
-from darkaction.layout import Layout
+from darkaction.jobs import recipe
+from darkaction.jobs.identity import index_settings, pretraining_settings
+from darkaction.params import Params, settings_of
 from darkaction.tracking import Run
-from darkaction.training import data, recipe, weights
+from darkaction.training import data, weights
 from darkaction.training.fit import Row, uses_bf16
 
 
@@ -29,31 +32,31 @@ def main() -> None:
     parser = cli.stage_parser(__doc__)
     parser.add_argument("--max-steps", type=int, metavar="N", help="stop after N optimisation steps (with --out)")
     arguments = parser.parse_args()
-    params, places = cli.settings(arguments)
+    params, paths = settings_of(arguments)
     if arguments.max_steps is not None and arguments.out is None:
         raise UserError("--max-steps makes an unfinished model: say with --out DIR where it goes")
-    clips = data.usable_clips(places, index_settings(params))
+    clips = data.usable_clips(paths, index_settings(params))
     source = params.train.init_from
-    if source == layout.PRETRAINING:
-        require_pretraining(params, places)
+    if source == Paths.PRETRAINING:
+        require_pretraining(params, paths)
     folds = range(params.split.folds)
-    inits = [None if source is None else tracking.find_weights(source, places, fold=fold) for fold in folds]
+    inits = [None if source is None else tracking.find_weights(source, paths, fold=fold) for fold in folds]
     print(f"computing in {'bfloat16' if uses_bf16(params.train.precision, params.model.backbone) else 'float32'}")
-    target = places.write(layout.RECOGNIZER)
-    with tracking.start_run(stage="train", params=params, layout=places, resume=True) as run:
+    target = paths.write(Paths.RECOGNIZER)
+    with tracking.start_run(stage="train", params=params, paths=paths, resume=True) as run:
         run.set_tags({f"sha256.init.fold_{fold}": sha256(path) for fold, path in enumerate(inits) if path is not None})
         with new_folder(target, keep=tracking.is_first_process()) as folder:
-            copy_enhancer(params, places, folder)
+            copy_enhancer(params, paths, folder)
             for fold in folds:
                 (folder / f"fold_{fold}").mkdir()
                 prefix = "" if params.split.folds == 1 else f"fold_{fold}."
                 recipe.train_fold(
                     params,
-                    places,
+                    paths,
                     clips,
                     fold,
                     folder / f"fold_{fold}",
-                    checkpoints=places.write(f"{layout.CHECKPOINTS}/recognizer/fold_{fold}"),
+                    checkpoints=paths.write(f"{Paths.CHECKPOINTS}/recognizer/fold_{fold}"),
                     init=inits[fold],
                     max_steps=arguments.max_steps,
                     on_epoch=epoch_recorder(run, prefix),
@@ -62,16 +65,16 @@ def main() -> None:
             (folder / "README.md").write_text(model_card(params, clips, card))
             (folder / weights.TRAINED_ON).write_text(json.dumps({"split": data.split_digest(clips)}) + "\n")
             run.set_tags(checksums(folder))
-        run.log_artifact(target, layout.MODEL_ARTIFACT)
+        run.log_artifact(target, Paths.MODEL_ARTIFACT)
         steps = arguments.max_steps
         run.describe(
             "trained, not yet evaluated" if steps is None else f"unfinished model: stopped after {steps} steps"
         )
 
 
-def require_pretraining(params: Params, places: Layout) -> None:
+def require_pretraining(params: Params, paths: Paths) -> None:
     """Refuses a pretraining that was made with other settings."""
-    folder, command = places.read(layout.PRETRAINING), "python src/pretrain.py"
+    folder, command = paths.read(Paths.PRETRAINING), "python src/pretrain.py"
     recorded = recorded_in(folder / SETTINGS, command=command)
     require_same(recorded, pretraining_settings(params), made=folder, command=command)
 
@@ -130,7 +133,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def copy_enhancer(params: Params, places: Layout, folder: Path) -> None:
+def copy_enhancer(params: Params, paths: Paths, folder: Path) -> None:
     """Puts the weights of the enhancement beside the recognizer's, so that the folder is all that prediction needs.
 
     Raises:
@@ -138,8 +141,8 @@ def copy_enhancer(params: Params, places: Layout, folder: Path) -> None:
     """
     if recipe.enhancement_of_target(params).method not in LEARNT:
         return
-    source = places.read(layout.ENHANCER) / "weights.safetensors"
-    store = ClipStore(places.read(layout.clips(params.datasets[0])))
+    source = paths.read(Paths.ENHANCER) / "weights.safetensors"
+    store = ClipStore(paths.read(Paths.clips(params.datasets[0])))
     used = store.made_with().get(ENHANCER)
     if used is not None and source.is_file() and used != sha256(source):
         raise UserError(

@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from darkaction import cli, config, layout, tracking
-from darkaction.agreement import enhancer_settings, index_settings
-from darkaction.config import Params
-from darkaction.datasets.index import OK, read_index, require_settings
+from darkaction import tracking
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.folders import new_folder
+from darkaction.core.paths import ROOT, Paths
+from darkaction.data.index import OK, read_index, require_settings
+from darkaction.data.video import Frames
 from darkaction.enhancement import Enhancer, enlightengan, enlightengan_training, training, zero_dce
 from darkaction.enhancement.contact_sheet import FRAMES, write_contact_sheet
 from darkaction.enhancement.training import Remedies, check_finite, judge
 from darkaction.enhancement.training_images import Source, draw_frames, pictures, training_frames
-from darkaction.errors import UserError
-from darkaction.folders import new_folder
-from darkaction.layout import Layout
+from darkaction.jobs.identity import enhancer_settings, index_settings
+from darkaction.params import Params, settings_of
 from darkaction.tracking import Run
-from darkaction.video import Frames
 
 PROBE = 32
 """Training frames, evenly spaced, on which the light before and after is measured."""
@@ -46,42 +47,42 @@ class Trained:
 
 def main() -> None:
     arguments = cli.stage_arguments(__doc__)
-    params, places = cli.settings(arguments)
-    train_enhancer(params, places)
+    params, paths = settings_of(arguments)
+    train_enhancer(params, paths)
 
 
-def train_enhancer(params: Params, places: Layout) -> None:
+def train_enhancer(params: Params, paths: Paths) -> None:
     """Makes models/enhancer."""
-    method, target = params.enhance.method, places.write(layout.ENHANCER)
+    method, target = params.enhance.method, paths.write(Paths.ENHANCER)
     if method not in TRAININGS:
         with new_folder(target) as folder:
             write_json(folder / "metrics.json", {"method": method})
         return
     dataset = params.datasets[0]
-    require_settings(places.read(layout.index(dataset)), index_settings(params)[dataset])
-    sources = training_clips(dataset, places)
-    with tracking.start_run(stage="train_enhancer", params=params, layout=places) as run:
-        train_and_write(params, places, sources, target, run)
+    require_settings(paths.read(Paths.index(dataset)), index_settings(params)[dataset])
+    sources = training_clips(dataset, paths)
+    with tracking.start_run(stage="train_enhancer", params=params, paths=paths) as run:
+        train_and_write(params, paths, sources, target, run)
         run.log_artifact(target)
 
 
-def training_clips(dataset: str, places: Layout) -> list[Source]:
+def training_clips(dataset: str, paths: Paths) -> list[Source]:
     """The training clips of the first fold. (With two folds the second one's test clips are among them: one enhancer
     serves both. It sees their frames but no labels; metrics.json says so.)"""
-    index = read_index(places.read(layout.index(dataset)))
+    index = read_index(paths.read(Paths.index(dataset)))
     chosen = index[(index["status"] == OK) & (index["fold_0"] == "train")]
     if not len(chosen):
-        raise UserError(f"{places.read(layout.index(dataset))}: has no training clip to train the enhancement on")
-    raw = places.read(layout.raw(dataset))
+        raise UserError(f"{paths.read(Paths.index(dataset))}: has no training clip to train the enhancement on")
+    raw = paths.read(Paths.raw(dataset))
     return [Source(path=raw / path, frames=n) for path, n in zip(chosen["path"], chosen["frames"], strict=True)]
 
 
-def train_zero_dce(params: Params, places: Layout, sources: list[Source], on_epoch: OnEpoch) -> Trained:
+def train_zero_dce(params: Params, paths: Paths, sources: list[Source], on_epoch: OnEpoch) -> Trained:
     """Zero-DCE, on frames of clips and then the extra pictures."""
     settings = params.zero_dce
     frames_NHWC = training_frames(sources, images=settings.images, size=settings.image_size, seed=params.seed)
     if settings.extra_images is not None:
-        folder = config.ROOT / settings.extra_images  # an absolute path stays as it is
+        folder = ROOT / settings.extra_images  # an absolute path stays as it is
         extra_NHWC = pictures(
             folder,
             most=settings.max_extra_images,
@@ -114,11 +115,11 @@ def train_zero_dce(params: Params, places: Layout, sources: list[Source], on_epo
     )
 
 
-def train_enlightengan(params: Params, places: Layout, sources: list[Source], on_epoch: OnEpoch) -> Trained:
+def train_enlightengan(params: Params, paths: Paths, sources: list[Source], on_epoch: OnEpoch) -> Trained:
     """EnlightenGAN, on frames of clips and as many light images."""
     settings = params.enlightengan
     dark_NHWC = training_frames(sources, images=settings.images, size=settings.image_size, seed=params.seed)
-    bright_NHWC = bright_images(params, places)
+    bright_NHWC = bright_images(params, paths)
     network = enlightengan_training.train(
         dark_NHWC,
         bright_NHWC,
@@ -132,7 +133,7 @@ def train_enlightengan(params: Params, places: Layout, sources: list[Source], on
         patch_size=settings.patch_size,
         seed=params.seed,
         device=device(),
-        vgg=None if settings.vgg is None else places.read(settings.vgg),
+        vgg=None if settings.vgg is None else paths.read(settings.vgg),
         on_epoch=on_epoch,
     )
     check_finite(network, section="enlightengan")
@@ -145,28 +146,34 @@ def train_enlightengan(params: Params, places: Layout, sources: list[Source], on
     )
 
 
-def bright_images(params: Params, places: Layout) -> Frames:
-    """Light images: frames of the training clips of the dataset that enlightengan.bright names, or the pictures of a
-    folder.
+def bright_images(params: Params, paths: Paths) -> Frames:
+    """Images in normal light: frames of the training clips of a dataset, or the pictures of a folder, whichever
+    enlightengan.normal_light_data names.
 
     Raises:
         UserError: when it names neither.
     """
     settings = params.enlightengan
-    if places.read(f"{layout.index(settings.bright)}/index.csv").is_file():
+    if paths.read(f"{Paths.index(settings.normal_light_data)}/index.csv").is_file():
         return training_frames(
-            training_clips(settings.bright, places), images=settings.images, size=settings.image_size, seed=params.seed
+            training_clips(settings.normal_light_data, paths),
+            images=settings.images,
+            size=settings.image_size,
+            seed=params.seed,
         )
-    folder = config.ROOT / settings.bright
+    folder = ROOT / settings.normal_light_data
     if not folder.is_dir():
         raise UserError(
-            f"enlightengan.bright: '{settings.bright}' is no indexed dataset (add it to datasets, and for a drawn one "
+            f"enlightengan.normal_light_data: '{settings.normal_light_data}' is no indexed dataset (add it to "
+            "datasets, and for a synthetic one "
             "to synthesize.domains, then dvc repro) and no folder of pictures"
         )
-    return pictures(folder, most=settings.images, size=settings.image_size, seed=params.seed, key="enlightengan.bright")
+    return pictures(
+        folder, most=settings.images, size=settings.image_size, seed=params.seed, key="enlightengan.normal_light_data"
+    )
 
 
-def train_and_write(params: Params, places: Layout, sources: list[Source], target: Path, run: Run) -> None:
+def train_and_write(params: Params, paths: Paths, sources: list[Source], target: Path, run: Run) -> None:
     """Trains, judges and writes weights, metrics and contact sheet to `target`, whole or not at all."""
     history: list[dict[str, float]] = []
 
@@ -174,7 +181,7 @@ def train_and_write(params: Params, places: Layout, sources: list[Source], targe
         history.append(metrics)
         run.log_metrics({f"loss.{name}": value for name, value in metrics.items()}, step=epoch)
 
-    trained = TRAININGS[params.enhance.method](params, places, sources, on_epoch)
+    trained = TRAININGS[params.enhance.method](params, paths, sources, on_epoch)
     probe_NHWC = trained.dark_NHWC[np.linspace(0, len(trained.dark_NHWC) - 1, PROBE).astype(int)]
     before, after = judge(trained.enhance, probe_NHWC, remedies=trained.remedies)
     metrics: dict[str, Any] = {

@@ -26,19 +26,20 @@ from typing import Any
 
 import enhance
 from configure import configure
-from darkaction import cli, config, layout, search, tracking, workers
-from darkaction.agreement import index_settings
-from darkaction.arguments import add_worker_arguments, positive
-from darkaction.config import ROOT, Params
-from darkaction.errors import UserError, reason_of
-from darkaction.folders import new_folder
-from darkaction.layout import Layout
-from darkaction.objective import Job, Outcome, data_digest, run_trial
-from darkaction.provenance import changed_since, command_line, dvc_md5s, training_code
+from darkaction import search, tracking
+from darkaction.core import cli, config
+from darkaction.core.arguments import add_worker_arguments, positive
+from darkaction.core.errors import UserError, reason_of
+from darkaction.core.folders import new_folder
+from darkaction.core.paths import ROOT, Paths
+from darkaction.core.provenance import changed_since, command_line, dvc_md5s, training_code
+from darkaction.jobs.identity import index_settings
+from darkaction.jobs.pool import Done, Pool, start_pool
 from darkaction.search import Claim, Search, Verdict
+from darkaction.search.settings import SearchParams
+from darkaction.search.trial import Job, Outcome, data_digest, run_trial
 from darkaction.tracking import Run
 from darkaction.training import data
-from darkaction.workers import Done, Pool
 
 STORAGE = "runs/tune/studies.log"
 CLIPS = "runs/tune/clips"
@@ -71,7 +72,7 @@ class Limits:
 
 def main() -> None:
     arguments = parse()
-    params = config.load(profile=arguments.profile, overrides=arguments.overrides)
+    params = SearchParams.load(profile=arguments.profile, overrides=arguments.overrides)
     if arguments.apply and (arguments.profile or arguments.overrides):
         over = search.arguments_text(arguments.profile, arguments.overrides)
         raise UserError(
@@ -89,8 +90,8 @@ def main() -> None:
         search.find(arguments.storage, arguments.study)
     if arguments.exists:
         return
-    places = prepared(params, arguments)
-    template = job_template(params, places, arguments)
+    paths = prepared(params, arguments)
+    template = job_template(params, paths, arguments)
     if arguments.resume:
         study = search.join(arguments.storage, arguments.study, params, data=template.data)
     else:
@@ -104,7 +105,7 @@ def main() -> None:
     with tracking.family_run(
         stage="tune",
         params=params,
-        layout=places,
+        paths=paths,
         name=study.name,
         token=study.token,
         varying=search.FREE,
@@ -113,35 +114,35 @@ def main() -> None:
         if arguments.create:
             print(f"made the study '{study.name}' with {limits.trials} trials to run; --resume runs them")
             return
-        with workers.start(address=arguments.ray_address, workers=arguments.workers) as pool:
+        with start_pool(address=arguments.ray_address, workers=arguments.workers) as pool:
             print(f"study '{study.name}': {limits.trials} trials, {pool.size} workers with {pool.threads} threads")
             job = replace(template, token=study.token, threads=pool.threads)
             Launcher(study, pool, job, limits).run()
-        tracking.end_killed([], places)
-        report(study, params, places, limits, run, arguments.out)
+        tracking.end_killed([], paths)
+        report(study, params, paths, limits, run, arguments.out)
     if arguments.apply:
-        apply(study, params, places, force=arguments.force)
+        apply(study, params, paths, force=arguments.force)
 
 
-def job_template(params: Params, places: Layout, arguments: argparse.Namespace) -> Job:
+def job_template(params: SearchParams, paths: Paths, arguments: argparse.Namespace) -> Job:
     """What all trials have in common; the launcher fills in the claim, the study's token and the threads."""
     enhancement, init = None, None
     if search.pretrains(params):
-        weights = places.read(layout.ENHANCER) / "weights.safetensors"
+        weights = paths.read(Paths.ENHANCER) / "weights.safetensors"
         enhancement = enhance.settings(params, params.datasets[0], weights=weights)
     elif params.train.init_from is not None:
-        init = tracking.find_weights(params.train.init_from, places, fold=0)
+        init = tracking.find_weights(params.train.init_from, paths, fold=0)
     return Job(
         claim=Claim(number=-1, trial_id=-1, values={}),
         study=arguments.study,
         storage=arguments.storage,
         token="",
         params=params,
-        data=data_digest(params, places),
+        data=data_digest(params, paths),
         code=search.own_code(),
         init=init,
         enhancement=enhancement,
-        places=places,
+        paths=paths,
         threads=1,
         command=command_line(),
     )
@@ -161,13 +162,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--exists", action="store_true", help="exit with 0 if there is the study, with 1 if not")
     parser.add_argument("--apply", action="store_true", help="write the best values into params.yaml at the end")
     parser.add_argument("--force", action="store_true", help="with --apply: also when the gain is within noise")
-    parser.add_argument("--out", type=Path, default=ROOT / layout.TUNE, metavar="DIR", help=f"default {layout.TUNE}")
+    parser.add_argument("--out", type=Path, default=ROOT / Paths.TUNE, metavar="DIR", help=f"default {Paths.TUNE}")
     parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml for this search")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
     return parser.parse_args()
 
 
-def check(params: Params) -> None:
+def check(params: SearchParams) -> None:
     """Refuses settings that cannot be searched.
 
     Raises:
@@ -177,10 +178,10 @@ def check(params: Params) -> None:
         raise UserError("split.folds is 2: each half is tested, so no clip is left to search on; set split.folds to 1")
     if params.split.validation == "none":
         raise UserError("split.validation is none, and a search needs validation clips: scene or take")
-    if search.pretrains(params) and not (params.pretrain.enabled and params.train.init_from == layout.PRETRAINING):
+    if search.pretrains(params) and not (params.pretrain.enabled and params.train.init_from == Paths.PRETRAINING):
         raise UserError(
             f"tune.space searches settings of pretrain, which needs pretrain.enabled: true and train.init_from: "
-            f"{layout.PRETRAINING}"
+            f"{Paths.PRETRAINING}"
         )
     search.check_space(params)
 
@@ -188,17 +189,17 @@ def check(params: Params) -> None:
 # Clips
 
 
-def prepared(params: Params, arguments: argparse.Namespace) -> Layout:
+def prepared(params: SearchParams, arguments: argparse.Namespace) -> Paths:
     """Where the clips lie: those of the pipeline, or, where the settings ask for others, those made here for them.
 
     Raises:
         UserError: when the pipeline's are missing, or a stage fails.
     """
-    today = config.load()
+    today = SearchParams.load()
     own, wanted = config.as_nested(today), config.as_nested(params)
     sections = CLIP_SECTIONS + (PRETRAINING_SECTIONS if begins_pretrained(params) else ())
     if all(own[section] == wanted[section] for section in sections):
-        places = Layout()
+        paths = Paths()
         of_datasets = (f"{stage}@{name}" for name in params.datasets for stage in ("prepare", "enhance"))
         stages = ["train_enhancer", *of_datasets]
         if begins_pretrained(params):
@@ -209,23 +210,23 @@ def prepared(params: Params, arguments: argparse.Namespace) -> Layout:
     else:
         versions = {path: md5 for path, md5 in dvc_md5s(ROOT).items() if path.startswith("data/raw/")}
         key = config.digest([{section: wanted[section] for section in sections}, versions, training_code()])[:12]
-        places = Layout(out=ROOT / CLIPS / key)
-        make_clips(params, places, arguments)
+        paths = Paths(out=ROOT / CLIPS / key)
+        make_clips(params, paths, arguments)
     for dataset in params.datasets:
-        if not places.read(layout.clips(dataset)).exists():
-            raise UserError(f"{places.read(layout.clips(dataset))}: no such folder; dvc repro makes the clips")
-    return places
+        if not paths.read(Paths.clips(dataset)).exists():
+            raise UserError(f"{paths.read(Paths.clips(dataset))}: no such folder; dvc repro makes the clips")
+    return paths
 
 
-def begins_pretrained(params: Params) -> bool:
+def begins_pretrained(params: SearchParams) -> bool:
     """Whether all trials begin with one pretraining on drawn actions."""
-    return params.train.init_from == layout.PRETRAINING and not search.pretrains(params)
+    return params.train.init_from == Paths.PRETRAINING and not search.pretrains(params)
 
 
-def make_clips(params: Params, places: Layout, arguments: argparse.Namespace) -> None:
+def make_clips(params: SearchParams, paths: Paths, arguments: argparse.Namespace) -> None:
     """Runs the stages from synthesize to enhance with the search's settings, unless an earlier search did."""
-    assert places.out is not None
-    done = places.out / "done"
+    assert paths.out is not None
+    done = paths.out / "done"
     if done.exists():
         return
     overrides = [part for text in arguments.overrides for part in ("--set", text)]
@@ -235,9 +236,9 @@ def make_clips(params: Params, places: Layout, arguments: argparse.Namespace) ->
     stages += [["train_enhancer.py"], *(["enhance.py", dataset] for dataset in params.datasets)]
     if begins_pretrained(params):
         stages.append(["pretrain.py"])
-    print(f"making clips for these settings in {places.out}")
+    print(f"making clips for these settings in {paths.out}")
     for script, *names in stages:
-        command = [sys.executable, str(ROOT / "src" / script), *names, *profile, *overrides, "--out", str(places.out)]
+        command = [sys.executable, str(ROOT / "src" / script), *names, *profile, *overrides, "--out", str(paths.out)]
         ended = subprocess.run(command, cwd=ROOT, check=False)
         if ended.returncode != 0:
             raise UserError(f"{script} {' '.join(names)} failed with exit code {ended.returncode}")
@@ -297,7 +298,7 @@ class Launcher:
         self.next_look = time.monotonic() + BEAT
         if gone := self.study.reconcile():
             print(f"trials {', '.join(str(t.number) for t in gone)}: their launcher is gone; they are tried again")
-            tracking.end_killed([trial.user_attrs.get("mlflow_run") for trial in gone], self.job.places)
+            tracking.end_killed([trial.user_attrs.get("mlflow_run") for trial in gone], self.job.paths)
 
     def start_trials(self) -> None:
         """Claims trials for the workers that are free."""
@@ -316,7 +317,7 @@ class Launcher:
             outcome = Outcome(state="lost", reason="its worker was stopped")
         if outcome.state == "lost":
             run_id = self.study.lose(claim.trial_id, search.DIED, str(outcome.reason))
-            tracking.end_killed([run_id], self.job.places)
+            tracking.end_killed([run_id], self.job.paths)
         self.ended[outcome.state] += 1
         progress = self.study.progress(self.limits.trials)
         ended = progress["complete"] + progress["pruned"] + progress["failed"]
@@ -354,10 +355,10 @@ class Launcher:
 # Results
 
 
-def report(study: Search, params: Params, places: Layout, limits: Limits, run: Run, target: Path) -> None:
+def report(study: Search, params: SearchParams, paths: Paths, limits: Limits, run: Run, target: Path) -> None:
     """Writes best.json, trials.csv and plots to the folder `target`; they also join the run of the search."""
     counts = study.progress(limits.trials)
-    verdict = judged(study, params, places)
+    verdict = judged(study, params, paths)
     if verdict is None:
         print("no trial was trained to the end")
         return
@@ -382,7 +383,7 @@ def report(study: Search, params: Params, places: Layout, limits: Limits, run: R
         print(f"  {key}: {json.dumps(value)}")
 
 
-def result(study: Search, verdict: Verdict, counts: Mapping[str, int], params: Params) -> dict[str, Any]:
+def result(study: Search, verdict: Verdict, counts: Mapping[str, int], params: SearchParams) -> dict[str, Any]:
     """What best.json holds. `best` is null where no trial is better than chance and params.yaml beyond noise."""
     highest = {
         "trial": verdict.highest.number,
@@ -410,31 +411,31 @@ def result(study: Search, verdict: Verdict, counts: Mapping[str, int], params: P
     return content
 
 
-def judged(study: Search, params: Params, places: Layout) -> Verdict | None:
+def judged(study: Search, params: SearchParams, paths: Paths) -> Verdict | None:
     """The highest trial against chance and against params.yaml; None where no trial was trained to the end."""
     scored = study.scored()
     if not scored:
         return None
-    clips = data.select(data.usable_clips(places, index_settings(params)), fold=0, part="val").sort_values("clip_id")
+    clips = data.select(data.usable_clips(paths, index_settings(params)), fold=0, part="val").sort_values("clip_id")
     return search.judge(
         scored[0],
         study.first(),
         compared=study.compared(),
         labels_N=[*clips["label"]] * params.tune.seeds,
         scenes_N=[*clips["scene"].astype(str)] * params.tune.seeds,
-        resamples=params.evaluate.resamples,
+        resamples=params.evaluate.bootstrap_samples,
         confidence=params.evaluate.confidence,
         seed=params.seed,
     )
 
 
-def apply(study: Search, params: Params, places: Layout, *, force: bool) -> None:
+def apply(study: Search, params: SearchParams, paths: Paths, *, force: bool) -> None:
     """Writes the best values into params.yaml, if they are better beyond noise.
 
     Raises:
         UserError: when they are not, or there is nothing to compare with.
     """
-    verdict = judged(study, params, places)
+    verdict = judged(study, params, paths)
     if verdict is None or verdict.first is None:
         raise UserError(
             "the trial with the values of params.yaml did not end well, so there is nothing to compare with"

@@ -12,9 +12,10 @@ import sys
 import time
 import urllib.request
 
-from darkaction import cli, tracking
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction import tracking
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
 
 HOST = "127.0.0.1"
 PATIENCE = 300.0
@@ -25,12 +26,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=5000, metavar="N", help="default 5000")
     port = parser.parse_args().port
-    layout = Layout()
-    store = tracking.tracking_uri(layout.root)
+    paths = Paths()
+    store = tracking.tracking_uri(paths.root)
     is_server = store.startswith("http")
     if not is_server:
         check_free(port)
-    page = tracking.prepare_pages(tracking.open_store(layout))
+    page = tracking.prepare_pages(tracking.open_store(paths))
     if is_server:
         print(f"the pages of the server: {store.rstrip('/')}{page}")
         return

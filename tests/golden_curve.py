@@ -20,10 +20,10 @@ from safetensors.torch import load_file
 sys.path.append(str(Path(__file__).resolve().parents[1] / "src"))  # where pytest does not set it
 
 import golden
-from darkaction import config, layout
-from darkaction.clips import write_clip, write_list
-from darkaction.layout import Layout
-from darkaction.training.recipe import train_fold
+from darkaction.core.paths import Paths
+from darkaction.data.clips import write_clip, write_list
+from darkaction.jobs.recipe import train_fold
+from darkaction.params import Params
 from darkaction.training.weights import WEIGHTS
 
 CURVE = golden.REFERENCE / "loss_curve.json"
@@ -64,7 +64,7 @@ def clips_in(folder: Path, classes: list[str]) -> pd.DataFrame:
 def curve(*changes: str) -> dict[str, list[float]]:
     """The metrics of each epoch and the norm of the weights at the end, on the CPU with one thread; `changes` are
     settings laid over SETTINGS."""
-    params = config.load(profile="demo", overrides=[*SETTINGS, *changes])
+    params = Params.load(profile="demo", overrides=[*SETTINGS, *changes])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     epochs: list[dict[str, float]] = []
@@ -74,12 +74,12 @@ def curve(*changes: str) -> dict[str, list[float]]:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             for accelerator in (CUDAAccelerator, MPSAccelerator):  # whose rounding is another
                 stack.enter_context(mock.patch.object(accelerator, "is_available", return_value=False))
-            places = Layout(root=Path(name))
-            clips = clips_in(places.write(layout.clips("demo")), params.data.classes)
-            folder = places.write("model/fold_0")
+            paths = Paths(root=Path(name))
+            clips = clips_in(paths.write(Paths.clips("demo")), params.data.classes)
+            folder = paths.write("model/fold_0")
             folder.mkdir()
             train_fold(
-                params, places, clips, 0, folder, checkpoints=Path(name, "state"), init=None, max_steps=None,
+                params, paths, clips, 0, folder, checkpoints=Path(name, "state"), init=None, max_steps=None,
                 on_epoch=lambda _, row: epochs.append(row),
             )  # fmt: skip
             weights = load_file(folder / WEIGHTS)

@@ -19,7 +19,14 @@ PROGRAM = re.compile(
 END = re.compile(r"\s+#\s.*|\s{3,}.*")
 """A comment behind a command."""
 
-MARKDOWN = ("README.md", "CONTRIBUTING.md", "data/README.md", "deploy/README.md", "docs/*.md", "models/synthetic/README.md")
+MARKDOWN = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "data/README.md",
+    "deploy/README.md",
+    "docs/*.md",
+    "models/synthetic/README.md",
+)
 HEADERS = ("params.yaml", "profiles/*.yaml", "experiments/*.yaml", "MLproject", "deploy/*.sh", "deploy/*.yaml")
 DOCSTRINGS = ("src/*.py", "benchmarks/*.py", ".ci/*.py")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darkaction.video import write_video
+from darkaction.data.video import write_video
 
 ODD = Path(__file__).resolve().parent / "odd_videos"
 

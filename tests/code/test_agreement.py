@@ -8,19 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from darkaction import agreement, config, layout
-from darkaction.datasets.demo.motion import ACTIONS
-from darkaction.datasets.index import BACKGROUND, COLUMNS, write_index
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction.core import agreement
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.data.index import BACKGROUND, COLUMNS, write_index
+from darkaction.params import Params
+from darkaction.synthetic.human.motion import ACTIONS
 from darkaction.training import data
 
 ARID = ("datasets=[arid]", "synthesize.domains=[]")
 MINE = ("datasets=[mine]", "synthesize.domains=[]", "enhance.apply.mine=true")
 
 
-def params_of(*overrides: str) -> config.Params:
-    return config.load(overrides=["focal.alpha=null", "datasets=[demo]", "data.classes=[run, walk]", *overrides])
+def params_of(*overrides: str) -> Params:
+    return Params.load(overrides=["focal.alpha=null", "datasets=[demo]", "data.classes=[run, walk]", *overrides])
 
 
 # Classes
@@ -47,9 +48,9 @@ def test_the_classes_of_arid_are_those_that_are_drawn() -> None:
 )
 def test_a_class_that_the_target_cannot_have_is_refused(tmp_path: Path, overrides: list[str], message: str) -> None:
     for name in ("Nod", "Bow", "_unlabelled", ".hidden"):
-        (tmp_path / layout.raw("mine") / name).mkdir(parents=True)
+        (tmp_path / Paths.raw("mine") / name).mkdir(parents=True)
     with pytest.raises(UserError, match=message):
-        agreement.require_known_classes(params_of(*overrides), Layout(root=tmp_path))
+        agreement.require_known_classes(params_of(*overrides), Paths(root=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -65,13 +66,13 @@ def test_a_class_that_the_target_cannot_have_is_refused(tmp_path: Path, override
 def test_other_classes_are_not_judged(tmp_path: Path, overrides: list[str]) -> None:
     for path in ("mine/Nod", "mine/Bow", "arid/Nod"):
         (tmp_path / "data/raw" / path).mkdir(parents=True)
-    agreement.require_known_classes(params_of(*overrides), Layout(root=tmp_path))
+    agreement.require_known_classes(params_of(*overrides), Paths(root=tmp_path))
 
 
 # The index
 
 
-def make_index(root: Path, params: config.Params, *, labels: tuple[str, ...], settings: bool = True) -> None:
+def make_index(root: Path, params: Params, *, labels: tuple[str, ...], settings: bool = True) -> None:
     """An index of two clips a class and part."""
     rows = [
         {column: kind() for column, kind in COLUMNS.items()}
@@ -83,7 +84,7 @@ def make_index(root: Path, params: config.Params, *, labels: tuple[str, ...], se
     ]
     summary = {"settings": agreement.index_settings(params)["demo"]} if settings else {}
     write_index(
-        root / layout.index("demo"), pd.DataFrame(rows), np.zeros((len(rows), *BACKGROUND, 3), np.float16), summary
+        root / Paths.index("demo"), pd.DataFrame(rows), np.zeros((len(rows), *BACKGROUND, 3), np.float16), summary
     )
 
 
@@ -110,7 +111,7 @@ def test_an_index_made_with_other_settings_is_refused(tmp_path: Path, overrides:
     with pytest.raises(
         UserError, match=rf"data/index/demo: was made with {message}.*run python src/prepare.py demo with"
     ):
-        data.usable_clips(Layout(root=tmp_path), wanted)
+        data.usable_clips(Paths(root=tmp_path), wanted)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_an_index_made_with_other_settings_is_refused(tmp_path: Path, overrides:
 )
 def test_settings_that_do_not_decide_an_index_may_change(tmp_path: Path, override: str) -> None:
     make_index(tmp_path, params_of(), labels=("run", "walk"))
-    assert len(data.usable_clips(Layout(root=tmp_path), agreement.index_settings(params_of(override)))) == 12
+    assert len(data.usable_clips(Paths(root=tmp_path), agreement.index_settings(params_of(override)))) == 12
 
 
 @pytest.mark.parametrize(
@@ -132,14 +133,14 @@ def test_settings_that_do_not_decide_an_index_may_change(tmp_path: Path, overrid
 def test_an_index_without_record_is_judged_by_its_clips(tmp_path: Path, labels: tuple[str, ...], message: str) -> None:
     make_index(tmp_path, params_of(), labels=labels, settings=False)
     with pytest.raises(UserError, match=rf"data/index/demo: {message}.*run python src/prepare.py demo"):
-        data.usable_clips(Layout(root=tmp_path), agreement.index_settings(params_of()))
+        data.usable_clips(Paths(root=tmp_path), agreement.index_settings(params_of()))
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     make_index(tmp_path, params_of(), labels=("run", "walk"))
-    (tmp_path / layout.index("demo") / "summary.json").write_text("{")
+    (tmp_path / Paths.index("demo") / "summary.json").write_text("{")
     with pytest.raises(UserError, match=r"summary\.json: not JSON .*run python src/prepare\.py demo again"):
-        data.usable_clips(Layout(root=tmp_path), agreement.index_settings(params_of()))
+        data.usable_clips(Paths(root=tmp_path), agreement.index_settings(params_of()))
 
 
 def test_training_needs_a_clip_of_every_class() -> None:
@@ -154,7 +155,7 @@ def test_training_needs_a_clip_of_every_class() -> None:
 
 def test_weights_of_another_split_are_refused(tmp_path: Path) -> None:
     make_index(tmp_path, params_of(), labels=("run", "walk"))
-    clips = data.usable_clips(Layout(root=tmp_path), agreement.index_settings(params_of()))
+    clips = data.usable_clips(Paths(root=tmp_path), agreement.index_settings(params_of()))
     data.require_trained_on(tmp_path, clips)  # nothing is recorded
     (tmp_path / "trained_on.json").write_text(json.dumps({"split": data.split_digest(clips)}))
     data.require_trained_on(tmp_path, clips.sample(frac=1, random_state=0).assign(luma=1.0))
@@ -187,12 +188,12 @@ def differing(settings: Any, *overrides: str) -> set[str]:
 def test_what_decides_enhancer_network_and_pretraining() -> None:
     both = (
         *("zero_dce.epochs=9", "enlightengan.epochs=9"),
-        *("pretrain.epochs=9", "pretrain.variation.luma=[2, 3]", "pretrain.enabled=true"),
+        *("pretrain.epochs=9", "pretrain.domain_randomization.luma=[2, 3]", "pretrain.enabled=true"),
         *("bert.heads=4", "bert.dropout=0.5", "model.width=0.5", "sampling.test_draws=9"),
     )
     assert differing(agreement.enhancer_settings, *both) == {"zero_dce.epochs"}
     assert differing(agreement.network_wanted, *both) == {"bert.heads", "model.width"}
-    assert differing(agreement.pretraining_settings, *both) == {"pretrain.epochs", "pretrain.variation.luma"}
+    assert differing(agreement.pretraining_settings, *both) == {"pretrain.epochs", "pretrain.domain_randomization.luma"}
 
 
 def test_settings_survive_json() -> None:

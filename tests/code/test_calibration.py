@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from darkaction.evaluation import metrics
-from darkaction.training.calibration import WIDEST, fit_temperature, temper
+from darkaction.evaluation.calibration import WIDEST, fit_temperature, temper
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from darkaction.errors import UserError, reason_of
-from darkaction.redact import scrub, without_credentials
+from darkaction.core.errors import UserError, reason_of
+from darkaction.core.redact import scrub, without_credentials
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
@@ -16,7 +16,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from darkaction import cli
-from darkaction.folders import new_folder
+from darkaction.core.folders import new_folder
 
 def main():
     with new_folder(Path(sys.argv[1])) as folder:
@@ -57,7 +57,7 @@ def test_a_stopped_command_leaves_nothing_half_made(tmp_path: Path, sent: signal
 )
 def test_a_stop_that_a_training_loop_made_an_exit_is_still_a_stop(raised: str, code: int, errors: str) -> None:
     program = (
-        "import sys; from darkaction import cli; from darkaction.errors import Terminated\n"
+        "import sys; from darkaction import cli; from darkaction.core.errors import Terminated\n"
         "def main():\n"
         f"    try: raise {raised}\n"
         "    except BaseException: sys.exit(1)\n"

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darkaction.clips import ClipStore, StoredClip, write_clip, write_list
-from darkaction.errors import UserError
-from darkaction.video import Frames
+from darkaction.core.errors import UserError
+from darkaction.data.clips import ClipStore, StoredClip, write_clip, write_list
+from darkaction.data.video import Frames
 
 LENGTHS = {"demo/Walk_1_1": 7, "demo/Run_2_1": 1, "demo/Sit_10_3": 40}
 

@@ -6,31 +6,33 @@ from typing import Any
 import pytest
 import yaml
 
-from darkaction import config
-from darkaction.errors import UserError
+from darkaction.core import config
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT
+from darkaction.params import Params
 
 
 @pytest.fixture
 def values() -> dict[str, Any]:
     """The plain values of params.yaml."""
-    return config.read_yaml(config.ROOT / "params.yaml")
+    return config.read_yaml(ROOT / "params.yaml")
 
 
 def error_of(*overrides: str) -> str:
     with pytest.raises(UserError) as caught:
-        config.load(overrides=overrides)
+        Params.load(overrides=overrides)
     return str(caught.value)
 
 
 def test_params_yaml_is_valid_and_frozen() -> None:
-    params = config.load()
+    params = Params.load()
     assert params.focal.gamma >= 0
     with pytest.raises(AttributeError):
         params.focal.gamma = 3.0  # type: ignore[misc]
 
 
 def test_flatten_gives_every_leaf_its_dotted_name(values: dict[str, Any]) -> None:
-    flat = config.flatten(config.load())
+    flat = config.flatten(Params.load())
     assert flat["focal.gamma"] == values["focal"]["gamma"]
     assert flat["zero_dce.weights.tv"] == values["zero_dce"]["weights"]["tv"]
     assert flat["datasets"] == values["datasets"]
@@ -54,7 +56,7 @@ def test_flatten_gives_every_leaf_its_dotted_name(values: dict[str, Any]) -> Non
     ],
 )
 def test_override_is_read_as_yaml(override: str, key: str, expected: Any) -> None:
-    value = config.flatten(config.load(overrides=[override]))[key]
+    value = config.flatten(Params.load(overrides=[override]))[key]
     assert value == expected
     assert not isinstance(expected, float) or isinstance(value, float)
 
@@ -105,7 +107,10 @@ def test_value_of_none_of_several_kinds_is_one_line() -> None:
         (["synthesize.domains=[]"], "datasets lists 'demo', which synthesize.domains [] lacks"),
         (["focal.alpha=[1, 2]"], "focal.alpha has 2 values for 6 classes; give one each"),
         (["model.head=bert", "bert.heads=7"], "bert.heads is 7, which does not divide the feature width"),
-        (["train.keep=best", "split.validation=none"], "train.keep is 'best', which needs validation clips"),
+        (
+            ["train.checkpoint=best", "split.validation=none"],
+            "train.checkpoint is 'best', which needs validation clips",
+        ),
         (["sampling.delta_min=2", "sampling.delta_max=1"], "delta_max is 1.0, below delta_min 2.0"),
     ],
 )
@@ -119,7 +124,7 @@ def test_every_wrong_key_is_reported_at_once(values: dict[str, Any]) -> None:
     values["trian"] = {}
     values["optimizer"] = None
     with pytest.raises(UserError) as caught:
-        config.build(values, origin="params.yaml")
+        config.build(Params, values, origin="params.yaml")
     assert set(str(caught.value).splitlines()) == {
         "params.yaml: missing key 'focal.gamma'",
         "params.yaml: missing key 'seed'",
@@ -131,8 +136,8 @@ def test_every_wrong_key_is_reported_at_once(values: dict[str, Any]) -> None:
 
 def test_overrides_come_after_the_profile_and_in_order() -> None:
     profile = config.read_profile("paper")
-    assert config.load(profile="paper").train.epochs == profile["train"]["epochs"] == 300
-    both = config.load(profile="paper", overrides=["train.epochs=2", "train.epochs=4"])
+    assert Params.load(profile="paper").train.epochs == profile["train"]["epochs"] == 300
+    both = Params.load(profile="paper", overrides=["train.epochs=2", "train.epochs=4"])
     assert both.train.epochs == 4
     assert both.sampling.num_frames == 64
 
@@ -146,7 +151,7 @@ def test_merge_keeps_what_the_overlay_leaves_out_and_changes_no_input() -> None:
 
 def test_unknown_profile_names_those_there_are() -> None:
     with pytest.raises(UserError, match=r"no profile 'papr'; there are: arid-sample, arid-sample-long, demo, paper"):
-        config.load(profile="papr")
+        Params.load(profile="papr")
 
 
 @pytest.mark.parametrize("content", ["a: [1", "- 1\n- 2\n", ""])
@@ -156,27 +161,27 @@ def test_file_that_is_no_mapping(tmp_path: Path, content: str) -> None:
     with pytest.raises(
         UserError, match=r"params\.yaml: (line 1, column 6: not valid YAML|holds (a list|nothing), expected a mapping)"
     ):
-        config.load(path)
+        Params.load(path)
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing\.yaml: no such file"):
-        config.load(tmp_path / "nothing.yaml")
+        Params.load(tmp_path / "nothing.yaml")
 
 
 def test_one_for_one_point_zero(values: dict[str, Any]) -> None:
     values["focal"]["gamma"] = 2
-    assert config.build(values, origin="x").focal.gamma == 2.0
+    assert config.build(Params, values, origin="x").focal.gamma == 2.0
     assert yaml.safe_load("2") == 2  # an int in YAML, a float in Params
-    assert isinstance(config.build(values, origin="x").focal.gamma, float)
+    assert isinstance(config.build(Params, values, origin="x").focal.gamma, float)
 
 
 def test_a_dataset_of_ones_own_may_be_named() -> None:
     with pytest.raises(
         UserError, match=r"datasets lists 'mine': set enhance\.apply\.mine to true \(enhanced\) or false"
     ):
-        config.load(overrides=["datasets=[mine]"])
-    params = config.load(overrides=["datasets=[mine]", "enhance.apply.mine=false"])
+        Params.load(overrides=["datasets=[mine]"])
+    params = Params.load(overrides=["datasets=[mine]", "enhance.apply.mine=false"])
     assert params.enhance.apply["mine"] is False and params.enhance.apply["demo"] is True
     with pytest.raises(UserError, match=r"enhance\.apply\.mine"):
-        config.load(overrides=["enhance.apply.mine=perhaps"])
+        Params.load(overrides=["enhance.apply.mine=perhaps"])

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import enhance
-from darkaction.clips import ClipStore, write_list
+from darkaction.core.errors import UserError
+from darkaction.data.clips import ClipStore, write_list
+from darkaction.data.video import Frames, read_video, write_video
 from darkaction.enhancement import apply
 from darkaction.enhancement.apply import Clip, Settings, build_enhancer, enhance_clip, enhance_dataset
 from darkaction.enhancement.gamma import correct_gamma, gamma_table
 from darkaction.enhancement.training_images import resize
 from darkaction.enhancement.zero_dce import ZeroDCE, initialise, save_weights
-from darkaction.errors import UserError
-from darkaction.video import Frames, read_video, write_video
 
 HEIGHT, WIDTH = 16, 20
 

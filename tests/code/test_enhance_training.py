@@ -14,13 +14,13 @@ import torch
 
 import train_enhancer
 from darkaction import tracking
-from darkaction.datasets.index import COLUMNS
+from darkaction.core.errors import UserError
+from darkaction.data.index import COLUMNS
+from darkaction.data.video import Frames, write_video
 from darkaction.enhancement import training
 from darkaction.enhancement.training import ZERO_DCE_REMEDIES, check_finite, judge, light, train
 from darkaction.enhancement.training_images import Source, draw_frames, pictures, training_frames
 from darkaction.enhancement.zero_dce import ZeroDCE, enhance_frames, initialise, load_weights
-from darkaction.errors import UserError
-from darkaction.video import Frames, write_video
 
 WEIGHTS = {"spa": 1.0, "exp": 10.0, "col": 5.0, "tv": 200.0}
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from darkaction import flow
-from darkaction.augmentation import Augmenter, mirror, warp
-from darkaction.clips import ClipStore, write_clip, write_list
-from darkaction.errors import UserError
-from darkaction.sampling import BLANK
+from darkaction.core.errors import UserError
+from darkaction.data import flow
+from darkaction.data.clips import ClipStore, write_clip, write_list
+from darkaction.training.augmentation import Augmenter, mirror, warp
 from darkaction.training.loader import Clip, show
+from darkaction.training.sampling import BLANK
 
 
 def textured(height: int, width: int) -> np.ndarray:

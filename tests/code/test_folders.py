@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from darkaction.folders import _mark, new_folder
+from darkaction.core.folders import _mark, new_folder
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
@@ -51,7 +51,7 @@ def test_of_several_processes_one_publishes(tmp_path: Path) -> None:
 
 def test_several_that_finish_at_once_do_not_trip_over_each_other(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from darkaction.folders import new_folder\n"
+        "import sys; from pathlib import Path; from darkaction.core.folders import new_folder\n"
         "for _ in range(300):\n"
         "    with new_folder(Path(sys.argv[1])) as folder: (folder / 'a').write_text('1')\n"
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from darkaction import config
-from darkaction.layout import Layout
+from darkaction.core.paths import Paths
+from darkaction.params import Params
 from darkaction.tracking.naming import origin_of, run_name
 
 
@@ -17,7 +17,7 @@ def no_experiment_of_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def named(stage: str = "train", *overrides: str, profile: str | None = "demo") -> str:
-    return run_name(stage, config.load(profile=profile, overrides=overrides))
+    return run_name(stage, Params.load(profile=profile, overrides=overrides))
 
 
 def test_the_committed_state_has_nothing_but_its_method_and_seed() -> None:
@@ -54,7 +54,7 @@ def test_a_profile_is_named_instead_of_all_it_sets(profile: str) -> None:
 
 
 def test_what_changes_no_training_is_not_named() -> None:
-    assert named("train", "tune.trials=3", "train.workers=2", "registry.name=x", "pretrain.epochs=2") == named()
+    assert named("train", "tune.trials=3", "train.num_workers=2", "registry.name=x", "pretrain.epochs=2") == named()
     assert named("train_enhancer", "focal.gamma=3", "train.epochs=3") == named("train_enhancer")
     assert named("train", "enlightengan.epochs=3") == named()
 
@@ -66,7 +66,7 @@ def test_many_differences_stay_short() -> None:
 
 
 def test_tries_members_and_experiments_of_dvc_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    params = config.load(profile="demo")
+    params = Params.load(profile="demo")
     assert run_name("train", params, out=True).startswith("try: demo ")
     assert run_name("trial", dataclasses.replace(params, seed=2), label="trial 7") == (
         "trial 7: demo delta zero_dce r2plus1d-bert seed 2"
@@ -76,10 +76,10 @@ def test_tries_members_and_experiments_of_dvc_can_be_told(monkeypatch: pytest.Mo
 
 
 def test_where_a_run_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert origin_of("train", Layout(), is_member=False) == {"origin": "by hand"}
-    assert origin_of("train", Layout(out=Path("/x")), is_member=False) == {"origin": "try", "out": "/x"}
-    assert origin_of("trial", Layout(out=Path("/x")), is_member=True) == {"origin": "search"}
-    assert origin_of("cell", Layout(), is_member=True) == {"origin": "comparison"}
-    assert origin_of("pretrain", Layout(), is_member=True) == {"origin": "comparison"}
+    assert origin_of("train", Paths(), is_member=False) == {"origin": "by hand"}
+    assert origin_of("train", Paths(out=Path("/x")), is_member=False) == {"origin": "try", "out": "/x"}
+    assert origin_of("trial", Paths(out=Path("/x")), is_member=True) == {"origin": "search"}
+    assert origin_of("cell", Paths(), is_member=True) == {"origin": "comparison"}
+    assert origin_of("pretrain", Paths(), is_member=True) == {"origin": "comparison"}
     monkeypatch.setenv("DVC_STAGE", "train")
-    assert origin_of("train", Layout(), is_member=False) == {"origin": "pipeline"}
+    assert origin_of("train", Paths(), is_member=False) == {"origin": "pipeline"}

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darkaction import config
-from darkaction.datasets.index import HASHED_FRAMES, measure, perceptual_hash
-from darkaction.video import (
+from darkaction.core.paths import ROOT
+from darkaction.data.index import HASHED_FRAMES, measure, perceptual_hash
+from darkaction.data.video import (
     VideoError,
     iter_frames,
     probe,
@@ -26,9 +26,10 @@ from darkaction.video import (
     write_picture,
     write_video,
 )
+from darkaction.params import Params
 from video_files import FRAMES, ODD, write_ffv1, write_huge, write_late
 
-LIMITS = config.load().video
+LIMITS = Params.load().video
 
 
 # Whole files
@@ -208,7 +209,7 @@ def test_names_that_crash_opencv_are_errors_or_work(tmp_path: Path) -> None:
     """In a process of its own: it died of them."""
     code = (
         "import os, sys; from pathlib import Path; import numpy as np\n"
-        "from darkaction.video import VideoError, read_picture, write_picture, write_video\n"
+        "from darkaction.data.video import VideoError, read_picture, write_picture, write_video\n"
         "folder = Path(os.fsdecode(os.fsencode(sys.argv[1]) + b'/no\\xffutf8'))\n"
         "folder.mkdir()\n"
         "write_picture(folder / 'a.png', np.full((4, 6, 3), 7, np.uint8))\n"
@@ -216,7 +217,7 @@ def test_names_that_crash_opencv_are_errors_or_work(tmp_path: Path) -> None:
         "try: write_video(folder / 'a.mp4', np.zeros((3, 48, 64, 3), np.uint8), fps=30, codec='mp4v')\n"
         "except VideoError as error: print(error.reason)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(config.ROOT / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment)
     assert done.stdout == "504\ncannot be written: its name is not valid UTF-8\n", done.stderr
 

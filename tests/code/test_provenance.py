@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from darkaction import config
-from darkaction.provenance import changed_since, uncommitted
+from darkaction.core.provenance import changed_since, uncommitted
+from darkaction.params import Params
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -37,7 +37,7 @@ def test_uncommitted_changes_can_be_applied(tmp_path: Path) -> None:
 
 
 def test_settings_that_changed_since_a_stage_ran(tmp_path: Path) -> None:
-    params = config.load(overrides=["split.strategy=scene", "zero_dce.lr=1e-4"])
+    params = Params.load(overrides=["split.strategy=scene", "zero_dce.lr=1e-4"])
     assert changed_since("prepare@demo", params, tmp_path) == []
     (tmp_path / "dvc.lock").write_text(
         "stages:\n"

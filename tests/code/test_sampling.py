@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from darkaction.sampling import BLANK, Sampler, delta_rate, fixed_rate, generator, place, ramp
+from darkaction.training.sampling import BLANK, Sampler, delta_rate, fixed_rate, generator, place, ramp
 
 
 def sampler(strategy: str = "delta", **changes: float) -> Sampler:

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import arid_1_1
-from darkaction.datasets import arid
-from darkaction.datasets.splits import assign_folds, shared_scenes
-from darkaction.errors import UserError
+from darkaction.core.errors import UserError
+from darkaction.data.importers import arid
+from darkaction.data.splits import assign_folds, shared_scenes
 
 DEMO_CLASSES = ["run", "sit", "stand", "turn", "walk", "wave"]
 REAL_SAMPLE = {  # class -> {scene: clips}, as in the 150 real clips

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 
 import reproduce_tables
-from darkaction import config
-from darkaction.config import ROOT
-from darkaction.errors import UserError
-from darkaction.tables import plan, record, render
-from darkaction.tables.cell import STOPPED, Outcome
-from darkaction.tables.launcher import Launcher, Task
-from darkaction.tables.plan import Row, Table
-from darkaction.tables.record import Cell
-from darkaction.tables.render import Exam, Finished, Statistics
-from darkaction.tables.write import choose
-from darkaction.workers import Done, Pool
+from darkaction.core import config
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT
+from darkaction.experiments import plan, record, render
+from darkaction.experiments.cell import STOPPED, Outcome
+from darkaction.experiments.launcher import Launcher, Task
+from darkaction.experiments.plan import Row, Table
+from darkaction.experiments.record import Cell
+from darkaction.experiments.render import Exam, Finished, Statistics
+from darkaction.experiments.write import choose
+from darkaction.jobs.pool import Done, Pool
+from darkaction.params import Params
 
 FILE = ROOT / "experiments/tables.yaml"
-VALUES = config.as_nested(config.load(profile="smoke"))
+VALUES = config.as_nested(Params.load(profile="smoke"))
 PUBLISHED = {
     "1": {"none": 87.48, "gamma": 84.62, "enlightengan": 87.50, "zero_dce": 90.46},
     "2": {
@@ -43,7 +44,7 @@ def test_the_file_has_the_papers_rows_and_numbers() -> None:
 
 @pytest.mark.parametrize("profile", ["paper", "tables-cpu"])
 def test_every_row_has_valid_settings_in_the_other_profiles(profile: str) -> None:
-    values = config.as_nested(config.load(profile=profile))
+    values = config.as_nested(Params.load(profile=profile))
     if profile == "paper":  # 64 frames of six classes of ARID
         values["datasets"] = ["arid"]
     tables = plan.load(FILE, values)
@@ -99,10 +100,10 @@ def test_the_same_system_in_two_tables_is_one_cell() -> None:
 
 def test_settings_that_a_row_does_not_use_do_not_change_its_identity() -> None:
     def identity(*overrides: str, base: tuple[str, ...] = ()) -> str:
-        return plan.fingerprint(config.load(profile="smoke", overrides=[*base, *overrides]))
+        return plan.fingerprint(Params.load(profile="smoke", overrides=[*base, *overrides]))
 
     same = identity()
-    for override in ("enhance.gamma=3", "enlightengan.epochs=9", "mran.weight=5", "train.workers=2", "seed=7"):
+    for override in ("enhance.gamma=3", "enlightengan.epochs=9", "mran.weight=5", "train.num_workers=2", "seed=7"):
         assert identity(override) == same, override
     for override in ("zero_dce.epochs=9", "sampling.delta_max=3", "train.epochs=3", "enhance.curve_scale=0.5"):
         assert identity(override) != same, override
@@ -110,7 +111,7 @@ def test_settings_that_a_row_does_not_use_do_not_change_its_identity() -> None:
         assert identity(override) == same, override
         pretrained = ("pretrain.enabled=true", "train.init_from=models/pretraining")
         assert identity(override, base=pretrained) != identity(base=pretrained), override
-    assert identity("train.clips_per_class=2") != same
+    assert identity("train.shots_per_class=2") != same
     gamma = ("enhance.method=gamma",)
     assert identity("enhance.gamma=3", base=gamma) != identity(base=gamma)
     assert identity("zero_dce.epochs=9", base=gamma) == identity(base=gamma)
@@ -173,7 +174,7 @@ HOW = Statistics(resamples=200, confidence=0.95, seed=0)
 
 
 def row(key: str, published: float | None, *, reference: bool = False) -> Row:
-    params = config.load(profile="smoke")
+    params = Params.load(profile="smoke")
     return Row(
         key=key,
         name=key.upper(),
@@ -240,7 +241,7 @@ def test_rows_may_be_compared_with_others_than_the_reference(tmp_path: Path) -> 
 
 def test_the_study_of_limited_data_has_valid_rows_and_pairs() -> None:
     path = ROOT / "experiments/limited_data.yaml"
-    main, ablations = plan.load(path, config.as_nested(config.load(profile="arid-sample")))
+    main, ablations = plan.load(path, config.as_nested(Params.load(profile="arid-sample")))
     pairs = {row.key: row.against for row in main.rows if row.against != main.reference.key}
     assert pairs == {f"scratch_{n}": f"pretrained_{n}" for n in ("1", "2", "4", "tgap")}
     assert main.reference.key == "pretrained_all" and main.clusters == "class and scene"
@@ -259,17 +260,17 @@ def test_the_study_of_limited_data_has_valid_rows_and_pairs() -> None:
     assert sum(key.endswith("_alone") for key in generators) == 7
     for row in ablations.rows:
         alone = row.key.endswith("_alone")
-        assert row.fallback.train.clips_per_class == (0 if alone else None)
+        assert row.fallback.train.shots_per_class == (0 if alone else None)
         assert generators[row.key] == generators[row.key.removesuffix("_alone")]
         own = alone and row.key != "half_length_alone"
         assert row.against == ("half_length_alone" if own else "half_length"), row.key
-    chosen = plan.load(path, config.as_nested(config.load(profile="arid-sample")), rows=["scratch_2"])
+    chosen = plan.load(path, config.as_nested(Params.load(profile="arid-sample")), rows=["scratch_2"])
     assert [row.key for row in chosen[0].rows] == ["scratch_2", "pretrained_2", "pretrained_all"]
 
 
 def test_how_to_train_on_is_told_from_drawn_clips_alone() -> None:
     [table] = plan.load(
-        ROOT / "experiments/transfer.yaml", config.as_nested(config.load(profile="arid-sample")), given=["seed"]
+        ROOT / "experiments/transfer.yaml", config.as_nested(Params.load(profile="arid-sample")), given=["seed"]
     )
     for params in (row.fallback for row in table.rows):
         assert (params.datasets, params.synthesize.domains) == (["demo"], ["demo"])
@@ -290,7 +291,7 @@ def test_order_of_rows() -> None:
 
 
 def test_a_sweep_takes_the_best_validation_accuracy_or_without_clips_the_own_value() -> None:
-    params = [config.load(overrides=["enhance.method=gamma", f"enhance.gamma={g}"]) for g in (1.5, 2.2, 3.0)]
+    params = [Params.load(overrides=["enhance.method=gamma", f"enhance.gamma={g}"]) for g in (1.5, 2.2, 3.0)]
     fallback = plan.fingerprint(params[1])
     judged = [[cell(val_accuracy=v), cell(seed=1, val_accuracy=0.5)] for v in (0.2, 0.3, 0.9)]
     assert choose(list(zip(params, judged, strict=True)), fallback)[0] == params[2]
@@ -352,4 +353,4 @@ def test_a_task_whose_worker_died_or_was_stopped_is_tried_once_more() -> None:
 def test_an_index_of_other_settings_is_not_taken_for_todays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reproduce_tables, "changed_since", lambda stage, *_: ["split.strategy"])
     with pytest.raises(UserError, match="the index of demo was not made for these settings yet"):
-        reproduce_tables.indexes_for(config.load(), ROOT / "runs/none", make=False)
+        reproduce_tables.indexes_for(Params.load(), ROOT / "runs/none", make=False)

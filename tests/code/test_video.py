@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import containers
-from darkaction.video import Frames, VideoError, iter_frames, probe, read_video, write_video
+from darkaction.data.video import Frames, VideoError, iter_frames, probe, read_video, write_video
 
 
 def moving_square(count: int, *, height: int = 48, width: int = 64) -> Frames:
@@ -161,7 +161,7 @@ def test_an_error_survives_the_way_out_of_a_worker() -> None:
 def test_damage_leaves_the_terminal_clean(tmp_path: Path, clip: Path) -> None:
     path = damaged(tmp_path, clip, "garbage inside")
     code = (
-        "import sys; from pathlib import Path; from darkaction.video import VideoError, read_video\n"
+        "import sys; from pathlib import Path; from darkaction.data.video import VideoError, read_video\n"
         "try: read_video(Path(sys.argv[1]))\n"
         "except VideoError: print('named')\n"
     )

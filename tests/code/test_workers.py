@@ -3,7 +3,7 @@
 import pytest
 import ray
 
-from darkaction import workers
+from darkaction.jobs import pool
 
 
 def failing(times: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -22,12 +22,12 @@ def failing(times: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_slow_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = failing(1, monkeypatch)
-    workers._start_here(num_cpus=2)
+    pool._start_here(num_cpus=2)
     assert calls == ["init", "shutdown", "init"]
 
 
 def test_a_start_that_fails_again_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = failing(9, monkeypatch)
     with pytest.raises(RuntimeError, match="timed out during startup"):
-        workers._start_here(num_cpus=2)
-    assert calls == ["init", "shutdown"] * workers.STARTS
+        pool._start_here(num_cpus=2)
+    assert calls == ["init", "shutdown"] * pool.STARTS

@@ -19,12 +19,12 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from darkaction.clips import write_clip, write_list
-from darkaction.datasets.demo.sheet import write_sheet
+from darkaction.core.errors import UserError, refusal
+from darkaction.core.folders import new_folder, write_whole
+from darkaction.data.clips import write_clip, write_list
+from darkaction.data.video import VideoError, write_video
 from darkaction.enhancement import enlightengan, zero_dce
-from darkaction.errors import UserError, refusal
-from darkaction.folders import new_folder, write_whole
-from darkaction.video import VideoError, write_video
+from darkaction.synthetic.contact_sheet import write_sheet
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = "a line of text\n" * 1000

@@ -8,12 +8,14 @@ from dvc.exceptions import DvcException
 from dvc.utils.serialize import parse_yaml
 
 from configure import configure
-from darkaction import config, provenance
-from darkaction.errors import UserError
-from darkaction.tables import plan
-from darkaction.yaml_text import parse
+from darkaction.core import config, provenance
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT
+from darkaction.core.yaml_text import parse
+from darkaction.experiments import plan
+from darkaction.params import Params
 
-PARAMS = (config.ROOT / "params.yaml").read_text()
+PARAMS = (ROOT / "params.yaml").read_text()
 TWICE = "seed: 0\nfocal:\n  gamma: 2.0\n  alpha: null\n  gamma: 3.0\n"
 
 BROKEN = {
@@ -82,7 +84,7 @@ def test_a_profile_with_a_key_twice_is_refused(tmp_path: Path, monkeypatch: pyte
 
 def test_a_section_on_the_command_line_is_read_alike() -> None:
     with pytest.raises(UserError, match=r"--set focal=\{gamma: 1, gamma: 2\}: line 1: key 'gamma' stands twice"):
-        config.load(overrides=["focal={gamma: 1, gamma: 2}"])
+        Params.load(overrides=["focal={gamma: 1, gamma: 2}"])
 
 
 def test_a_lock_with_the_marks_of_a_merge_is_named(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import golden
-from darkaction.datasets.demo.generate import ClipRecord, DemoSettings, draw_clip, generate, make_scene, stage_clip
-from darkaction.datasets.demo.motion import ACTIONS
-from darkaction.datasets.demo.skeleton import INDEX
-from darkaction.errors import UserError
-from darkaction.video import read_video
+from darkaction.core.errors import UserError
+from darkaction.data.video import read_video
+from darkaction.synthetic.generate import ClipRecord, DemoSettings, draw_clip, generate, make_scene, stage_clip
+from darkaction.synthetic.human.motion import ACTIONS
+from darkaction.synthetic.human.skeleton import INDEX
 
 SETTINGS = DemoSettings(
     classes=("run", "sit", "stand", "turn", "walk", "wave"),

@@ -12,8 +12,8 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
-from darkaction.datasets.demo.generate import DemoSettings, StagedClip, paint_clip, stage_clip
-from darkaction.datasets.demo.motion import Action
+from darkaction.synthetic.generate import DemoSettings, StagedClip, paint_clip, stage_clip
+from darkaction.synthetic.human.motion import Action
 
 CLASSES: tuple[Action, ...] = ("run", "sit", "stand", "turn", "walk", "wave")
 SETTINGS = DemoSettings(

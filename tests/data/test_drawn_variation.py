@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 
 import golden
-from darkaction import config
-from darkaction.config import Variation
-from darkaction.datasets.demo.actions import perform
-from darkaction.datasets.demo.generate import DemoSettings, draw_clip, generate, map_clips, paint_clip, stage_clip
-from darkaction.datasets.demo.handling import reach
-from darkaction.datasets.demo.motion import ACTIONS, Timing
-from darkaction.datasets.demo.sheet import contact_sheet, write_sheet
-from darkaction.datasets.demo.skeleton import INDEX, Motion, forward_kinematics
-from darkaction.datasets.demo.subject import make_subject
-from darkaction.datasets.demo.things import Thing, place_things
-from darkaction.datasets.demo.varied import make_varied_scene
-from darkaction.errors import UserError
-from darkaction.video import read_video
+from darkaction.core.errors import UserError
+from darkaction.data.video import read_video
+from darkaction.params import Params
+from darkaction.synthetic.contact_sheet import contact_sheet, write_sheet
+from darkaction.synthetic.generate import DemoSettings, draw_clip, generate, map_clips, paint_clip, stage_clip
+from darkaction.synthetic.human.actions import perform
+from darkaction.synthetic.human.motion import ACTIONS, Timing
+from darkaction.synthetic.human.object_actions import reach
+from darkaction.synthetic.human.skeleton import INDEX, Motion, forward_kinematics
+from darkaction.synthetic.human.subject import make_subject
+from darkaction.synthetic.scene_sampler import make_varied_scene
+from darkaction.synthetic.settings import DomainRandomization
+from darkaction.synthetic.world.objects import Thing, place_things
 
-LIKE_ARID = config.load(profile="demo").pretrain.variation
+LIKE_ARID = Params.load(profile="demo").pretrain.domain_randomization
 
 SETTINGS = DemoSettings(
     classes=ACTIONS, scenes=60, takes=2, height=120, width=160, fps=30, lit=False, seed=0, codec="mp4v",
@@ -183,15 +183,15 @@ def test_varied_clips_are_written(tmp_path: Path) -> None:
 
 def test_ranges_are_kept() -> None:
     wanted = varied(
-        luma=(18, 22), lamps=(0, 0), camera_height=(1.0, 1.2), fill=(0.5, 0.6), frames=(40, 50), follow=0.0,
-        shake=(0, 0), off_centre=(0.1, 0.2), yaw=(80, 100), places=("room",),
+        luma=(18, 22), lamps=(0, 0), camera_height=(1.0, 1.2), subject_scale=(0.5, 0.6), frames=(40, 50), follow=0.0,
+        shake=(0, 0), subject_offset=(0.1, 0.2), yaw=(80, 100), places=("room",),
     )  # fmt: skip
     assert wanted.variation is not None
     luma, heights = [], []
     for scene in range(1, 13):
         clip = draw_clip(wanted, "turn", scene, 1)
         view = make_varied_scene(wanted, wanted.variation, scene).view
-        assert 1.0 <= view.height <= 1.2 and 0.1 <= view.off_centre <= 0.2 and clip.staged.camera.still
+        assert 1.0 <= view.height <= 1.2 and 0.1 <= view.subject_offset <= 0.2 and clip.staged.camera.still
         assert 40 <= len(clip.dark_NHWC) <= 50
         start = clip.staged.performance.motion.yaw_N[clip.staged.performance.timing.start]
         assert np.radians(20) < start < np.radians(160)  # the idle time may turn the body by up to 50 degrees
@@ -202,7 +202,7 @@ def test_ranges_are_kept() -> None:
 
 
 def test_close_ups_follow_and_tempo() -> None:
-    near, far = (varied(fill=(fill, fill), follow=0.0) for fill in (1.6, 0.5))
+    near, far = (varied(subject_scale=(fill, fill), follow=0.0) for fill in (1.6, 0.5))
     sizes = [
         np.median([np.ptp(stage_clip(what, "turn", scene, 1).joints_NJ2[0, :, 1]) for scene in range(1, 6)])
         for what in (near, far)
@@ -238,7 +238,9 @@ def test_noise_follows_its_settings() -> None:
 
     noisy = roughness(photons=(4000, 4000))
     assert noisy > 1.5 * roughness(photons=(200000, 200000))
-    assert roughness(photons=(4000, 4000), held=(0.9, 0.9)) < 0.6 * roughness(photons=(4000, 4000), held=(0.0, 0.0))
+    assert roughness(photons=(4000, 4000), skip_block_prob=(0.9, 0.9)) < 0.6 * roughness(
+        photons=(4000, 4000), skip_block_prob=(0.0, 0.0)
+    )
     assert roughness(banding=(3, 3)) > roughness(banding=(0, 0)) + 0.3
 
 
@@ -316,7 +318,7 @@ def test_bad_backgrounds_are_named(tmp_path: Path) -> None:
 def test_impossible_ranges_are_named(change: dict[str, object], named: str) -> None:
     [(name, value)] = change.items()
     with pytest.raises(UserError, match=rf"params\.yaml: pretrain\.variation(\.|: ){named}"):
-        config.load(overrides=[f"pretrain.variation.{name}={json.dumps(value)}"])
+        Params.load(overrides=[f"pretrain.domain_randomization.{name}={json.dumps(value)}"])
 
 
 def test_lit_and_variation_exclude_each_other() -> None:
@@ -326,11 +328,11 @@ def test_lit_and_variation_exclude_each_other() -> None:
 
 def test_every_range_has_limits() -> None:
     free = {"places", "dark"}
-    for field in dataclasses.fields(Variation):
+    for field in dataclasses.fields(DomainRandomization):
         if field.name not in free:
             for value in ("much", "1e9", "[-1e9, 1e9]"):
                 with pytest.raises(UserError, match=field.name):
-                    config.load(overrides=[f"pretrain.variation.{field.name}={value}"])
+                    Params.load(overrides=[f"pretrain.domain_randomization.{field.name}={value}"])
 
 
 def test_contact_sheet(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 import containers
 from conftest import require_program
-from darkaction import config
-from darkaction.datasets import index as indexing
-from darkaction.datasets.index import (
+from darkaction.core.errors import UserError
+from darkaction.data import index as indexing
+from darkaction.data.index import (
     BACKGROUND,
     COLUMNS,
     HASHED_FRAMES,
@@ -32,8 +32,8 @@ from darkaction.datasets.index import (
     read_index,
     write_index,
 )
-from darkaction.errors import UserError
-from darkaction.video import read_video, write_video
+from darkaction.data.video import read_video, write_video
+from darkaction.params import Params
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ["run", "walk"]
@@ -137,7 +137,7 @@ def test_each_damage_is_quarantined_with_its_reason(index: pd.DataFrame, path: s
 
 
 def test_clips_over_the_limits_are_quarantined_with_the_setting_that_says_so(raw: Path) -> None:
-    limits = replace(config.load().video, max_frames=12)
+    limits = replace(Params.load().video, max_frames=12)
     index, _ = build_index(
         raw, dataset="arid", target=True, classes=CLASSES, max_quarantined=1.0, workers=2, limits=limits
     )
@@ -491,7 +491,7 @@ def index_as_nobody(raw: Path) -> pd.DataFrame:
     """The index as a user makes it who may not read everything: root does without its right to."""
     script = raw.parent / "index_as_nobody.py"
     script.write_text(
-        "import sys; from pathlib import Path; from darkaction.datasets.index import build_index\n"
+        "import sys; from pathlib import Path; from darkaction.data.index import build_index\n"
         "if __name__ == '__main__':\n"
         "    built = build_index(Path(sys.argv[1]), dataset='arid', target=True, classes=['walk'], "
         "max_quarantined=1.0, workers=2)\n"

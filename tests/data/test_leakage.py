@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from darkaction import config
-from darkaction.datasets.demo.generate import DemoSettings, generate
-from darkaction.datasets.index import BACKGROUND, COLUMNS, measure, perceptual_hash, write_index
-from darkaction.datasets.leakage import hash_bits, measure_leakage
-from darkaction.video import read_video, write_video
+from darkaction.data.index import BACKGROUND, COLUMNS, measure, perceptual_hash, write_index
+from darkaction.data.leakage import hash_bits, measure_leakage
+from darkaction.data.video import read_video, write_video
+from darkaction.params import Params
+from darkaction.synthetic.generate import DemoSettings, generate
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("run", "sit", "walk")
@@ -112,7 +112,7 @@ def test_two_folds_are_pooled() -> None:
 def test_hashes_of_a_new_encoding_are_near_and_of_other_scenes_are_not(tmp_path: Path) -> None:
     settings = DemoSettings(
         classes=("walk",), scenes=3, takes=1, height=120, width=160, fps=30, lit=False, seed=0,
-        codec="mp4v", variation=config.load(profile="demo").pretrain.variation, backgrounds=(),
+        codec="mp4v", variation=Params.load(profile="demo").pretrain.domain_randomization, backgrounds=(),
     )  # fmt: skip
     paths = [clip.path for clip in generate(settings, tmp_path / "drawn", workers=0, progress=False)]
     write_video(tmp_path / "again.mp4", read_video(paths[0]) // 2, fps=30, codec="mp4v")  # darker and encoded again

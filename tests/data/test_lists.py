@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from darkaction.datasets.importing.lists import FORMS, Mapping, Rows, looks_like_list, read_list
-from darkaction.errors import UserError
+from darkaction.core.errors import UserError
+from darkaction.data.importers.lists import FORMS, Mapping, Rows, looks_like_list, read_list
 
 CLIPS = [("Walk", 7, 1, 1), ("Walk", 7, 2, 10), ("Run", 3, 1, 1), ("Run", 3, 4, 2)]
 KEYS = ["walk/walk_1_1", "walk/walk_2_10", "run/run_1_1", "run/run_4_2"]

@@ -9,14 +9,14 @@ from torchvision.models import EfficientNet_B0_Weights, efficientnet_b0, squeeze
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.models.video import MViT_V2_S_Weights, S3D_Weights, Swin3D_T_Weights, mvit_v2_s, s3d, swin3d_t
 
-from darkaction.models.c3d import C3D
-from darkaction.models.efficientnet import EfficientNetFrames
-from darkaction.models.i3d import I3D
-from darkaction.models.resnet3d import PUBLISHED, ResNet3D
-from darkaction.models.shufflenet3d import ShuffleNet3D
-from darkaction.models.slowfast import SlowFast
-from darkaction.models.squeezenet3d import SqueezeNet3D
-from darkaction.models.torchvision_video import MViTBackbone, S3DBackbone, Swin3DBackbone
+from darkaction.models.backbones.c3d import C3D
+from darkaction.models.backbones.efficientnet import EfficientNetFrames
+from darkaction.models.backbones.i3d import I3D
+from darkaction.models.backbones.resnet3d import PUBLISHED, ResNet3D
+from darkaction.models.backbones.shufflenet3d import ShuffleNet3D
+from darkaction.models.backbones.slowfast import SlowFast
+from darkaction.models.backbones.squeezenet3d import SqueezeNet3D
+from darkaction.models.backbones.torchvision_video import MViTBackbone, S3DBackbone, Swin3DBackbone
 
 NAMES = [
     "c3d", *PUBLISHED, "squeezenet", "shufflenet", "i3d", "slowfast_4x16", "slowfast_8x8", "efficientnet", "s3d",

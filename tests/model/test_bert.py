@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import golden
-from darkaction.models.bert import Bert
+from darkaction.models.heads.bert import Bert
 from darkaction.models.recognizer import BertHead
 
 TOLERANCE = 2e-5

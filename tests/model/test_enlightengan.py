@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
+from darkaction.core.errors import UserError
+from darkaction.data.video import Frames
 from darkaction.enhancement import enlightengan
 from darkaction.enhancement.enlightengan import (
     Discriminator,
@@ -32,8 +34,6 @@ from darkaction.enhancement.enlightengan_training import (
     train,
 )
 from darkaction.enhancement.training import light
-from darkaction.errors import UserError
-from darkaction.video import Frames
 
 CPU = torch.device("cpu")
 

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 import golden
-from darkaction.augmentation import Augmenter
-from darkaction.models.mran import MultiRepresentation
-from darkaction.sampling import Sampler
+from darkaction.models.heads.mran import MultiRepresentation
 from darkaction.training.adaptation import cmmd, strength
+from darkaction.training.augmentation import Augmenter
 from darkaction.training.loader import Clip, PairedSampler, TrainingClips, training_loader
+from darkaction.training.sampling import Sampler
 
 CASES = {
     "c1_random_labels": "target_1",
@@ -154,7 +154,7 @@ def test_labels_come_in_the_order_of_the_domains() -> None:
         augmenter=Augmenter(flip=0.0, rotation=0.0, translation=0.0),
         seed=0,
         epochs=1,
-        delta_ramp=0.0,
+        delta_curriculum=0.0,
     )
     loader = training_loader(shown, batch_size=4, workers=0, auxiliary=[6, 7, 8, 9, 10, 11])
     labels = [label.tolist() for _, label in loader]

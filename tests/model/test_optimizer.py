@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 import golden
-from darkaction import config
 from darkaction.models.build import BACKBONES, build_recognizer
+from darkaction.params import Params
 from darkaction.training.optimizer import layer_groups, make_ranger, one_cycle
 
 SHAPES = {
@@ -78,7 +78,7 @@ def test_one_cycle_of_a_few_steps(total_steps: int, warmup: float) -> None:
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_learning_rates_rise_from_the_input_to_the_head(backbone: str) -> None:
     head = "bert" if backbone == "r2plus1d" else "average"
-    params = config.load(profile="smoke", overrides=[f"model.backbone={backbone}", f"model.head={head}"])
+    params = Params.load(profile="smoke", overrides=[f"model.backbone={backbone}", f"model.head={head}"])
     network = build_recognizer(params.model, params.bert, num_frames=8, height=32, frame_width=32, num_classes=6)
     groups = layer_groups(network, max_lr=0.4, input_rate=0.01)
     in_groups = [parameter for group in groups for parameter in group["params"]]

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import golden
-from darkaction import config
+from darkaction.models.backbones.r2plus1d import R2Plus1D
 from darkaction.models.build import ClipSize, num_tokens
-from darkaction.models.r2plus1d import R2Plus1D
+from darkaction.params import Params
 
 
 def r2plus1d_34(bn_momentum: float = 0.1) -> R2Plus1D:
@@ -75,5 +75,5 @@ def test_shape_of_features(frames: int, strides: list[int], tokens: int) -> None
     assert features.shape == (1, 32, tokens, 7, 7)
     overrides = ["model.widths=[8, 8, 16, 32]", f"model.temporal_strides={strides}"]
     assert (
-        num_tokens(config.load(overrides=overrides).model, ClipSize(num_frames=frames, height=32, width=32)) == tokens
+        num_tokens(Params.load(overrides=overrides).model, ClipSize(num_frames=frames, height=32, width=32)) == tokens
     )

@@ -5,21 +5,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkaction import config
-from darkaction.errors import UserError
+from darkaction.core import config
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT
+from darkaction.experiments import plan
+from darkaction.experiments.plan import Row
+from darkaction.jobs import recipe
+from darkaction.models.backbones.squeeze_excitation import SeR2Plus1D
 from darkaction.models.recognizer import Recognizer
-from darkaction.models.squeeze_excitation import SeR2Plus1D
-from darkaction.tables import plan
-from darkaction.tables.plan import Row
-from darkaction.training import recipe, weights
+from darkaction.params import Params
+from darkaction.training import weights
 from darkaction.training.focal import FocalLoss
 from darkaction.training.optimizer import make_ranger
 
-VALUES = config.as_nested(config.load(profile="smoke"))
+VALUES = config.as_nested(Params.load(profile="smoke"))
 ROWS = {
-    f"{table.key}-{row.key}": row
-    for table in plan.load(config.ROOT / "experiments/tables.yaml", VALUES)
-    for row in table.rows
+    f"{table.key}-{row.key}": row for table in plan.load(ROOT / "experiments/tables.yaml", VALUES) for row in table.rows
 }
 UNUSED = {"mvit": 4}
 """Parameters that the loss cannot reach: MViT's last block pools queries whose results nobody reads."""
@@ -109,10 +110,10 @@ def test_excitation_adds_the_weights_that_its_formula_says(reduction: int) -> No
 
 def test_unknown_backbones_are_named_with_the_valid_ones() -> None:
     with pytest.raises(UserError, match=r"model\.backbone is \"resnet19\": should be 'r2plus1d', .*'resnet18'"):
-        config.load(overrides=["model.backbone=resnet19"])
+        Params.load(overrides=["model.backbone=resnet19"])
     with pytest.raises(UserError, match="head is 'bert', which needs time steps; backbone c3d has none: use average"):
-        config.load(overrides=["model.backbone=c3d"])
+        Params.load(overrides=["model.backbone=c3d"])
     with pytest.raises(UserError, match=r"needs the flow that enhance\.flow: true stores"):
-        config.load(overrides=["model.input=rgb_flow"])
+        Params.load(overrides=["model.input=rgb_flow"])
     with pytest.raises(UserError, match=r"adapts between two domains: datasets is \['demo'\]"):
-        config.load(overrides=["model.mran=true"])
+        Params.load(overrides=["model.mran=true"])

@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darkaction import config, layout
-from darkaction.config import ROOT
-from darkaction.datasets.demo.generate import DemoSettings, draw_clip
-from darkaction.datasets.demo.motion import ACTIONS
-from darkaction.prediction import Predictor
-from darkaction.video import write_video
+from darkaction.core.paths import ROOT, Paths
+from darkaction.data.video import write_video
+from darkaction.params import Params
+from darkaction.serving.predictor import Predictor
+from darkaction.synthetic.generate import DemoSettings, draw_clip
+from darkaction.synthetic.human.motion import ACTIONS
 
-SHIPPED = ROOT / layout.SHIPPED
+SHIPPED = ROOT / Paths.SHIPPED
 SEED = 4711  # of clips that no training saw: theirs is params.yaml's
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
     """Three synthetic clips of each action, in scenes of their own, as videos: (action, path)."""
-    wanted = config.load().pretrain
+    wanted = Params.load().pretrain
     settings = DemoSettings(
         classes=ACTIONS,
         scenes=3,
@@ -70,14 +70,14 @@ def test_they_answer_where_nothing_was_trained(clips: list[tuple[str, Path]]) ->
     """As in a fresh clone: no models/recognizer."""
     program = (
         "import sys; sys.path.insert(0, 'src')\n"
-        "from darkaction import layout\n"
+        "from darkaction import paths\n"
         "import predict\n"
-        "layout.RECOGNIZER = 'models/none'\n"
+        "paths.RECOGNIZER = 'models/none'\n"
         f"sys.argv[1:] = [{str(clips[0][1])!r}]\n"
         "predict.main()\n"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"model: {layout.SHIPPED}" in done.stderr and "trained on synthetic clips only" in done.stderr
+    assert f"model: {Paths.SHIPPED}" in done.stderr and "trained on synthetic clips only" in done.stderr
     assert str(clips[0][1]) in done.stdout

@@ -10,16 +10,18 @@ import pandas as pd
 import pytest
 import torch
 
-from darkaction.augmentation import Augmenter
-from darkaction.config import Bert, Enhance, Model, Sampling
-from darkaction.errors import UserError
+from darkaction.core.errors import UserError
+from darkaction.enhancement.settings import Enhance
 from darkaction.models.build import build_recognizer
-from darkaction.sampling import Sampler
+from darkaction.models.settings import Bert, Model
 from darkaction.training import data, weights
+from darkaction.training.augmentation import Augmenter
 from darkaction.training.fit import fit, resumable
 from darkaction.training.focal import FocalLoss
 from darkaction.training.loader import Clip, EpochSampler, TestClips, TrainingClips, test_loader, training_loader
 from darkaction.training.module import RecognizerModule
+from darkaction.training.sampling import Sampler
+from darkaction.training.settings import Sampling
 
 MODEL = Model(
     backbone="r2plus1d", head="bert", input="rgb", layers=[1, 1, 1, 1], widths=[4, 4, 8, 16],
@@ -28,7 +30,7 @@ MODEL = Model(
 )  # fmt: skip
 BERT = Bert(heads=4, layers=1, dropout=0.1, head_dropout=0.1, mask=0.2, normalize_tokens=True, init="mean")
 SAMPLING = Sampling(
-    strategy="delta", num_frames=8, delta_min=0.0, delta_max=1.0, max_rate=8.0, delta_ramp=0.5, test_draws=2
+    strategy="delta", num_frames=8, delta_min=0.0, delta_max=1.0, max_rate=8.0, delta_curriculum=0.5, test_draws=2
 )
 ENHANCE = Enhance(method="none", gamma=2.2, apply={"demo": True}, curve_scale=1.0, height=16, width=16, flow=False)
 CARD = weights.Card(
@@ -53,7 +55,9 @@ CLIPS = [Clip(clip_id=str(number), label=number % 2, source=MovingBars(), flow=F
 
 
 def training_clips(epochs: int = 4, augmenter: Augmenter = NO_AUGMENTATION) -> TrainingClips:
-    return TrainingClips(CLIPS, sampler=CARD.sampler(), augmenter=augmenter, seed=0, epochs=epochs, delta_ramp=0.5)
+    return TrainingClips(
+        CLIPS, sampler=CARD.sampler(), augmenter=augmenter, seed=0, epochs=epochs, delta_curriculum=0.5
+    )
 
 
 def new_module() -> RecognizerModule:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import golden
+from darkaction.core.errors import UserError
 from darkaction.enhancement import zero_dce
 from darkaction.enhancement.zero_dce import (
     ZeroDCE,
@@ -19,7 +20,6 @@ from darkaction.enhancement.zero_dce import (
     load_weights,
     save_weights,
 )
-from darkaction.errors import UserError
 
 Array = NDArray[np.float64]
 

@@ -10,10 +10,12 @@ import pytest
 import yaml
 
 from configure import align, configure, edit, render, split_comment
-from darkaction import config
-from darkaction.errors import UserError
+from darkaction.core import config
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT
+from darkaction.params import Params
 
-PARAMS = config.ROOT / "params.yaml"
+PARAMS = ROOT / "params.yaml"
 PROFILES = [name for name in config.profile_names() if "datasets" in config.read_profile(name)]
 OVERLAYS = [name for name in config.profile_names() if name not in PROFILES]
 """Profiles that say nothing of data, for commands that take --profile over whatever dataset is in use."""
@@ -58,7 +60,7 @@ def test_the_profiles_are_there() -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_an_overlay_goes_over_every_profile_and_is_undone_by_it(overlay: str, profile: str) -> None:
     below = config.merge(config.read_yaml(PARAMS), config.read_profile(profile), origin=profile)
-    config.build(config.merge(below, config.read_profile(overlay), origin=overlay), origin=overlay)
+    config.build(Params, config.merge(below, config.read_profile(overlay), origin=overlay), origin=overlay)
     assert set(leaves(config.read_profile(overlay))) <= set(leaves(config.read_profile(profile)))
 
 
@@ -73,7 +75,7 @@ def test_every_profile_sets_every_key_that_any_sets(profile: str) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_is_valid(profile: str) -> None:
-    config.load(profile=profile)
+    Params.load(profile=profile)
 
 
 def test_params_yaml_is_a_profile_and_demo_in_the_repository() -> None:
@@ -110,9 +112,9 @@ def test_comments_stay(params: Path) -> None:
 
 
 def test_a_dataset_of_ones_own_joins_the_switches(params: Path) -> None:
-    before = config.load(params).enhance.apply
+    before = Params.load(params).enhance.apply
     configure(params, profile=None, overrides=["enhance.apply.mine=false"], write=True)
-    assert config.load(params).enhance.apply == {**before, "mine": False}
+    assert Params.load(params).enhance.apply == {**before, "mine": False}
     assert "hmdb51: true, mine: false}   # false: only resized" in params.read_text()
 
 
@@ -190,7 +192,7 @@ def test_rendered_values_read_back(value: Any) -> None:
 def test_command_line(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, config.ROOT / "src/configure.py", *arguments], capture_output=True, text=True, cwd=tmp_path
+            [sys.executable, ROOT / "src/configure.py", *arguments], capture_output=True, text=True, cwd=tmp_path
         )
 
     shown = run("--profile", "paper", "--dry-run")
@@ -203,7 +205,7 @@ def test_command_line(tmp_path: Path) -> None:
 
 
 def test_paper_marks_what_the_paper_does_not_give() -> None:
-    text = (config.ROOT / "profiles/paper.yaml").read_text()
+    text = (ROOT / "profiles/paper.yaml").read_text()
     ours = {line.split(":")[0].strip() for line in text.splitlines() if "# ours" in line and ":" in line}
     assert {"max_lr", "weight_decay", "gamma", "alpha", "rotation", "translation", "grad_clip", "bn_momentum"} <= ours
     assert not {"epochs", "num_frames", "delta_max", "max_rate", "test_draws", "layers", "images"} & ours

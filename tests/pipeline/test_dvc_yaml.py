@@ -16,14 +16,15 @@ import yaml
 from dvc.repo import Repo
 
 import promote
-from darkaction import config
-from darkaction.config import ROOT
+from darkaction.core import config
+from darkaction.core.paths import ROOT
+from darkaction.params import Params
 
 SRC = ROOT / "src"
 STAGES: dict[str, dict[str, Any]] = {
     name: stage.get("do", stage) for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
 }
-SETTINGS = config.flatten(config.load())
+SETTINGS = config.flatten(Params.load())
 
 # Settings that a script reads and DVC need not watch, and why.
 NO_PARAMETER = {
@@ -43,10 +44,10 @@ NO_PARAMETER = {
         "train.epochs": "pretrain.epochs takes its place",
         "train.batch_size": "pretrain.batch_size takes its place",
         "train.init_from": "it begins with fresh weights",
-        "train.clips_per_class": "it learns from all drawn clips",
+        "train.shots_per_class": "it learns from all drawn clips",
         "train.devices": "it has one device",
-        "train.keep": "the last epoch counts",
-        "train.workers": "how many processes load clips changes no figure",
+        "train.checkpoint": "the last epoch counts",
+        "train.num_workers": "how many processes load clips changes no figure",
         "transfer.input_rate": "it begins with fresh weights",
         "transfer.fresh_head": "it begins with fresh weights",
         "mran.target_labels": "there is one domain",
@@ -54,7 +55,7 @@ NO_PARAMETER = {
         "evaluate.batch_size": "how many validation clips go through at once changes no figure",
     },
     "train": {"evaluate.batch_size": "how many validation clips go through at once changes no figure"},
-    "evaluate": {"train.workers": "how many processes load clips changes no figure"},
+    "evaluate": {"train.num_workers": "how many processes load clips changes no figure"},
 }
 
 
@@ -127,10 +128,10 @@ def test_stage_lists_no_module_it_does_not_import(stage: str) -> None:
 
 def test_imports_are_followed(tmp_path: Path) -> None:
     file = tmp_path / "x.py"
-    file.write_text("import os, darkaction.cli\n\ndef f():\n    from darkaction import layout as places\n")
-    assert set(imported_names(file)) == {"os", "darkaction.cli", "darkaction", "darkaction.layout"}
+    file.write_text("import os, darkaction.cli\n\ndef f():\n    from darkaction import paths as paths\n")
+    assert set(imported_names(file)) == {"os", "darkaction.core.cli", "darkaction", "darkaction.core.paths"}
     package = SRC / "darkaction"
-    assert files_of("darkaction.layout") == [package / "__init__.py", package / "layout.py"]
+    assert files_of("darkaction.core.paths") == [package / "__init__.py", package / "paths.py"]
     assert package / "errors.py" in imported(file)
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import evaluate
-from darkaction import config, layout
-from darkaction.clips import write_clip, write_list
-from darkaction.datasets.index import COLUMNS
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.data.clips import write_clip, write_list
+from darkaction.data.index import COLUMNS
 from darkaction.models.build import build_recognizer
+from darkaction.params import Params
 from darkaction.training import data, weights
 
 OVERRIDES = (
@@ -29,9 +29,9 @@ OVERRIDES = (
     "enhance.width=16",
     "sampling.num_frames=8",
     "sampling.test_draws=3",
-    "train.workers=0",
+    "train.num_workers=0",
     "train.precision=fp32",
-    "evaluate.resamples=200",
+    "evaluate.bootstrap_samples=200",
 )
 SCENES = range(1, 5)
 FRAMES = 12
@@ -40,7 +40,7 @@ FRAMES = 12
 def make_project(out: Path, *, folds: int) -> list[str]:
     """Index, clip store and weights under `out`; the command line that goes with them."""
     overrides = [*OVERRIDES, f"split.folds={folds}"]
-    params = config.load(overrides=overrides)
+    params = Params.load(overrides=overrides)
     rng = np.random.default_rng(0)
     rows, stored = [], []
     store = out / "data" / "clips" / "demo"
@@ -88,7 +88,7 @@ def part_of(scene: int, fold: int, folds: int) -> str:
 @pytest.fixture(autouse=True)
 def no_store(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A server that is not there: recording must not hold up an evaluation. What waits for it waits elsewhere."""
-    monkeypatch.setattr(layout, "SPOOL", str(tmp_path_factory.mktemp("spool")))
+    monkeypatch.setattr(Paths, "SPOOL", str(tmp_path_factory.mktemp("spool")))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     torch.set_num_threads(1)
@@ -182,9 +182,9 @@ def test_frames_of_another_size_are_refused(tmp_path: Path, monkeypatch: pytest.
     """Also where the store, of an earlier version, does not say what it was made with."""
     rows = pd.DataFrame({"clip_id": ["demo/Run_1_1"], "dataset": ["demo"], "label": ["run"]})
     make_project(tmp_path, folds=1)
-    enhance = config.load(overrides=[*OVERRIDES, "enhance.height=24"]).enhance
+    enhance = Params.load(overrides=[*OVERRIDES, "enhance.height=24"]).enhance
     with pytest.raises(UserError, match=r"frames of 16x16, where enhance\.height and enhance\.width are 24x16"):
-        data.open_clips(rows, Layout(out=tmp_path), ["run"], enhance, flow=False)
+        data.open_clips(rows, Paths(out=tmp_path), ["run"], enhance, flow=False)
 
 
 def test_weights_of_another_split_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

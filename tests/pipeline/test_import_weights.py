@@ -10,10 +10,10 @@ from torchvision.models import efficientnet_b0, vgg16
 from torchvision.models.video import mvit_v2_s, s3d, swin3d_t
 
 import import_weights
-from darkaction import config
-from darkaction.errors import UserError
+from darkaction.core.errors import UserError
+from darkaction.models.backbones.r2plus1d import R2Plus1D
 from darkaction.models.build import build_recognizer
-from darkaction.models.r2plus1d import R2Plus1D
+from darkaction.params import Params
 from darkaction.training import weights
 from import_weights import RELEASED, find, kind_of, read_pickle
 
@@ -115,7 +115,7 @@ def test_torchvision_weights_are_a_start(backbone: str, tmp_path: Path) -> None:
     """At published size every tensor but those of the classifier is taken."""
     overrides = [f"model.backbone={backbone}", "model.head=average", "model.width=1.0", "model.depth=1.0"]
     size = 64 if backbone == "efficientnet" else 224
-    params = config.load(overrides=[*overrides, f"enhance.height={size}", f"enhance.width={size}"])
+    params = Params.load(overrides=[*overrides, f"enhance.height={size}", f"enhance.width={size}"])
     recognizer = build_recognizer(
         params.model, params.bert, num_frames=16, height=size, frame_width=size, num_classes=6
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from darkaction.config import ROOT
+from darkaction.core.paths import ROOT
 
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())

@@ -12,13 +12,15 @@ import pytest
 import enhance
 import prepare
 import train
-from darkaction import agreement, config, layout, pretraining
-from darkaction.clips import ClipStore
-from darkaction.datasets.index import read_index
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction.core import agreement
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT, Paths
+from darkaction.data.clips import ClipStore
+from darkaction.data.index import read_index
+from darkaction.data.video import write_video
+from darkaction.jobs import pretraining
+from darkaction.params import Params
 from darkaction.training import data
-from darkaction.video import write_video
 
 OVERRIDES = (
     "datasets=[mine]",
@@ -36,8 +38,8 @@ def arguments(out: Path, *overrides: str) -> list[str]:
     return ["--out", str(out), *(text for value in (*OVERRIDES, *overrides) for text in ("--set", value))]
 
 
-def params_of(*overrides: str) -> config.Params:
-    return config.load(overrides=[*OVERRIDES, *overrides])
+def params_of(*overrides: str) -> Params:
+    return Params.load(overrides=[*OVERRIDES, *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +48,10 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out")
     rng = np.random.default_rng(0)
     for label in ("Run", "Sit", "Walk"):
-        (folder / layout.raw("mine") / label).mkdir(parents=True)
+        (folder / Paths.raw("mine") / label).mkdir(parents=True)
         for scene in (1, 2, 3):
             video_NHWC = rng.integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
-            path = folder / layout.raw("mine") / label / f"{label}_{scene}_1.avi"
+            path = folder / Paths.raw("mine") / label / f"{label}_{scene}_1.avi"
             write_video(path, video_NHWC, fps=30.0, codec="FFV1")
     with pytest.MonkeyPatch.context() as patch:
         for program in (prepare, enhance):
@@ -59,9 +61,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_index_and_store_say_what_they_were_made_with(out: Path) -> None:
-    summary = json.loads((out / layout.index("mine") / "summary.json").read_text())
+    summary = json.loads((out / Paths.index("mine") / "summary.json").read_text())
     assert summary["settings"] == agreement.index_settings(params_of())["mine"]
-    store = ClipStore(out / layout.clips("mine"))
+    store = ClipStore(out / Paths.clips("mine"))
     assert store.made_with() == agreement.frames_wanted(params_of().enhance, "mine")
 
 
@@ -90,7 +92,7 @@ def test_programs_refuse_an_index_of_other_settings(
 
 def test_the_program_ends_with_one_line(out: Path) -> None:
     command = [sys.executable, "src/train.py", *arguments(out, "data.classes=[run, sit]")]
-    done = subprocess.run(command, cwd=config.ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {out}/data/index/mine: was made with data.classes = ")
     assert done.stderr.count("\n") == 1
@@ -99,7 +101,7 @@ def test_the_program_ends_with_one_line(out: Path) -> None:
 def test_pretraining_in_the_targets_places_needs_its_index(out: Path, tmp_path: Path) -> None:
     params = params_of("data.classes=[run, sit]", "pretrain.backgrounds=true")
     with pytest.raises(UserError, match=r"data/index/mine: was made with data\.classes"):
-        pretraining.backgrounds(params, Layout(out=out), 0, tmp_path / "backgrounds")
+        pretraining.backgrounds(params, Paths(out=out), 0, tmp_path / "backgrounds")
 
 
 @pytest.mark.parametrize(
@@ -112,28 +114,28 @@ def test_pretraining_in_the_targets_places_needs_its_index(out: Path, tmp_path: 
     ],
 )
 def test_frames_of_other_settings_are_refused(out: Path, override: str, message: str) -> None:
-    rows = read_index(out / layout.index("mine"))
-    places, classes = Layout(out=out), params_of().data.classes
-    assert len(data.open_clips(rows, places, classes, params_of().enhance, flow=False)) == 9
+    rows = read_index(out / Paths.index("mine"))
+    paths, classes = Paths(out=out), params_of().data.classes
+    assert len(data.open_clips(rows, paths, classes, params_of().enhance, flow=False)) == 9
     with pytest.raises(
         UserError, match=rf"data/clips/mine: was made with {message}; run python src/enhance\.py mine with"
     ):
-        data.open_clips(rows, places, classes, params_of(override).enhance, flow=False)
+        data.open_clips(rows, paths, classes, params_of(override).enhance, flow=False)
 
 
 def test_weights_of_the_enhancement_must_be_those_of_the_frames(out: Path, tmp_path: Path) -> None:
     params = params_of("enhance.method=zero_dce")
-    enhancer, store = tmp_path / layout.ENHANCER, tmp_path / layout.clips("mine")
+    enhancer, store = tmp_path / Paths.ENHANCER, tmp_path / Paths.clips("mine")
     for folder in (enhancer, store, tmp_path / "model"):
         folder.mkdir(parents=True)
     (enhancer / "weights.safetensors").write_bytes(b"new")
-    (store / "clips.csv").write_bytes((out / layout.clips("mine") / "clips.csv").read_bytes())
-    train.copy_enhancer(params, Layout(out=tmp_path), tmp_path / "model")
+    (store / "clips.csv").write_bytes((out / Paths.clips("mine") / "clips.csv").read_bytes())
+    train.copy_enhancer(params, Paths(out=tmp_path), tmp_path / "model")
     (store / "settings.json").write_text(json.dumps({"enhancer.sha256": "of the old ones"}))
     with pytest.raises(
         UserError, match=r"data/clips/mine: was enhanced with other weights .*run python src/enhance\.py"
     ):
-        train.copy_enhancer(params, Layout(out=tmp_path), tmp_path / "model")
+        train.copy_enhancer(params, Paths(out=tmp_path), tmp_path / "model")
 
 
 def test_an_enhancement_trained_with_other_settings_is_refused(tmp_path: Path) -> None:
@@ -147,9 +149,9 @@ def test_an_enhancement_trained_with_other_settings_is_refused(tmp_path: Path) -
 
 
 def test_a_pretraining_with_other_settings_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / layout.PRETRAINING
+    folder = tmp_path / Paths.PRETRAINING
     folder.mkdir(parents=True)
     (folder / "settings.json").write_text(json.dumps(agreement.pretraining_settings(params_of())))
-    train.require_pretraining(params_of("pretrain.enabled=true"), Layout(out=tmp_path))
+    train.require_pretraining(params_of("pretrain.enabled=true"), Paths(out=tmp_path))
     with pytest.raises(UserError, match=r"models/pretraining: was made with pretrain\.scenes = \d+ \(now 7\)"):
-        train.require_pretraining(params_of("pretrain.scenes=7"), Layout(out=tmp_path))
+        train.require_pretraining(params_of("pretrain.scenes=7"), Paths(out=tmp_path))

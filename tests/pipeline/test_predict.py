@@ -24,23 +24,22 @@ import pytest
 import torch
 from mlflow.pyfunc.model import PythonModelContext
 
-from darkaction import config
-from darkaction.clips import ClipStore, write_clip, write_list
-from darkaction.config import ROOT
-from darkaction.datasets.index import measure
+from darkaction.core.errors import UserError
+from darkaction.core.paths import MODEL_ARTIFACT, ROOT, Paths
+from darkaction.data.clips import ClipStore, write_clip, write_list
+from darkaction.data.index import measure
+from darkaction.data.video import VideoError, count_frames, iter_frames, probe, read_video, write_video
 from darkaction.enhancement import enlightengan
 from darkaction.enhancement.apply import enhance_clip
 from darkaction.enhancement.zero_dce import ZeroDCE, save_weights
-from darkaction.errors import UserError
 from darkaction.evaluation.predict import predict
-from darkaction.layout import MODEL_ARTIFACT, Layout
 from darkaction.models.build import build_recognizer
-from darkaction.prediction import Predictor
-from darkaction.serving import BASE64, VideoModel
+from darkaction.params import Params
+from darkaction.serving.mlflow_model import BASE64, VideoModel
+from darkaction.serving.predictor import Predictor
 from darkaction.tracking import find_weights
 from darkaction.training import weights
 from darkaction.training.loader import Clip
-from darkaction.video import VideoError, count_frames, iter_frames, probe, read_video, write_video
 from video_files import ODD, write_huge
 
 CLASSES = ["down", "up"]
@@ -70,7 +69,7 @@ def make_model(
 ) -> Path:
     """A model with random weights, laid out as models/recognizer."""
     validation = None if temperature is None else replace(VALIDATION, temperature=temperature)
-    params = config.load(overrides=[*TINY, "sampling.max_rate=2.0", *overrides])
+    params = Params.load(overrides=[*TINY, "sampling.max_rate=2.0", *overrides])
     for fold in range(folds):
         torch.manual_seed(seed + fold)
         recognizer = build_recognizer(
@@ -242,7 +241,7 @@ def test_what_prepare_sets_aside_is_refused(tmp_path: Path, model: Path) -> None
 
 
 def test_videos_over_the_limits_are_refused(tmp_path: Path, model: Path, videos: Path) -> None:
-    limits = config.load().video
+    limits = Params.load().video
     huge = write_huge(tmp_path / "huge.avi")
     done = run(huge, "--model", model)
     assert (done.returncode, done.stdout) == (1, "")
@@ -370,13 +369,13 @@ def test_ten_minutes_of_1080p_stay_below_one_and_a_half_gigabytes(model: Path, t
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
     """A store of its own with two runs that were evaluated on the same 40 clips."""
     root = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
         patch.chdir(root)
-        yield Layout(root=root)
+        yield Paths(root=root)
 
 
 def predictions(*, wrong: int) -> pd.DataFrame:
@@ -388,11 +387,11 @@ def predictions(*, wrong: int) -> pd.DataFrame:
 
 
 def record_run(
-    store: Layout, model: Path, *, wrong: int, digest: str = "d1", tested: bool = True, auxiliary: str | None = None
+    store: Paths, model: Path, *, wrong: int, digest: str = "d1", tested: bool = True, auxiliary: str | None = None
 ) -> str:
-    from darkaction import serving
+    from darkaction.serving import mlflow_model
 
-    client = serving.connect(store)
+    client = mlflow_model.connect(store)
     found = client.get_experiment_by_name("test")
     place = str(store.root / "artifacts")
     experiment = found.experiment_id if found else client.create_experiment("test", artifact_location=place)
@@ -415,13 +414,13 @@ def record_run(
     return run_id
 
 
-def promote(store: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
+def promote(store: Paths, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "src" / "promote.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=store.root)
 
 
-def test_only_a_model_that_is_not_worse_becomes_champion(store: Layout, model: Path) -> None:
-    from darkaction import serving
+def test_only_a_model_that_is_not_worse_becomes_champion(store: Paths, model: Path) -> None:
+    from darkaction.serving import mlflow_model
 
     good, bad = record_run(store, model, wrong=2), record_run(store, model, wrong=25)
     done = promote(store, good)
@@ -448,7 +447,7 @@ def test_only_a_model_that_is_not_worse_becomes_champion(store: Layout, model: P
 
     done = promote(store, bad, "--force", "the old one fails on rain")
     assert done.returncode == 0, done.stderr
-    version = serving.connect(store).get_model_version_by_alias("darkaction", "champion")
+    version = mlflow_model.connect(store).get_model_version_by_alias("darkaction", "champion")
     assert (str(version.version), version.run_id) == ("2", bad)
     assert version.tags["gate.forced"] == "the old one fails on rain"
     assert version.tags["gate.passed"] == "false"
@@ -482,7 +481,7 @@ def describe(model_uri: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_three_ways_give_the_same_probabilities(store: Layout, model: Path, videos: Path) -> None:
+def test_three_ways_give_the_same_probabilities(store: Paths, model: Path, videos: Path) -> None:
     video = videos / "deep" / "2.mp4"
     run_id = record_run(store, model, wrong=0, digest="three ways")
     done = promote(store, run_id, "--alias", "same", "--force", "for the test")
@@ -517,7 +516,7 @@ def probabilities_of_command(video: Path, model: object) -> dict[str, float]:
 class ServingProcess:
     """`mlflow models serve` on a free port."""
 
-    def __init__(self, store: Layout) -> None:
+    def __init__(self, store: Paths) -> None:
         with socket.socket() as probe_socket:
             probe_socket.bind(("127.0.0.1", 0))
             port = probe_socket.getsockname()[1]

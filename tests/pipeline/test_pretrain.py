@@ -15,17 +15,17 @@ import torch
 
 import package_weights
 from conftest import ROOT
-from darkaction import config, layout, pretraining
-from darkaction.clips import ClipStore
-from darkaction.config import Params
-from darkaction.datasets.demo.motion import ACTIONS
-from darkaction.datasets.index import BACKGROUND, COLUMNS, write_index
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.data.clips import ClipStore
+from darkaction.data.index import BACKGROUND, COLUMNS, write_index
+from darkaction.data.video import write_video
 from darkaction.enhancement.apply import Settings
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction.jobs import pretraining
+from darkaction.params import Params
+from darkaction.synthetic.human.motion import ACTIONS
 from darkaction.tracking import find_weights
 from darkaction.training import weights
-from darkaction.video import write_video
 
 GAMMA = Settings(
     method="gamma", gamma=2.2, weights=Path("none"), curve_scale=1.0, device="cpu", height=32, width=32, flow=False
@@ -43,9 +43,9 @@ def run(script: str, out: Path, *overrides: str) -> subprocess.CompletedProcess[
 def test_off_it_leaves_an_empty_folder(tmp_path: Path) -> None:
     done = run("pretrain.py", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in (tmp_path / layout.PRETRAINING).iterdir()] == ["README.md"]
+    assert [path.name for path in (tmp_path / Paths.PRETRAINING).iterdir()] == ["README.md"]
     with pytest.raises(UserError, match=r"models/pretraining is empty; set pretrain\.enabled: true"):
-        find_weights(layout.PRETRAINING, Layout(out=tmp_path), fold=0)
+        find_weights(Paths.PRETRAINING, Paths(out=tmp_path), fold=0)
 
 
 def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(
@@ -53,39 +53,39 @@ def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(
 ) -> None:
     """Eleven drawn actions; of the classifier the rows of the six classes of the target are taken."""
     more = (*SMALL, f"pretrain.classes={json.dumps(list(ACTIONS))}")
-    stopped = smoke_out / layout.CHECKPOINTS / "pretraining"
+    stopped = smoke_out / Paths.CHECKPOINTS / "pretraining"
     (stopped / "of-other-settings/fold_0/made").mkdir(parents=True)
     done = run("pretrain.py", smoke_out, *more)
     assert done.returncode == 0, done.stderr[-3000:]
-    network, card = weights.load(smoke_out / layout.PRETRAINING / "fold_0" / weights.WEIGHTS)
+    network, card = weights.load(smoke_out / Paths.PRETRAINING / "fold_0" / weights.WEIGHTS)
     assert card.classes == list(ACTIONS)
-    history = pd.read_csv(smoke_out / layout.PRETRAINING / "fold_0/history.csv")
+    history = pd.read_csv(smoke_out / Paths.PRETRAINING / "fold_0/history.csv")
     assert {"train_loss", "val_accuracy"} <= set(history) and len(history) == 1
     assert not stopped.exists()
     assert card.training is not None and card.training.synthetic and card.training.datasets == [pretraining.DATASET]
     assert card.validation is not None and card.validation.temperature > 0
     check_packaging(smoke_out, card, monkeypatch)
-    before = (smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS).read_bytes()
+    before = (smoke_out / Paths.RECOGNIZER / "fold_0" / weights.WEIGHTS).read_bytes()
     try:
-        done = run("train.py", smoke_out, *more, "train.init_from=models/pretraining", "train.clips_per_class=0")
+        done = run("train.py", smoke_out, *more, "train.init_from=models/pretraining", "train.shots_per_class=0")
         assert done.returncode == 0, done.stderr[-3000:]
         assert "took backbone, head, classifier" in done.stdout
-        used, _ = weights.load(smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS)
-        rows = [list(ACTIONS).index(name) for name in config.load(profile="smoke").data.classes]
+        used, _ = weights.load(smoke_out / Paths.RECOGNIZER / "fold_0" / weights.WEIGHTS)
+        rows = [list(ACTIONS).index(name) for name in Params.load(profile="smoke").data.classes]
         np.testing.assert_array_equal(used.classifier.weight.detach(), network.classifier.weight.detach()[rows])
     finally:
-        (smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS).write_bytes(before)
+        (smoke_out / Paths.RECOGNIZER / "fold_0" / weights.WEIGHTS).write_bytes(before)
 
 
 def check_packaging(out: Path, card: weights.Card, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last step of `make weights`, into a folder of its own."""
     target = out / "packaged"
-    monkeypatch.setattr(layout, "SHIPPED", str(target))
+    monkeypatch.setattr(paths, "SHIPPED", str(target))
     monkeypatch.setattr(sys, "argv", ["package_weights.py", "--profile", "smoke", "--out", str(out)])
     package_weights.main()
     packaged, same = weights.load(target / "fold_0" / weights.WEIGHTS)
     assert same == card and packaged.classifier.weight.dtype == torch.float32
-    assert (target / weights.ENHANCER).read_bytes() == (out / layout.ENHANCER / weights.WEIGHTS).read_bytes()
+    assert (target / weights.ENHANCER).read_bytes() == (out / Paths.ENHANCER / weights.WEIGHTS).read_bytes()
     text = (target / "README.md").read_text()
     assert card.training is not None and card.training.digest in text and "synthetic clips only" in text
     before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
@@ -97,22 +97,22 @@ def check_packaging(out: Path, card: weights.Card, monkeypatch: pytest.MonkeyPat
 
 def test_what_is_not_drawn_is_named() -> None:
     with pytest.raises(UserError, match=r"pretrain\.classes: swim is not drawn; the generator draws run, sit"):
-        pretraining.settings_of(config.load(profile="smoke", overrides=["pretrain.classes=[run, swim]"]))
+        pretraining.settings_of(Params.load(profile="smoke", overrides=["pretrain.classes=[run, swim]"]))
     with pytest.raises(UserError, match=r"pretrain\.classes: sit of data\.classes is missing"):
-        pretraining.settings_of(config.load(profile="smoke", overrides=["pretrain.classes=[run, jump]"]))
+        pretraining.settings_of(Params.load(profile="smoke", overrides=["pretrain.classes=[run, jump]"]))
     with pytest.raises(UserError, match=r"fill is \[2, 1\]; expected \[low, high\] within \[0\.1, 3\]"):
-        config.load(overrides=["pretrain.variation.fill=[2, 1]"])
+        Params.load(overrides=["pretrain.domain_randomization.subject_scale=[2, 1]"])
     with pytest.raises(UserError, match=r"train\.init_from must be given"):
-        config.load(overrides=["train.clips_per_class=0"])
+        Params.load(overrides=["train.shots_per_class=0"])
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Layout:
+def paths(tmp_path: Path) -> Paths:
     """A target of four clips of two classes in two folds; each clip has a grey of its own."""
     rows = []
     for number, (scene, test_fold) in enumerate([("1", 0), ("2", 0), ("3", 1), ("4", 1)]):
         name = f"Run_{scene}_1"
-        folder = tmp_path / layout.raw("demo") / "Run"
+        folder = tmp_path / Paths.raw("demo") / "Run"
         folder.mkdir(parents=True, exist_ok=True)
         frames_NHWC = np.full((6, 48, 64, 3), 20 + 40 * number, np.uint8)
         frames_NHWC[2, 10:30, 10:30] = 255  # who passes by
@@ -123,47 +123,47 @@ def places(tmp_path: Path) -> Layout:
         rows.append(row | folds)
     empty = {column: kind() for column, kind in COLUMNS.items()}
     table = pd.DataFrame([{**empty, "dataset": "demo", "status": "ok", **row} for row in rows])
-    write_index(tmp_path / layout.index("demo"), table, np.zeros((4, *BACKGROUND, 3), np.float16), {})
-    return Layout(root=tmp_path)
+    write_index(tmp_path / Paths.index("demo"), table, np.zeros((4, *BACKGROUND, 3), np.float16), {})
+    return Paths(root=tmp_path)
 
 
-def test_backgrounds_come_from_training_clips_alone(places: Layout, tmp_path: Path) -> None:
+def test_backgrounds_come_from_training_clips_alone(paths: Paths, tmp_path: Path) -> None:
     classes = "data.classes=[run, sit]"
-    params = config.load(profile="smoke", overrides=["pretrain.backgrounds=true", "split.folds=2", classes])
+    params = Params.load(profile="smoke", overrides=["pretrain.backgrounds=true", "split.folds=2", classes])
     assert pretraining.folds_of(params) == 2
     levels = []
     for fold, names in ((0, ["Run_3_1", "Run_4_1"]), (1, ["Run_1_1", "Run_2_1"])):
-        pictures = pretraining.backgrounds(params, places, fold, tmp_path / f"places_{fold}")
+        pictures = pretraining.backgrounds(params, paths, fold, tmp_path / f"places_{fold}")
         assert [path.stem for path in pictures] == names
         levels += [round(float(cv2.imread(str(path)).mean())) for path in pictures]
         assert all(cv2.imread(str(path)).max() < 200 for path in pictures)  # nobody is left in them
     np.testing.assert_allclose(levels, [100, 140, 20, 60], atol=4)
-    without = config.load(profile="smoke", overrides=["split.folds=2"])
+    without = Params.load(profile="smoke", overrides=["split.folds=2"])
     assert pretraining.folds_of(without) == 1
-    assert pretraining.backgrounds(without, places, 0, tmp_path / "none") == ()
+    assert pretraining.backgrounds(without, paths, 0, tmp_path / "none") == ()
 
 
 def test_backgrounds_of_a_folder(tmp_path: Path) -> None:
     """Its pictures alone, one pretraining for all folds; another picture makes another pretraining."""
 
     def settings(folder: Path) -> Params:
-        return config.load(profile="smoke", overrides=[f"pretrain.backgrounds={folder}", "split.folds=2"])
+        return Params.load(profile="smoke", overrides=[f"pretrain.backgrounds={folder}", "split.folds=2"])
 
-    places = Layout(root=tmp_path)
+    paths = Paths(root=tmp_path)
     with pytest.raises(UserError, match=r"pretrain\.backgrounds: .*nowhere is no folder"):
-        pretraining.backgrounds(settings(tmp_path / "nowhere"), places, 0, tmp_path / "none")
+        pretraining.backgrounds(settings(tmp_path / "nowhere"), paths, 0, tmp_path / "none")
     params = settings(tmp_path)
     with pytest.raises(UserError, match=r"pretrain\.backgrounds: .* has no pictures"):
-        pretraining.backgrounds(params, places, 0, tmp_path / "none")
+        pretraining.backgrounds(params, paths, 0, tmp_path / "none")
     for name in ("b.png", "a.jpg"):
         cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), 30, np.uint8))
-    found = pretraining.backgrounds(params, places, 0, tmp_path / "none")
+    found = pretraining.backgrounds(params, paths, 0, tmp_path / "none")
     assert [path.name for path in found] == ["a.jpg", "b.png"] and pretraining.folds_of(params) == 1
     assert pretraining.drawing_of(params, found).backgrounds == found
-    before = pretraining.describe(params, places)
-    assert before == pretraining.describe(params, places)
+    before = pretraining.describe(params, paths)
+    assert before == pretraining.describe(params, paths)
     cv2.imwrite(str(tmp_path / "b.png"), np.full((48, 64, 3), 31, np.uint8))
-    assert before != pretraining.describe(params, places)
+    assert before != pretraining.describe(params, paths)
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
@@ -171,12 +171,12 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     epochs = []
 
     def pretrain(*overrides: str) -> tuple[str, Path]:
-        params = config.load(profile="smoke", overrides=[*SMALL, "enhance.method=gamma", *overrides])
-        places = Layout(out=tmp_path)
-        name = pretraining.identity(params, places, GAMMA)
+        params = Params.load(profile="smoke", overrides=[*SMALL, "enhance.method=gamma", *overrides])
+        paths = Paths(out=tmp_path)
+        name = pretraining.identity(params, paths, GAMMA)
         made = pretraining.pretrain(
             params,
-            places,
+            paths,
             0,
             tmp_path / name,
             enhancement=GAMMA,
@@ -189,12 +189,14 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     assert sorted(path.name for path in made.iterdir()) == ["drawn.png", "history.csv", weights.WEIGHTS]
     assert not (tmp_path / name / "clips").exists() and epochs == [0]
     assert pretrain() == (name, made) and epochs == [0]
-    others = {pretrain(change)[0] for change in ("seed=1", "pretrain.max_lr=0.01", "pretrain.variation.dark=false")}
+    others = {
+        pretrain(change)[0] for change in ("seed=1", "pretrain.max_lr=0.01", "pretrain.domain_randomization.dark=false")
+    }
     assert len({name, *others}) == 4 and epochs == [0] * 4
 
 
 def test_drawn_clips_go_straight_into_the_store(tmp_path: Path) -> None:
-    params = config.load(profile="smoke", overrides=list(SMALL))
+    params = Params.load(profile="smoke", overrides=list(SMALL))
     enhancement = replace(GAMMA, height=24, width=32)
     drawing = pretraining.drawing_of(params, ())
     for name in ("one", "two"):

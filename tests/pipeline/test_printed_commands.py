@@ -24,8 +24,9 @@ import dvc.cli
 import pytest
 import yaml
 
-from darkaction import config
-from darkaction.config import ROOT
+from darkaction.core import config
+from darkaction.core.paths import ROOT
+from darkaction.params import Params
 from printed import printed_commands
 from programs import clone_project
 from servers import free_port
@@ -74,7 +75,7 @@ NOT_RUN = {
     "python src/reproduce_tables.py --tables limited_data --seeds 3": HOURS,
     "python src/reproduce_tables.py --tables limited_data_ablations --seeds 2": HOURS,
     "python src/reproduce_tables.py --experiments experiments/transfer.yaml": HOURS,
-    "python src/train.py --set train.clips_per_class=0 --out DIR": ELSEWHERE + "tests/pipeline/test_pretrain.py",
+    "python src/train.py --set train.shots_per_class=0 --out DIR": ELSEWHERE + "tests/pipeline/test_pretrain.py",
     "python src/tune.py --profile smoke --trials 8": ELSEWHERE + "tests/pipeline/test_tune.py",
     "python benchmarks/search_speed.py workers": "a measurement of minutes",
     "python benchmarks/search_speed.py pruning": HOURS,
@@ -323,7 +324,7 @@ def test_arguments_of_what_is_not_run_are_ones_the_program_takes(
         given = vars(parsed.arguments)
         overrides = [config.parse_override(text) for text in given.get("overrides") or []]
         keys = {key for override in overrides for key in config.leaves(override)}
-        assert keys <= config.flatten(config.load()).keys()
+        assert keys <= config.flatten(Params.load()).keys()
         assert given.get("profile") in (None, *config.profile_names())
     except SystemExit:
         pytest.fail(capsys.readouterr().err)

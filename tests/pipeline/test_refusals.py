@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from darkaction import config, tracking
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction import tracking
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.params import Params
 from darkaction.tracking.refusals import RefusedError, refusal_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,12 +61,12 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-        tracking.open_store(Layout(root=path.parent))
+        tracking.open_store(Paths(root=path.parent))
     return path
 
 
 def begin(root: Path) -> None:
-    with tracking.start_run(stage="train", params=config.load(), layout=Layout(root=root)):
+    with tracking.start_run(stage="train", params=Params.load(), paths=Paths(root=root)):
         pass
 
 
@@ -156,7 +157,7 @@ def test_a_locked_database_is_waited_for(
     begin(tmp_path)
     assert "database is locked" in capsys.readouterr().err
     other.close()
-    delivered, _ = tracking.deliver_waiting(Layout(root=tmp_path))
+    delivered, _ = tracking.deliver_waiting(Paths(root=tmp_path))
     assert delivered == 0  # this process lives: the spool is not an orphan
     assert list((tmp_path / "checkpoints/spool").glob("*/*.json"))
 
@@ -185,7 +186,7 @@ def test_what_goes_wrong_later_ends_no_training(
 
     shutil.copy(mlflow_database, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    with tracking.start_run(stage="train", params=config.load(), layout=Layout(root=tmp_path)) as run:
+    with tracking.start_run(stage="train", params=Params.load(), paths=Paths(root=tmp_path)) as run:
         assert run.run_id is not None
         while list((tmp_path / "checkpoints/spool").glob("*/0*.json")):  # what a run begins with
             time.sleep(0.1)

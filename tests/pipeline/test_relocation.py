@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from darkaction import config, serving, tracking
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction import tracking
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.params import Params
+from darkaction.serving import mlflow_model
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "darkaction"
@@ -29,7 +31,7 @@ def record(root: Path, text: str) -> str:
     folder = root / "models/recognizer"
     (folder / "fold_0").mkdir(parents=True, exist_ok=True)
     (folder / "fold_0/weights.safetensors").write_text(text)
-    with tracking.start_run(stage="train", params=config.load(), layout=Layout(root=root)) as run:
+    with tracking.start_run(stage="train", params=Params.load(), paths=Paths(root=root)) as run:
         run.log_artifact(folder, "recognizer")
     assert run.run_id is not None
     return run.run_id
@@ -114,7 +116,7 @@ def check_new_place(source: Path, root: Path, run_id: str, *, is_moved: bool) ->
         assert Path(path).read_text() == text
         assert client.get_run(run).info.artifact_uri.startswith((root / "mlartifacts").as_uri())
     for version in ("1", "2"):
-        folder = tracking.fetch_model(f"models:/{MODEL}/{version}", Layout(root=root))
+        folder = tracking.fetch_model(f"models:/{MODEL}/{version}", Paths(root=root))
         assert (folder / "fold_0/weights.safetensors").read_text() == "old weights"
     assert sorted(source.rglob("*")) == before
     assert source.exists() != is_moved
@@ -132,27 +134,27 @@ def test_artifacts_left_behind_are_said(original: tuple[Path, str], tmp_path: Pa
 def test_every_command_that_reads_the_store_refuses(original: tuple[Path, str], tmp_path: Path) -> None:
     shutil.copy(original[0] / "mlflow.db", tmp_path)
     with pytest.raises(UserError, match="--relocate"):
-        serving.connect(Layout(root=tmp_path))
+        mlflow_model.connect(Paths(root=tmp_path))
     with pytest.raises(UserError, match="--relocate"):
-        tracking.fetch_model(f"models:/{MODEL}/1", Layout(root=tmp_path))
+        tracking.fetch_model(f"models:/{MODEL}/1", Paths(root=tmp_path))
 
 
 def test_a_link_to_the_project_is_the_project(original: tuple[Path, str], tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(original[0])
-    tracking.open_store(Layout(root=link))
+    tracking.open_store(Paths(root=link))
 
 
 def test_a_place_that_somebody_chose_stays(tmp_path: Path) -> None:
-    client = tracking.open_store(Layout(root=tmp_path))
+    client = tracking.open_store(Paths(root=tmp_path))
     client.create_experiment("darkaction-recognizer", artifact_location=(tmp_path.parent / "large disk").as_uri())
-    tracking.open_store(Layout(root=tmp_path))
+    tracking.open_store(Paths(root=tmp_path))
     assert "nothing to relocate" in sync(tmp_path, "--relocate").stdout
 
 
 def test_only_a_file_can_be_relocated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="no such file"):
-        tracking.relocate_store(Layout(root=tmp_path))
+        tracking.relocate_store(Paths(root=tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9: only an SQLite store"):
-        tracking.relocate_store(Layout(root=tmp_path))
+        tracking.relocate_store(Paths(root=tmp_path))

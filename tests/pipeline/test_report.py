@@ -22,18 +22,18 @@ from test_evaluate import FRAMES, OVERRIDES, make_project
 import evaluate
 import report
 from conftest import require_program
-from darkaction import config
-from darkaction.config import ROOT
-from darkaction.datasets.index import read_index
+from darkaction.core import config
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT, Paths
+from darkaction.data.index import read_index
+from darkaction.data.video import write_video
 from darkaction.enhancement.zero_dce import ZeroDCE, save_weights
-from darkaction.errors import UserError
-from darkaction.layout import Layout
-from darkaction.models.bert import Bert, cls_attention
 from darkaction.models.build import build_recognizer
+from darkaction.models.heads.bert import Bert, cls_attention
+from darkaction.params import Params
 from darkaction.report import figures, pictures
-from darkaction.sampling import BLANK
 from darkaction.training import weights
-from darkaction.video import write_video
+from darkaction.training.sampling import BLANK
 
 SECTIONS = ["result", "lengths", "sampling", "enhancement", "classes", "leakage", "attention", "provenance"]
 LARGEST = 3_000_000
@@ -71,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project outside git with everything the stage reads; its report is written."""
     folder = tmp_path_factory.mktemp("report")
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    settings = dataclasses.asdict(config.load(overrides=[*OVERRIDES, "split.folds=1"]))
+    settings = dataclasses.asdict(Params.load(overrides=[*OVERRIDES, "split.folds=1"]))
     (folder / "params.yaml").write_text(yaml.safe_dump(settings))
     arguments = make_project(folder, folds=1)
     make_raw(folder)
@@ -244,7 +244,7 @@ def test_a_missing_input_is_one_line_with_file_and_command(project: Path, missin
 
 
 def test_a_head_without_attention_is_said(project: Path) -> None:
-    params = config.load(overrides=[*OVERRIDES, "model.head=average"])
+    params = Params.load(overrides=[*OVERRIDES, "model.head=average"])
     out = project / "average"
     folder = out / "models/recognizer/fold_0"
     folder.mkdir(parents=True)
@@ -267,30 +267,30 @@ def test_a_head_without_attention_is_said(project: Path) -> None:
 
 
 def test_another_enhancement_becomes_a_column(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = config.load(overrides=[*OVERRIDES, "split.folds=1"])
+    params = Params.load(overrides=[*OVERRIDES, "split.folds=1"])
 
     def build_enhancer(settings: Any) -> Any:
         return (lambda frames: 255 - frames) if settings.method == "negative" else lambda frames: frames
 
     monkeypatch.setitem(config.Enhance.__annotations__, "method", Literal["none", "negative", "zero_dce"])
     monkeypatch.setattr(report, "build_enhancer", build_enhancer)
-    columns, enhancers, left_out = report.enhancements(params, Layout(root=project))
+    columns, enhancers, left_out = report.enhancements(params, Paths(root=project))
     assert [column.title for column in columns] == ["raw", "negative", "Zero-DCE"]
     assert [column.used for column in columns] == [False, False, True]
     assert not left_out
     row = report.records(read_index(project / "data/index/demo").head(1))[0]
-    raw, negative, _ = report.sheet_row(row, enhancers, Layout(root=project)).cells
+    raw, negative, _ = report.sheet_row(row, enhancers, Paths(root=project)).cells
     assert raw.luma + negative.luma == pytest.approx(255, abs=0.01)
 
 
 def test_an_enhancement_without_weights_is_left_out_or_required(tmp_path: Path) -> None:
-    layout = Layout(root=tmp_path)
-    columns, _, left_out = report.enhancements(config.load(overrides=["enhance.method=gamma"]), layout)
+    paths = Paths(root=tmp_path)
+    columns, _, left_out = report.enhancements(Params.load(overrides=["enhance.method=gamma"]), paths)
     assert [column.method for column in columns if column.used] == ["gamma"]
     assert "zero_dce" not in [column.method for column in columns]
     assert any("Zero-DCE is not shown" in sentence for sentence in left_out)
     with pytest.raises(UserError, match="train_enhancer"):
-        report.enhancements(config.load(overrides=["enhance.method=zero_dce"]), layout)
+        report.enhancements(Params.load(overrides=["enhance.method=zero_dce"]), paths)
 
 
 def test_attention_is_that_of_the_forward_pass() -> None:

@@ -14,7 +14,9 @@ import yaml
 from mlflow import MlflowClient
 
 import programs
-from darkaction import config, layout
+from darkaction.core import config
+from darkaction.core.paths import Paths
+from darkaction.params import Params
 from darkaction.training import weights
 
 PATIENCE = 450.0
@@ -92,7 +94,7 @@ def test_tables_show_what_is_on_record(continued: Tables) -> None:
     assert list(clips) == ["clip_id", "label", "scene", "fold", "sha256"] and clips["clip_id"].is_monotonic_increasing
     assert len(clips) == len(continued.cells()[0]["predicted"]) == 12
     settings = yaml.safe_load((folder / "table_3_params.yaml").read_text())
-    assert settings["model"]["head"] == "bert" and config.build(settings, origin="the table's settings")
+    assert settings["model"]["head"] == "bert" and config.build(Params, settings, origin="the table's settings")
     out = continued("--tables", "2", "--no-run", "--seeds", "2")
     assert "| SlowFast network | not run" in out
     assert "| Delta sampling | " in out  # the same system as in table 3, with its cells
@@ -124,7 +126,7 @@ def test_other_weights_to_begin_with_are_another_cell(continued: Tables, smoke_o
     own = continued.project / "start.safetensors"
     wanted = ("--rows", "tgap", "--seeds", "1", "--set", f"train.init_from={own}")
     assert f"{own}: no such file" in continued(*wanted, code=1)
-    network, card = weights.load(smoke_out / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS)
+    network, card = weights.load(smoke_out / Paths.RECOGNIZER / "fold_0" / weights.WEIGHTS)
     weights.save(own, network, card)
     assert "2 cells, 2 of them to run" in continued(*wanted)
     assert "2 cells, 0 of them to run" in continued(*wanted)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import seeds
-from darkaction import config
-from darkaction.errors import UserError
+from darkaction.core.errors import UserError
+from darkaction.params import Params
 
 
 def make_result(folder: Path, right: list[bool], *, shuffled: int) -> Path:
@@ -32,7 +32,7 @@ def test_summary_pools_seeds_and_keeps_the_one_frame_network_apart(
         make_result(tmp_path / "1", [True] * 8, shuffled=6),
     ]
     one_frame = make_result(tmp_path / "one", [True, False] * 4, shuffled=4)
-    report = seeds.summarize(config.load(), trained, one_frame)
+    report = seeds.summarize(Params.load(), trained, one_frame)
     assert report["each"] == [0.75, 1.0]
     assert report["test"]["accuracy"] == 0.875
     assert report["test"]["low"] < 0.875 < report["test"]["high"]

@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from darkaction.config import ROOT
+from darkaction.core.paths import ROOT
 
 MARKER = r"( ; (sys_platform == \"(linux|darwin)\"|python_version < \"3.14\"))?"
 PIN = re.compile(rf"^[a-z0-9-]+==[0-9][0-9a-zA-Z.]*{MARKER}$")

@@ -18,8 +18,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-from darkaction import config, provenance, tracking
-from darkaction.layout import Layout
+from darkaction import tracking
+from darkaction.core import config, provenance
+from darkaction.core.paths import Paths
+from darkaction.params import Params
 from darkaction.tracking import delivery, runs
 from darkaction.tracking.relocation import relocate
 from darkaction.tracking.spool import SILENT_FOR, Spool, orphans
@@ -31,9 +33,9 @@ CHILD = """
     sys.path.insert(0, {src!r})
     from pathlib import Path
     from darkaction import config, provenance, tracking
-    from darkaction.layout import Layout
-    layout = Layout(root=Path(sys.argv[1]), out=Path(sys.argv[3]))
-    with tracking.start_run(stage=sys.argv[2], params=config.load(), layout=layout) as run:
+    from darkaction.core.paths import Paths
+    paths = Paths(root=Path(sys.argv[1]), out=Path(sys.argv[3]))
+    with tracking.start_run(stage=sys.argv[2], params=Params.load(), paths=paths) as run:
         run.log_metrics({{"loss": 1.5}}, step=3)
         print("recording", run.run_id, flush=True)
         {body}
@@ -71,17 +73,17 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[t
 
 
 @pytest.fixture
-def layout(shared_store: tuple[Path, Any], tmp_path: Path) -> Layout:
+def paths(shared_store: tuple[Path, Any], tmp_path: Path) -> Paths:
     root = tmp_path / "a project"
     root.mkdir()
     shutil.copy(shared_store[0] / "mlflow.db", root)
     relocate(root / "mlflow.db")
-    return Layout(root=root)
+    return Paths(root=root)
 
 
 @pytest.fixture(scope="module")
-def params() -> config.Params:
-    return config.load()
+def params() -> Params:
+    return Params.load()
 
 
 def client_of(root: Path) -> Any:
@@ -94,8 +96,8 @@ def artifacts(record: Any) -> Path:
     return Path(unquote(urlsplit(record.info.artifact_uri).path))
 
 
-def recorded(layout: Layout, stage: str = "train") -> dict[str, str]:
-    path = (layout.out or layout.root) / f"models/runs/{stage}.json"
+def recorded(paths: Paths, stage: str = "train") -> dict[str, str]:
+    path = (paths.out or paths.root) / f"models/runs/{stage}.json"
     return dict(json.loads(path.read_text()))
 
 
@@ -119,20 +121,20 @@ def test_three_processes_make_one_store(shared_store: tuple[Path, list[tuple[int
     assert Path(client.get_experiment("0").artifact_location) == root / "mlruns" / "0"
 
 
-def test_round_trip(layout: Layout, params: config.Params, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_round_trip(paths: Paths, params: Params, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DVC_STAGE", "train")
     monkeypatch.setenv("DVC_EXP_NAME", "brave-idea")
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"\x00\x01weights")
-    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+    with tracking.start_run(stage="train", params=params, paths=paths) as run:
         for epoch in range(3):
             run.log_metrics({"train_loss": 1.0 / (epoch + 1), "val_accuracy": epoch / 3}, step=epoch)
         run.log_artifact(weights, "model")
         run.log_artifact(tmp_path / "a project" / "models")
         run.log_text("seen", "notes/one.txt")
         run.set_tags({"long": "x" * 9000})
-    client = client_of(layout.root)
-    record = client.get_run(recorded(layout)["run_id"])
+    client = client_of(paths.root)
+    record = client.get_run(recorded(paths)["run_id"])
     assert record.info.status == "FINISHED" and record.info.run_name.endswith(" seed 0 (brave-idea)")
     assert record.data.params == {key: tracking.parameter_text(v) for key, v in config.flatten(params).items()}
     assert record.data.params["focal.gamma"] == "2.0" and record.data.params["train.init_from"] == "null"
@@ -142,33 +144,33 @@ def test_round_trip(layout: Layout, params: config.Params, monkeypatch: pytest.M
     folder = artifacts(record)
     assert (folder / "model" / "weights.safetensors").read_bytes() == weights.read_bytes()
     assert (folder / "runs" / "train.json").exists() and (folder / "notes" / "one.txt").read_text() == "seen"
-    assert config.build(yaml.safe_load((folder / "params.yaml").read_text()), origin="artifact") == params
+    assert config.build(Params, yaml.safe_load((folder / "params.yaml").read_text()), origin="artifact") == params
     tags = record.data.tags
     assert (tags["stage"], tags["dvc.stage"], tags["dvc.experiment"]) == ("train", "train", "brave-idea")
     assert tags["split.strategy"] == "scene" and len(tags["long"]) == tracking.MAX_TAG_LENGTH
-    assert recorded(layout)["tracking_uri"] == "sqlite:///mlflow.db"
+    assert recorded(paths)["tracking_uri"] == "sqlite:///mlflow.db"
 
 
-def test_data_versions_are_tags(layout: Layout, params: config.Params) -> None:
-    index = layout.write("data/index/demo/index.csv")
+def test_data_versions_are_tags(paths: Paths, params: Params) -> None:
+    index = paths.write("data/index/demo/index.csv")
     index.write_text("clip_id,sha256\nA,1\n")
-    layout.write("data/raw/demo.dvc").write_text("outs:\n- md5: abc.dir\n  path: demo\n")
+    paths.write("data/raw/demo.dvc").write_text("outs:\n- md5: abc.dir\n  path: demo\n")
     lock = {
         "schema": "2.0",
         "stages": {"prepare@demo": {"outs": [{"path": "data/index/demo", "md5": "def.dir"}]}, "x": {}},
     }
-    layout.write("dvc.lock").write_text(yaml.safe_dump(lock))
-    tags = provenance.origin_tags(stage="train", params=params, layout=layout)
+    paths.write("dvc.lock").write_text(yaml.safe_dump(lock))
+    tags = provenance.origin_tags(stage="train", params=params, paths=paths)
     assert tags["data.demo.dvc_md5.raw"] == "abc.dir" and tags["data.demo.dvc_md5.index"] == "def.dir"
     index.write_text("clip_id,sha256\nA,2\n")
     assert (
-        provenance.origin_tags(stage="train", params=params, layout=layout)["data.demo.digest"]
+        provenance.origin_tags(stage="train", params=params, paths=paths)["data.demo.digest"]
         != tags["data.demo.digest"]
     )
     # With --out, an index that was written there is not the one DVC knows.
-    elsewhere = Layout(root=layout.root, out=layout.root / "out")
+    elsewhere = Paths(root=paths.root, out=paths.root / "out")
     elsewhere.write("data/index/demo/index.csv").write_text("clip_id,sha256\nA,3\n")
-    assert "data.demo.dvc_md5.index" not in provenance.origin_tags(stage="train", params=params, layout=elsewhere)
+    assert "data.demo.dvc_md5.index" not in provenance.origin_tags(stage="train", params=params, paths=elsewhere)
 
 
 def test_commit_and_dirty_state(tmp_path: Path) -> None:
@@ -196,10 +198,10 @@ def test_commit_and_dirty_state(tmp_path: Path) -> None:
     assert provenance._git_tags(tmp_path / "src") == {}  # a folder inside somebody else's checkout
 
 
-def test_failure_is_recorded_with_its_traceback(layout: Layout, params: config.Params) -> None:
-    with pytest.raises(ZeroDivisionError), tracking.start_run(stage="train", params=params, layout=layout):
+def test_failure_is_recorded_with_its_traceback(paths: Paths, params: Params) -> None:
+    with pytest.raises(ZeroDivisionError), tracking.start_run(stage="train", params=params, paths=paths):
         _ = 1 // 0
-    record = client_of(layout.root).get_run(recorded(layout)["run_id"])
+    record = client_of(paths.root).get_run(recorded(paths)["run_id"])
     assert record.info.status == "FAILED"
     text = (artifacts(record) / "traceback.txt").read_text()
     assert "ZeroDivisionError" in text and "_ = 1 // 0" in text
@@ -211,10 +213,10 @@ def test_failure_is_recorded_with_its_traceback(layout: Layout, params: config.P
     [(KeyboardInterrupt(), "KILLED"), (SystemExit(1), "FAILED"), (SystemExit(0), "FINISHED")],
     ids=["ctrl-c", "exit-1", "exit-0"],
 )
-def test_status_of_exits(layout: Layout, params: config.Params, error: BaseException, status: str) -> None:
-    with pytest.raises(type(error)), tracking.start_run(stage="train", params=params, layout=layout):
+def test_status_of_exits(paths: Paths, params: Params, error: BaseException, status: str) -> None:
+    with pytest.raises(type(error)), tracking.start_run(stage="train", params=params, paths=paths):
         raise error
-    record = client_of(layout.root).get_run(recorded(layout)["run_id"])
+    record = client_of(paths.root).get_run(recorded(paths)["run_id"])
     assert record.info.status == status
     note = record.data.tags["mlflow.note.content"]
     assert note.startswith(
@@ -228,8 +230,8 @@ def test_ctrl_c_that_the_training_loop_turned_into_an_exit() -> None:
     assert runs._status_of(exit_) == "KILLED"
 
 
-def test_sigterm_is_killed(layout: Layout) -> None:
-    process = child(layout.root, "train", layout.root / "out", body="import time; time.sleep(60)")
+def test_sigterm_is_killed(paths: Paths) -> None:
+    process = child(paths.root, "train", paths.root / "out", body="import time; time.sleep(60)")
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
@@ -238,117 +240,117 @@ def test_sigterm_is_killed(layout: Layout) -> None:
     finally:
         process.kill()
     assert process.returncode == 143, err
-    assert client_of(layout.root).get_run(line.split()[1]).info.status == "KILLED"
+    assert client_of(paths.root).get_run(line.split()[1]).info.status == "KILLED"
 
 
-def test_the_former_sigterm_handler_is_back(layout: Layout, params: config.Params) -> None:
+def test_the_former_sigterm_handler_is_back(paths: Paths, params: Params) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with tracking.start_run(stage="train", params=params, layout=layout):
+    with tracking.start_run(stage="train", params=params, paths=paths):
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_the_pages_open_with_runs(layout: Layout, params: config.Params) -> None:
-    with tracking.start_run(stage="train", params=params, layout=layout):
+def test_the_pages_open_with_runs(paths: Paths, params: Params) -> None:
+    with tracking.start_run(stage="train", params=params, paths=paths):
         pass
-    experiment = client_of(layout.root).get_experiment_by_name("darkaction-recognizer")
+    experiment = client_of(paths.root).get_experiment_by_name("darkaction-recognizer")
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
-def test_datasets_are_inputs_of_the_run(layout: Layout, params: config.Params) -> None:
-    index = layout.root / "data/index/demo"
+def test_datasets_are_inputs_of_the_run(paths: Paths, params: Params) -> None:
+    index = paths.root / "data/index/demo"
     index.mkdir(parents=True)
     (index / "index.csv").write_text("clip_id\n")
     (index / "summary.json").write_text('{"usable": 7}')
-    (layout.root / "dvc.lock").write_text("stages: {a: {outs: [{path: data/raw/demo, md5: 12ab.dir}]}}")
-    with tracking.start_run(stage="train", params=params, layout=layout):
+    (paths.root / "dvc.lock").write_text("stages: {a: {outs: [{path: data/raw/demo, md5: 12ab.dir}]}}")
+    with tracking.start_run(stage="train", params=params, paths=paths):
         pass
-    inputs = client_of(layout.root).get_run(recorded(layout)["run_id"]).inputs.dataset_inputs
+    inputs = client_of(paths.root).get_run(recorded(paths)["run_id"]).inputs.dataset_inputs
     [found] = inputs
     assert (found.dataset.name, found.dataset.source_type) == ("demo", "dvc")
     assert json.loads(found.dataset.source) == {"path": "data/raw/demo", "dvc_md5": "12ab.dir"}
     assert json.loads(found.dataset.profile) == {"usable": 7}
-    tags = client_of(layout.root).get_run(recorded(layout)["run_id"]).data.tags
+    tags = client_of(paths.root).get_run(recorded(paths)["run_id"]).data.tags
     assert tags["data.demo.digest"] == found.dataset.digest
     assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "target")]
 
 
-def test_a_stopped_run_goes_on(layout: Layout, params: config.Params) -> None:
+def test_a_stopped_run_goes_on(paths: Paths, params: Params) -> None:
     with pytest.raises(KeyboardInterrupt):  # noqa: SIM117, PT012
-        with tracking.start_run(stage="train", params=params, layout=layout, resume=True) as run:
+        with tracking.start_run(stage="train", params=params, paths=paths, resume=True) as run:
             run.log_metrics({"loss": 2.0}, step=0)
             raise KeyboardInterrupt
-    first = recorded(layout)["run_id"]
-    client = client_of(layout.root)
+    first = recorded(paths)["run_id"]
+    client = client_of(paths.root)
     assert client.get_run(first).info.status == "KILLED"
-    shutil.rmtree(layout.root / "models")  # DVC deletes the outputs of a stage before it starts
-    with tracking.start_run(stage="train", params=params, layout=layout, resume=True) as run:
+    shutil.rmtree(paths.root / "models")  # DVC deletes the outputs of a stage before it starts
+    with tracking.start_run(stage="train", params=params, paths=paths, resume=True) as run:
         assert client.get_run(first).info.status == "RUNNING"
         run.log_metrics({"loss": 1.0}, step=1)
-    assert recorded(layout)["run_id"] == first
+    assert recorded(paths)["run_id"] == first
     assert [m.step for m in client.get_metric_history(first, "loss")] == [0, 1]
     assert client.get_run(first).info.status == "FINISHED"
-    with tracking.start_run(stage="train", params=params, layout=layout, resume=True) as run:
+    with tracking.start_run(stage="train", params=params, paths=paths, resume=True) as run:
         assert run.run_id != first  # a finished one is left alone
 
 
-def test_a_stopped_run_of_other_settings_is_left_alone(layout: Layout, params: config.Params) -> None:
-    with pytest.raises(KeyboardInterrupt), tracking.start_run(stage="train", params=params, layout=layout):
+def test_a_stopped_run_of_other_settings_is_left_alone(paths: Paths, params: Params) -> None:
+    with pytest.raises(KeyboardInterrupt), tracking.start_run(stage="train", params=params, paths=paths):
         raise KeyboardInterrupt
-    first = recorded(layout)["run_id"]
+    first = recorded(paths)["run_id"]
     other = dataclasses.replace(params, focal=dataclasses.replace(params.focal, gamma=params.focal.gamma + 1))
-    with tracking.start_run(stage="train", params=other, layout=layout, resume=True) as run:
+    with tracking.start_run(stage="train", params=other, paths=paths, resume=True) as run:
         assert run.run_id != first
-    with pytest.raises(KeyboardInterrupt), tracking.start_run(stage="train", params=params, layout=layout):
+    with pytest.raises(KeyboardInterrupt), tracking.start_run(stage="train", params=params, paths=paths):
         raise KeyboardInterrupt
-    second = recorded(layout)["run_id"]
-    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+    second = recorded(paths)["run_id"]
+    with tracking.start_run(stage="train", params=params, paths=paths) as run:
         assert run.run_id != second  # resume was not asked for
 
 
-def test_children_of_mlflow_run(layout: Layout, params: config.Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = client_of(layout.root)
+def test_children_of_mlflow_run(paths: Paths, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of(paths.root)
     parent = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
     monkeypatch.setenv("MLFLOW_RUN_ID", parent.info.run_id)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     for stage in ("train_enhancer", "train"):
-        with tracking.start_run(stage=stage, params=params, layout=layout):
+        with tracking.start_run(stage=stage, params=params, paths=paths):
             pass
-        record = client.get_run(recorded(layout, stage)["run_id"])
+        record = client.get_run(recorded(paths, stage)["run_id"])
         assert record.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert record.info.experiment_id == "0" and record.info.status == "FINISHED"
     assert client.get_run(parent.info.run_id).info.status == "RUNNING"  # it is not ours to end
     assert client.get_run(parent.info.run_id).info.run_name == "mlflow run main"  # MLflow had drawn a name
     monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)  # of another store
-    with tracking.start_run(stage="train", params=params, layout=layout):
+    with tracking.start_run(stage="train", params=params, paths=paths):
         pass
-    tags = client.get_run(recorded(layout)["run_id"]).data.tags
+    tags = client.get_run(recorded(paths)["run_id"]).data.tags
     assert "mlflow.parentRunId" not in tags
 
 
-def test_evaluate_adds_to_the_run_of_its_model(layout: Layout, params: config.Params) -> None:
-    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+def test_evaluate_adds_to_the_run_of_its_model(paths: Paths, params: Params) -> None:
+    with tracking.start_run(stage="train", params=params, paths=paths) as run:
         run.log_metrics({"loss": 1.0}, step=0)
-    with tracking.attach_run(stage="train", params=params, layout=layout) as again:
+    with tracking.attach_run(stage="train", params=params, paths=paths) as again:
         assert again.run_id == run.run_id
         again.log_metrics({"test.accuracy": 0.75})
     assert run.run_id is not None
-    record = client_of(layout.root).get_run(run.run_id)
+    record = client_of(paths.root).get_run(run.run_id)
     assert record.data.metrics == {"loss": 1.0, "test.accuracy": 0.75} and record.info.status == "FINISHED"
-    with pytest.raises(RuntimeError), tracking.attach_run(stage="train", params=params, layout=layout):
+    with pytest.raises(RuntimeError), tracking.attach_run(stage="train", params=params, paths=paths):
         raise RuntimeError("evaluation failed")
-    assert client_of(layout.root).get_run(run.run_id).info.status == "FINISHED"
+    assert client_of(paths.root).get_run(run.run_id).info.status == "FINISHED"
 
 
-def test_a_try_leaves_the_run_of_the_pipeline_alone(layout: Layout, params: config.Params) -> None:
-    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+def test_a_try_leaves_the_run_of_the_pipeline_alone(paths: Paths, params: Params) -> None:
+    with tracking.start_run(stage="train", params=params, paths=paths) as run:
         run.describe("trained", accuracy="70.0%")
     other = dataclasses.replace(params, focal=dataclasses.replace(params.focal, gamma=3.5))
-    own = Layout(root=layout.root, out=layout.root / "out")
-    with tracking.attach_run(stage="train", params=other, layout=own) as figures:
+    own = Paths(root=paths.root, out=paths.root / "out")
+    with tracking.attach_run(stage="train", params=other, paths=own) as figures:
         figures.describe("test accuracy 1%")
     assert figures.run_id != run.run_id
-    client = client_of(layout.root)
+    client = client_of(paths.root)
     assert client.get_run(run.run_id).data.tags["mlflow.note.content"] == "trained"
     record = client.get_run(figures.run_id)
     assert record.data.tags["darkaction.model_of_run_id"] == run.run_id
@@ -356,17 +358,17 @@ def test_a_try_leaves_the_run_of_the_pipeline_alone(layout: Layout, params: conf
     assert record.info.run_name.startswith("try: demo ") and "focal.gamma=3.5" in record.info.run_name
 
 
-def test_a_lost_run_is_replaced_once(layout: Layout, params: config.Params) -> None:
+def test_a_lost_run_is_replaced_once(paths: Paths, params: Params) -> None:
     original = "0123456789abcdef" * 2
-    path = layout.write("models/runs/train.json")
+    path = paths.write("models/runs/train.json")
     path.write_text(json.dumps({"run_id": original, "token": None}))
     ids = []
     for accuracy in (0.5, 0.75):
-        with tracking.attach_run(stage="train", params=params, layout=layout) as run:
+        with tracking.attach_run(stage="train", params=params, paths=paths) as run:
             run.log_metrics({"test.accuracy": accuracy})
         ids.append(run.run_id)
     assert ids[0] == ids[1] != original
-    record = client_of(layout.root).get_run(ids[0])
+    record = client_of(paths.root).get_run(ids[0])
     assert record.data.tags[tracking.ATTACHED_TO] == original
     assert record.data.params["seed"] == str(params.seed) and record.info.status == "FINISHED"
     assert json.loads(path.read_text())["run_id"] == original  # a stage output: rewriting it would redo the stage
@@ -392,7 +394,7 @@ def mute_port() -> Iterator[int]:
 def test_a_dead_server_ends_no_training(
     kind: str,
     request: pytest.FixtureRequest,
-    params: config.Params,
+    params: Params,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -400,8 +402,8 @@ def test_a_dead_server_ends_no_training(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{request.getfixturevalue(kind)}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    layout = Layout(root=tmp_path)
-    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+    paths = Paths(root=tmp_path)
+    with tracking.start_run(stage="train", params=params, paths=paths) as run:
         start = time.monotonic()
         for epoch in range(50):
             run.log_metrics({"loss": 1.0}, step=epoch)
@@ -409,12 +411,12 @@ def test_a_dead_server_ends_no_training(
         assert run.run_id is None
     warnings = capsys.readouterr().err
     assert warnings.count("cannot be reached") == 1 and "records wait in" in warnings
-    assert "secret" not in warnings and "secret" not in layout.write("models/runs/train.json").read_text()
-    assert recorded(layout)["run_id"] is None
+    assert "secret" not in warnings and "secret" not in paths.write("models/runs/train.json").read_text()
+    assert recorded(paths)["run_id"] is None
 
 
 def test_records_of_an_outage_arrive_in_order(
-    layout: Layout, params: config.Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    paths: Paths, params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     connect = delivery.connect
     tries: list[str] = []
@@ -427,11 +429,11 @@ def test_records_of_an_outage_arrive_in_order(
 
     monkeypatch.setattr(delivery, "connect", connect_later)
     monkeypatch.setattr(delivery, "RETRY_AFTER", 0.0)
-    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+    with tracking.start_run(stage="train", params=params, paths=paths) as run:
         for epoch in range(6):
             run.log_metrics({"loss": float(epoch)}, step=epoch)
-    client = client_of(layout.root)
-    assert recorded(layout)["run_id"] == run.run_id is not None
+    client = client_of(paths.root)
+    assert recorded(paths)["run_id"] == run.run_id is not None
     record = client.get_run(run.run_id)
     assert record.info.status == "FINISHED" and record.data.params["seed"] == str(params.seed)
     assert [m.value for m in client.get_metric_history(run.run_id, "loss")] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
@@ -440,31 +442,31 @@ def test_records_of_an_outage_arrive_in_order(
 
 
 def test_a_refused_record_does_not_hold_up_the_rest(
-    layout: Layout, params: config.Params, capsys: pytest.CaptureFixture[str]
+    paths: Paths, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+    with tracking.start_run(stage="train", params=params, paths=paths) as run:
         run.log_metrics({"a?b#c": 1.0})
         run.log_metrics({"good": 1.0})
     assert run.run_id is not None
-    assert client_of(layout.root).get_run(run.run_id).data.metrics == {"good": 1.0}
+    assert client_of(paths.root).get_run(run.run_id).data.metrics == {"good": 1.0}
     assert capsys.readouterr().err.count("refused") == 1
 
 
-def test_only_the_first_process_records(layout: Layout, params: config.Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_process_records(paths: Paths, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with tracking.start_run(stage="train", params=params, layout=layout) as run:
+    with tracking.start_run(stage="train", params=params, paths=paths) as run:
         run.log_metrics({"loss": 1.0})
-    assert run.run_id is None and not (layout.root / "models").exists()
+    assert run.run_id is None and not (paths.root / "models").exists()
 
 
-def test_wrong_calls(layout: Layout, params: config.Params) -> None:
-    with pytest.raises(ValueError, match="train_enhancer"), tracking.start_run(stage="x", params=params, layout=layout):
+def test_wrong_calls(paths: Paths, params: Params) -> None:
+    with pytest.raises(ValueError, match="train_enhancer"), tracking.start_run(stage="x", params=params, paths=paths):
         pass
     with (
         pytest.raises(FileNotFoundError, match="gone"),
-        tracking.start_run(stage="train", params=params, layout=layout) as run,
+        tracking.start_run(stage="train", params=params, paths=paths) as run,
     ):
-        run.log_artifact(layout.root / "gone.png")
+        run.log_artifact(paths.root / "gone.png")
 
 
 def test_importing_tracking_does_not_import_mlflow() -> None:
@@ -494,7 +496,7 @@ def test_damaged_spool_does_not_keep_others_from_recording(
     damaged = root / "checkpoints/spool/damaged"
     damaged.mkdir(parents=True)
     (damaged / "opening.json").write_text("{")
-    with tracking.start_run(stage="train", params=config.load(), layout=Layout(root=root)) as run:
+    with tracking.start_run(stage="train", params=Params.load(), paths=Paths(root=root)) as run:
         run.log_metrics({"loss": 1.0})
     assert run.run_id is not None
     assert f"{damaged}/opening.json is damaged" in capsys.readouterr().err
@@ -503,11 +505,11 @@ def test_damaged_spool_does_not_keep_others_from_recording(
 def test_damaged_record_does_not_keep_others_from_being_delivered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    layout, params = Layout(root=tmp_path), config.load()
+    paths, params = Paths(root=tmp_path), Params.load()
     with monkeypatch.context() as away:
         away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         for loss in (1.0, 2.0):
-            with tracking.start_run(stage="train", params=params, layout=layout) as run:
+            with tracking.start_run(stage="train", params=params, paths=paths) as run:
                 run.log_metrics({"loss": loss})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     spools = [Spool(path) for path in sorted((tmp_path / "checkpoints/spool").iterdir())]
@@ -516,6 +518,6 @@ def test_damaged_record_does_not_keep_others_from_being_delivered(
         spool.write_opening(spool.opening | {"owner": owner, "store": "sqlite:///mlflow.db"})
     next(spools[0].folder.glob("[0-9]*.json")).write_text("{")
     capsys.readouterr()
-    tracking.deliver_waiting(layout)
+    tracking.deliver_waiting(paths)
     assert f"{spools[0].folder} is damaged" in capsys.readouterr().err
     assert spools[0].folder.exists() and not spools[1].folder.exists()

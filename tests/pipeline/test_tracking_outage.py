@@ -26,10 +26,10 @@ TRAINING = """
     import sys, time
     from pathlib import Path
     from darkaction import config, tracking
-    from darkaction.layout import Layout
+    from darkaction.core.paths import Paths
 
     root, enough, longest, step = Path(sys.argv[1]), int(sys.argv[2]), 0.0, 0
-    with tracking.start_run(stage="train", params=config.load(), layout=Layout(root=root), resume=True) as run:
+    with tracking.start_run(stage="train", params=Params.load(), paths=Paths(root=root), resume=True) as run:
         print("started", run.run_id, flush=True)
         while step < enough or (root / "longer").exists():
             before = time.monotonic()
@@ -56,8 +56,8 @@ def sync(root: Path, uri: str) -> subprocess.CompletedProcess[str]:
     """tracking_sync.py for the project in `root`."""
     program = (
         "import sys; from pathlib import Path\n"
-        "from darkaction import cli, tracking; from darkaction.layout import Layout\n"
-        "cli.run(lambda: print(*tracking.deliver_waiting(Layout(root=Path(sys.argv[1])))))"
+        "from darkaction import cli, tracking; from darkaction.core.paths import Paths\n"
+        "cli.run(lambda: print(*tracking.deliver_waiting(Paths(root=Path(sys.argv[1])))))"
     )
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", program, str(root)]

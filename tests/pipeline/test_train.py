@@ -9,7 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from conftest import ROOT
-from darkaction import layout
+from darkaction.core.paths import Paths
 from darkaction.training import weights
 
 
@@ -17,7 +17,7 @@ def test_two_processes_train_one_model(smoke_out: Path, tmp_path: Path) -> None:
     """As on two GPUs, each with half of every batch; the first alone prints, records and publishes."""
     for name in ("data", "models"):
         shutil.copytree(smoke_out / name, tmp_path / name)
-    shutil.rmtree(tmp_path / layout.RECOGNIZER)
+    shutil.rmtree(tmp_path / Paths.RECOGNIZER)
     store = f"sqlite:///{tmp_path}/mlflow.db"
     settings = ("--set", "train.devices=2", "--set", "train.epochs=2")
     done = subprocess.run(
@@ -33,7 +33,7 @@ def test_two_processes_train_one_model(smoke_out: Path, tmp_path: Path) -> None:
         ["epoch", "1/2"],
         ["epoch", "2/2"],
     ]
-    weights.load(tmp_path / layout.RECOGNIZER / "fold_0" / weights.WEIGHTS)
+    weights.load(tmp_path / Paths.RECOGNIZER / "fold_0" / weights.WEIGHTS)
     assert [path.name for path in (tmp_path / "models").glob(".*")] == []
     client = MlflowClient(store)
     experiment = client.get_experiment_by_name("darkaction-recognizer")

@@ -19,9 +19,12 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 import tune as tune_program
-from darkaction import cli, config, objective, search
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction import search
+from darkaction.core import cli
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.params import Params
+from darkaction.search.trial import with_smaller_batch
 from searches import Tune, busy_workers
 from servers import Postgres, free_port
 
@@ -265,19 +268,19 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, 
             "scene": [k % 8 for k in range(48)],
         }
     )
-    monkeypatch.setattr(tune_program.data, "usable_clips", lambda places, datasets: clips)
+    monkeypatch.setattr(tune_program.data, "usable_clips", lambda paths, datasets: clips)
     monkeypatch.setattr(tune_program, "ROOT", tmp_path)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
 
     def apply(first: int, second: int, *, force: bool = False) -> None:
-        params = config.load(overrides=["tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"])
+        params = Params.load(overrides=["tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"])
         study = search.create(str(tmp_path / f"{first}-{second}-{force}.log"), "s", params, data="d", arguments="")
         study.fill(2)
         for right in (first, second):
             claim = study.claim(2)
             assert claim is not None
             study.complete(claim.trial_id, right / 48, [k < right for k in range(48)])
-        tune_program.apply(study, params, Layout(), force=force)
+        tune_program.apply(study, params, Paths(), force=force)
 
     return apply
 
@@ -293,7 +296,7 @@ def test_apply_writes_what_is_better_beyond_noise(
     before, after = (ROOT / "params.yaml").read_text(), (tmp_path / "params.yaml").read_text()
     changed = [line for line in after.splitlines() if line not in before.splitlines()]
     assert len(changed) == 1
-    assert config.load(tmp_path / "params.yaml").focal.gamma != 2.0
+    assert Params.load(tmp_path / "params.yaml").focal.gamma != 2.0
 
 
 def test_apply_refuses_noise_unless_forced(tmp_path: Path, finished: Callable[..., None]) -> None:
@@ -320,27 +323,27 @@ def test_apply_leaves_the_best_alone(
 
 
 def test_batch_is_halved_once_when_memory_does_not_suffice(tmp_path: Path) -> None:
-    params = config.load()
+    params = Params.load()
     study = search.create(str(tmp_path / "studies.log"), "s", params, data="d", arguments="")
     study.fill(1)
     claim = study.claim(1)
     assert claim is not None
     tried = []
 
-    def train(used: config.Params, *, limit: int) -> list[bool]:
+    def train(used: Params, *, limit: int) -> list[bool]:
         tried.append(used.train.batch_size)
         if used.train.batch_size > limit:
             torch.empty(2**50)  # torch's own error
         return [True]
 
     note = partial(study.note, claim.trial_id)
-    assert objective.with_smaller_batch(partial(train, limit=4), params, note) == [True]
+    assert with_smaller_batch(partial(train, limit=4), params, note) == [True]
     assert tried == [8, 4]
     with pytest.raises(RuntimeError, match="allocate"):
-        objective.with_smaller_batch(partial(train, limit=2), params, note)
+        with_smaller_batch(partial(train, limit=2), params, note)
     assert tried == [8, 4, 8, 4]
     with pytest.raises(RuntimeError, match="other"):
-        objective.with_smaller_batch(lambda used: raise_other(), params, note)
+        with_smaller_batch(lambda used: raise_other(), params, note)
 
 
 def raise_other() -> list[bool]:
@@ -348,7 +351,7 @@ def raise_other() -> list[bool]:
 
 
 def test_settings_of_the_pretraining_are_searched(tune: Tune) -> None:
-    space = "tune.space=[{key: pretrain.variation.luma, type: choice, choices: [[8.5, 32.0], [60.0, 90.0]]}]"
+    space = "tune.space=[{key: pretrain.domain_randomization.luma, type: choice, choices: [[8.5, 32.0], [60.0, 90.0]]}]"
     wanted = ["--set", space, "--set", "pretrain.enabled=true"]
     error = tune("--trials", "2", *wanted, code=1)
     assert "searches settings of pretrain, which needs pretrain.enabled: true and train.init_from: models/" in error
@@ -356,7 +359,7 @@ def test_settings_of_the_pretraining_are_searched(tune: Tune) -> None:
     assert [trial.state for trial in tune.trials()] == [TrialState.COMPLETE] * 2
     children = tune.runs("trial")
     assert all(run.data.metrics["pretraining.train_loss"] > 0 for run in children)
-    assert "[8.5, 32.0]" in {run.data.params["pretrain.variation.luma"] for run in children}
+    assert "[8.5, 32.0]" in {run.data.params["pretrain.domain_randomization.luma"] for run in children}
 
 
 def test_clips_of_other_settings_are_not_searched_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,4 +368,4 @@ def test_clips_of_other_settings_are_not_searched_on(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(tune_program, "changed_since", changed)
     with pytest.raises(UserError, match=r"split\.strategy: not what stage prepare@demo ran with; dvc repro first"):
-        tune_program.prepared(config.load(), argparse.Namespace(profile=None, overrides=[]))
+        tune_program.prepared(Params.load(), argparse.Namespace(profile=None, overrides=[]))

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from conftest import require_program
-from darkaction import config, tracking
-from darkaction.layout import Layout
+from darkaction import tracking
+from darkaction.core.paths import Paths
+from darkaction.params import Params
 from programs import ROOT, copy_project
 from servers import free_port
 
@@ -35,11 +36,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for gamma in (2.0, 3.0):
-            params = config.load(overrides=[f"focal.gamma={gamma}"])
-            with tracking.start_run(stage="train", params=params, layout=Layout(root=root)) as run:
+            params = Params.load(overrides=[f"focal.gamma={gamma}"])
+            with tracking.start_run(stage="train", params=params, paths=Paths(root=root)) as run:
                 for epoch in range(4):
                     run.log_metrics({"train_loss": gamma / (1 + epoch), "val_accuracy": 0.2 * epoch}, step=epoch)
-            with tracking.attach_run(stage="train", params=params, layout=Layout(root=root)) as run:
+            with tracking.attach_run(stage="train", params=params, paths=Paths(root=root)) as run:
                 run.log_metrics({"test.accuracy": 0.7})
                 run.describe("test accuracy 70.0% [61.0%, 78.0%]", accuracy="70.0% [61.0%, 78.0%]")
     port = free_port()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from darkaction.video import Frames
+from darkaction.data.video import Frames
 
 Enhancer = Callable[[Frames], Frames]
 """frames_NHWC uint8 -> frames_NHWC uint8 of the same shape."""

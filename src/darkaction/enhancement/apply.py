@@ -21,15 +21,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from darkaction.agreement import frame_settings
-from darkaction.clips import ENHANCER, StoredClip, write_clip, write_list, write_settings
+from darkaction.core.errors import UserError
+from darkaction.core.folders import new_folder
+from darkaction.data.clips import ENHANCER, StoredClip, write_clip, write_list, write_settings
+from darkaction.data.video import Frames, VideoError, iter_frames
 from darkaction.enhancement import LEARNT, Enhancer, enlightengan
 from darkaction.enhancement.gamma import correct_gamma, gamma_table
+from darkaction.enhancement.settings import frame_settings
 from darkaction.enhancement.training_images import resize
 from darkaction.enhancement.zero_dce import enhance_frames, load_weights
-from darkaction.errors import UserError
-from darkaction.folders import new_folder
-from darkaction.video import Frames, VideoError, iter_frames
 
 CHUNK = 32
 CHUNK_BYTES = 32 * 1024**2

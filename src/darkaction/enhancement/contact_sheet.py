@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from darkaction.data.video import Frames
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.training import light
-from darkaction.video import Frames
 
 ROWS, COLUMNS = 3, 2
 FRAMES = ROWS * COLUMNS

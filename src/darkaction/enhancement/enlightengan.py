@@ -17,7 +17,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darkaction.errors import UserError
+from darkaction.core.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the illumination. The paper says only 'illumination channel'; these are the released code's."""

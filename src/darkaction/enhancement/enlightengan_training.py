@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from darkaction.core.errors import UserError
+from darkaction.data.video import Frames
 from darkaction.enhancement.enlightengan import Discriminator, Generator, initialise
-from darkaction.errors import UserError
-from darkaction.video import Frames
 
 GLOBAL_LAYERS, LOCAL_LAYERS = 5, 4
 """Halvings in the discriminator of whole images and in that of patches, as published."""

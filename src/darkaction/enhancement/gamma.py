@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from darkaction.video import Frames
+from darkaction.data.video import Frames
 
 
 def gamma_table(gamma: float) -> Frames:

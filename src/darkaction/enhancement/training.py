@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from darkaction.core.errors import UserError
+from darkaction.data.video import Frames
 from darkaction.enhancement import Enhancer, losses
 from darkaction.enhancement.zero_dce import ZeroDCE, initialise
-from darkaction.errors import UserError
-from darkaction.video import Frames
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the luma of BT.601."""
@@ -43,8 +43,8 @@ ZERO_DCE_REMEDIES = Remedies(
 )
 
 ENLIGHTENGAN_REMEDIES = Remedies(
-    darker="raise enlightengan.epochs or enlightengan.images, or give brighter images in enlightengan.bright",
-    flatter="raise enlightengan.epochs or enlightengan.images, or give images of more contrast in enlightengan.bright",
+    darker="raise enlightengan.epochs or enlightengan.images, or brighter images in enlightengan.normal_light_data",
+    flatter="raise enlightengan.epochs or enlightengan.images, or more contrast in enlightengan.normal_light_data",
 )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from darkaction.errors import UserError
-from darkaction.video import Frames, iter_frames, read_picture
+from darkaction.core.errors import UserError
+from darkaction.data.video import Frames, iter_frames, read_picture
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """File endings taken for pictures."""

@@ -17,7 +17,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darkaction.errors import UserError
+from darkaction.core.errors import UserError
 
 ITERATIONS = 8
 WIDTH = 32

@@ -7,8 +7,8 @@ from torch import nn
 from tqdm import tqdm
 
 from darkaction.models.recognizer import channels_last
-from darkaction.sampling import Sampler
 from darkaction.training.loader import Clip, TestClips, test_loader
+from darkaction.training.sampling import Sampler
 
 
 def predict(

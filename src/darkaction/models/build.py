@@ -6,22 +6,22 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from darkaction.config import Bert as BertSettings
-from darkaction.config import Model as ModelSettings
-from darkaction.errors import UserError
-from darkaction.models.bert import Bert
-from darkaction.models.c3d import C3D
-from darkaction.models.efficientnet import EfficientNetFrames
-from darkaction.models.i3d import I3D
-from darkaction.models.mran import MultiRepresentation
-from darkaction.models.r2plus1d import R2Plus1D
+from darkaction.core.errors import UserError
+from darkaction.models.backbones.c3d import C3D
+from darkaction.models.backbones.efficientnet import EfficientNetFrames
+from darkaction.models.backbones.i3d import I3D
+from darkaction.models.backbones.r2plus1d import R2Plus1D
+from darkaction.models.backbones.resnet3d import ResNet3D
+from darkaction.models.backbones.shufflenet3d import ShuffleNet3D
+from darkaction.models.backbones.slowfast import SlowFast
+from darkaction.models.backbones.squeeze_excitation import SeR2Plus1D
+from darkaction.models.backbones.squeezenet3d import SqueezeNet3D
+from darkaction.models.backbones.torchvision_video import MViTBackbone, S3DBackbone, Swin3DBackbone
+from darkaction.models.heads.bert import Bert
+from darkaction.models.heads.mran import MultiRepresentation
 from darkaction.models.recognizer import AverageHead, Backbone, BertHead, Recognizer
-from darkaction.models.resnet3d import ResNet3D
-from darkaction.models.shufflenet3d import ShuffleNet3D
-from darkaction.models.slowfast import SlowFast
-from darkaction.models.squeeze_excitation import SeR2Plus1D
-from darkaction.models.squeezenet3d import SqueezeNet3D
-from darkaction.models.torchvision_video import MViTBackbone, S3DBackbone, Swin3DBackbone
+from darkaction.models.settings import Bert as BertSettings
+from darkaction.models.settings import Model as ModelSettings
 
 
 @dataclass(frozen=True, kw_only=True)

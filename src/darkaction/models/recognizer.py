@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from darkaction.flow import STEPS_PER_PIXEL, STILL
-from darkaction.models.bert import Bert
-from darkaction.models.mran import MultiRepresentation
+from darkaction.data.flow import STEPS_PER_PIXEL, STILL
+from darkaction.models.heads.bert import Bert
+from darkaction.models.heads.mran import MultiRepresentation
 
 PIXEL_MEAN = (0.43216, 0.394666, 0.37645)
 PIXEL_STD = (0.22803, 0.22145, 0.216989)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from darkaction.models.bert import Bert, cls_attention
+from darkaction.models.heads.bert import Bert, cls_attention
 from darkaction.models.recognizer import BertHead, Recognizer, channels_last
-from darkaction.sampling import Sampler
 from darkaction.training.loader import Clip, TestClips, test_loader
+from darkaction.training.sampling import Sampler
 
 
 def transformer(recognizer: Recognizer) -> Bert | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 
-from darkaction.video import Frames
+from darkaction.data.video import Frames
 
 
 def jpeg(frame_HWC: Frames, *, width: int, quality: int) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from darkaction.data.video import Frames
 from darkaction.report import pictures
-from darkaction.sampling import BLANK, Sampler, generator
-from darkaction.video import Frames
+from darkaction.training.sampling import BLANK, Sampler, generator
 
 THUMBNAIL = 72
 """Pixels of a frame's width; where T is above FEW_SLOTS half of it, else the page grows too large."""

@@ -9,16 +9,16 @@ from typing import Any
 
 import optuna
 
-from darkaction import config
-from darkaction.config import Params
-from darkaction.errors import UserError
-from darkaction.redact import without_credentials
+from darkaction.core import config
+from darkaction.core.errors import UserError
+from darkaction.core.redact import without_credentials
+from darkaction.params import Params
 from darkaction.search.storage import connect
 
 PLAIN = "search"
 """The study of params.yaml as it stands."""
 
-FREE = ("tune.trials", "tune.sampler", "registry.", "train.workers", "train.devices", "evaluate.", "prepare.")
+FREE = ("tune.trials", "tune.sampler", "registry.", "train.num_workers", "train.devices", "evaluate.", "prepare.")
 """Settings in which the launchers of one study may differ."""
 
 LEGIBLE = re.compile(r"[\w.+-]{1,24}")

@@ -16,9 +16,10 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
-from darkaction import config
-from darkaction.config import Choice, Params, Range
-from darkaction.errors import UserError
+from darkaction.core import config
+from darkaction.core.errors import UserError
+from darkaction.core.explain import nearest
+from darkaction.search.settings import Choice, Range, SearchParams
 
 SEARCHED = ("sampling", "augmentation", "model", "bert", "focal", "optimizer", "pretrain", "train", "transfer")
 """Sections that can be searched: those of the training alone. Others would need other clips or another exam."""
@@ -27,10 +28,10 @@ NOT_SEARCHED = {
     "sampling.test_draws": "more draws always help",
     "pretrain.enabled": "where another setting of pretrain is searched, every trial pretrains",
     "train.init_from": "it is not a setting of the method",
-    "train.clips_per_class": "more clips always help",
+    "train.shots_per_class": "more clips always help",
     "train.precision": "it is not a setting of the method",
     "train.devices": "a trial has one device",
-    "train.workers": "it changes no result",
+    "train.num_workers": "it changes no result",
 }
 
 DIGITS = 4
@@ -41,12 +42,12 @@ CHECKED_DRAWS = 200
 Dimensions = Sequence[Range | Choice]
 
 
-def pretrains(params: Params) -> bool:
+def pretrains(params: SearchParams) -> bool:
     """Whether every trial needs a pretraining of its own, since settings of it are searched."""
     return any(dimension.key.startswith("pretrain.") for dimension in params.tune.space)
 
 
-def check_space(params: Params) -> None:
+def check_space(params: SearchParams) -> None:
     """Refuses a search space in which some point is no valid set of settings.
 
     Raises:
@@ -76,15 +77,14 @@ def check_space(params: Params) -> None:
 
 def _check_key(key: str, origin: str, settings: dict[str, Any]) -> None:
     if key not in settings:
-        nearest = config.nearest(key, list(settings))
-        raise UserError(f"{origin} is no setting; did you mean '{nearest}'?")
+        raise UserError(f"{origin} is no setting; did you mean '{nearest(key, list(settings))}'?")
     if key in NOT_SEARCHED:
         raise UserError(f"{origin} is not searched: {NOT_SEARCHED[key]}")
     if key.partition(".")[0] not in SEARCHED:
         raise UserError(f"{origin} cannot be searched, it changes more than the training; sections: {SEARCHED}")
 
 
-def _check_points(params: Params, settings: dict[str, Any]) -> None:
+def _check_points(params: SearchParams, settings: dict[str, Any]) -> None:
     """Draws points, corners among them, and builds the settings of each."""
     rng = np.random.default_rng(0)
     for number in range(CHECKED_DRAWS):
@@ -195,18 +195,18 @@ def suggest(trial: optuna.Trial, dimensions: Dimensions, settings: dict[str, Any
     return values
 
 
-def baseline(params: Params) -> dict[str, Any]:
+def baseline(params: SearchParams) -> dict[str, Any]:
     """The values in params.yaml of the settings that are searched: the first trial of every search."""
     settings = config.flatten(params)
     return {d.key: settings[d.key] for d in params.tune.space if _applies(d, settings)}
 
 
-def with_values(params: Params, values: Mapping[str, Any]) -> Params:
+def with_values(params: SearchParams, values: Mapping[str, Any]) -> SearchParams:
     """`params` with other values under dotted keys, checked as a whole."""
     settings = config.as_nested(params)
     for key, value in values.items():
         settings = config.merge(settings, config.nested(key, value), origin="tune.space")
-    return config.build(settings, origin="tune.space")
+    return config.build(SearchParams, settings, origin="tune.space")
 
 
 def widest(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:

@@ -14,8 +14,8 @@ from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBSt
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from darkaction.errors import UserError, reason_of
-from darkaction.redact import without_credentials
+from darkaction.core.errors import UserError, reason_of
+from darkaction.core.redact import without_credentials
 
 PATIENCE = 600.0
 """Seconds that a storage may be away."""

@@ -21,14 +21,14 @@ from optuna.distributions import FloatDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from darkaction import config
-from darkaction.config import Params
-from darkaction.errors import UserError
-from darkaction.processes import is_alive, machine
-from darkaction.provenance import code_digest
-from darkaction.redact import without_credentials
+from darkaction.core import config
+from darkaction.core.errors import UserError
+from darkaction.core.processes import is_alive, machine
+from darkaction.core.provenance import code_digest
+from darkaction.core.redact import without_credentials
 from darkaction.search import figures
 from darkaction.search.naming import find, made_with, settings_of
+from darkaction.search.settings import SearchParams
 from darkaction.search.space import baseline, category, plain, rounded, suggest
 from darkaction.search.storage import connect, patiently
 
@@ -64,7 +64,7 @@ class Scored:
 class Search:
     """A study, its budget and its trials. Made by `create` and `join`."""
 
-    def __init__(self, study: optuna.Study, params: Params, *, fresh: bool) -> None:
+    def __init__(self, study: optuna.Study, params: SearchParams, *, fresh: bool) -> None:
         self._params = params
         self._settings = config.flatten(params)
         self._storage = study._storage
@@ -304,7 +304,7 @@ class Search:
         figures.draw(self._study, folder, settings=len(self._params.tune.space))
 
 
-def create(url: str, name: str, params: Params, *, data: str, arguments: str) -> "Search":
+def create(url: str, name: str, params: SearchParams, *, data: str, arguments: str) -> "Search":
     """A new study.
 
     Args:
@@ -328,14 +328,14 @@ def create(url: str, name: str, params: Params, *, data: str, arguments: str) ->
     return _made(study, params, data, arguments)
 
 
-def _made(study: optuna.Study, params: Params, data: str, arguments: str) -> "Search":
+def _made(study: optuna.Study, params: SearchParams, data: str, arguments: str) -> "Search":
     study.set_user_attr("token", uuid.uuid4().hex)
     study.set_user_attr("arguments", arguments)
     study.set_user_attr("settings", identity(params, data))  # last: what has it is whole
     return Search(study, params, fresh=True)
 
 
-def join(url: str, name: str, params: Params, *, data: str) -> "Search":
+def join(url: str, name: str, params: SearchParams, *, data: str) -> "Search":
     """The study of that name.
 
     Raises:
@@ -354,7 +354,7 @@ def join(url: str, name: str, params: Params, *, data: str) -> "Search":
     return Search(study, params, fresh=False)
 
 
-def identity(params: Params, data: str) -> dict[str, str]:
+def identity(params: SearchParams, data: str) -> dict[str, str]:
     """Whatever two launchers of one study must agree on."""
     return settings_of(params) | {"data": data, "code": own_code()}
 
@@ -395,7 +395,7 @@ def _values(trial: FrozenTrial) -> dict[str, Any]:
     return {key: rounded(value) if key in drawn else value for key, value in values.items()}
 
 
-def _sampler(params: Params, *, extra: int) -> optuna.samplers.BaseSampler:
+def _sampler(params: SearchParams, *, extra: int) -> optuna.samplers.BaseSampler:
     """The sampler of `tune.sampler`. What it cannot draw jointly (a range that depends on another setting) is drawn for
     itself, which is no reason to warn."""
     seed = int(np.random.SeedSequence([params.seed, extra]).generate_state(1)[0])
@@ -415,7 +415,7 @@ def _sampler(params: Params, *, extra: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _pruner(params: Params) -> optuna.pruners.BasePruner:
+def _pruner(params: SearchParams) -> optuna.pruners.BasePruner:
     """The pruner of `tune.pruner`."""
     tune, epochs = params.tune, params.train.epochs
     if tune.pruner == "hyperband":

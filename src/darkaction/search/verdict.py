@@ -10,7 +10,7 @@ from darkaction.evaluation.statistics import Comparison, Interval, accuracy_inte
 from darkaction.search.study import Scored
 
 MOST_RESAMPLES = 20
-"""Times evaluate.resamples, for the far percentiles that an interval for many trials asks for."""
+"""Times evaluate.bootstrap_samples, for the far percentiles that an interval for many trials asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,9 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkaction import layout as places
-from darkaction.errors import UserError, reason_of
-from darkaction.layout import Layout
-from darkaction.redact import without_credentials
+from darkaction.core.errors import UserError, reason_of
+from darkaction.core.paths import Paths
+from darkaction.core.redact import without_credentials
 from darkaction.tracking.naming import NOTE
 from darkaction.tracking.opening import ParentMissingError, open_run
 from darkaction.tracking.records import deliver_records
@@ -41,13 +40,13 @@ class Delivery:
         RefusedError: then; nothing is left on disk.
     """
 
-    def __init__(self, layout: Layout, opening: Record, *, must_open: bool) -> None:
-        self._root = layout.root
-        self.uri = tracking_uri(layout.root)
+    def __init__(self, paths: Paths, opening: Record, *, must_open: bool) -> None:
+        self._root = paths.root
+        self.uri = tracking_uri(paths.root)
         self.token = str(opening["token"])
         self.run_id: str | None = None
-        self._parent = layout.root / places.SPOOL
-        stored = {"store": portable(self.uri, layout.root), "created": time.time()}
+        self._parent = paths.root / Paths.SPOOL
+        stored = {"store": portable(self.uri, paths.root), "created": time.time()}
         self._spool = Spool.create(self._parent / uuid.uuid4().hex, opening | stored)
         self._news = threading.Condition()
         self._closing = False
@@ -141,7 +140,7 @@ class Delivery:
         self._warned = True
 
 
-def deliver_waiting(layout: Layout) -> tuple[int, int]:
+def deliver_waiting(paths: Paths) -> tuple[int, int]:
     """Delivers what earlier runs of the project left undelivered to the store of `tracking_uri`.
 
     Returns:
@@ -150,9 +149,9 @@ def deliver_waiting(layout: Layout) -> tuple[int, int]:
     Raises:
         UserError: when the store cannot be reached; what waits stays.
     """
-    uri = tracking_uri(layout.root)
-    found = orphans(layout.root / places.SPOOL)
-    own = [spool for spool in found if _belongs(spool, uri, layout.root)]
+    uri = tracking_uri(paths.root)
+    found = orphans(paths.root / Paths.SPOOL)
+    own = [spool for spool in found if _belongs(spool, uri, paths.root)]
     waiting, others = sum(map(len, own)), sum(len(spool) for spool in found if spool not in own)
     if own:
         try:
@@ -165,12 +164,12 @@ def deliver_waiting(layout: Layout) -> tuple[int, int]:
     return waiting, others
 
 
-def end_killed(run_ids: list[str | None], layout: Layout) -> None:
+def end_killed(run_ids: list[str | None], paths: Paths) -> None:
     """Delivers what processes of this machine left that are gone, and ends these runs, whose processes were anywhere,
     as KILLED. Where the store cannot be reached, the next run or tracking_sync.py does what this did not."""
     try:
-        deliver_waiting(layout)
-        client = connect(tracking_uri(layout.root))
+        deliver_waiting(paths)
+        client = connect(tracking_uri(paths.root))
         for run_id in run_ids:
             if run_id:
                 _end_as_killed(client, run_id)

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from darkaction import config
-from darkaction import layout as places
-from darkaction.config import Params
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction.core import config
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.params import Params
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow's pages show as a run's description."""
@@ -28,7 +27,7 @@ LONGEST_VALUE = 24
 SHOWN = ("datasets", "sampling.strategy", "enhance.method", "model.backbone", "model.head", "seed")
 """Settings that a name has in any case."""
 
-IRRELEVANT = ("tune.", "registry.", "evaluate.", "train.devices", "train.workers")
+IRRELEVANT = ("tune.", "registry.", "evaluate.", "train.devices", "train.num_workers")
 """Beginnings of the keys of settings that change no training."""
 
 OF_ENHANCER = ("data.", "synthesize.", "prepare.", "split.", "zero_dce.", "enlightengan.", "enhance.")
@@ -52,14 +51,14 @@ def run_name(stage: str, params: Params, *, label: str = "", out: bool = False) 
     return first + " ".join(words)
 
 
-def origin_of(stage: str, layout: Layout, *, is_member: bool) -> dict[str, str]:
+def origin_of(stage: str, paths: Paths, *, is_member: bool) -> dict[str, str]:
     """The tags ORIGIN and, for a try, OUT."""
     if stage in ("tune", "trial"):
         return {ORIGIN: "search"}
     if stage in ("tables", "cell") or is_member:
         return {ORIGIN: "comparison"}
-    if layout.out is not None:
-        return {ORIGIN: "try", OUT: str(layout.out)}
+    if paths.out is not None:
+        return {ORIGIN: "try", OUT: str(paths.out)}
     return {ORIGIN: "pipeline" if "DVC_STAGE" in os.environ else "by hand"}
 
 
@@ -88,7 +87,7 @@ def _matters(key: str, stage: str, params: Params) -> bool:
     used = {
         "zero_dce": params.enhance.method == "zero_dce",
         "enlightengan": params.enhance.method == "enlightengan",
-        "pretrain": stage == "pretrain" or params.train.init_from == places.PRETRAINING,
+        "pretrain": stage == "pretrain" or params.train.init_from == Paths.PRETRAINING,
         "train": stage != "pretrain",
         "transfer": stage != "pretrain" and params.train.init_from is not None,
         "mran": params.model.mran,
@@ -108,7 +107,7 @@ def _profiles() -> list[tuple[str, Mapping[str, Any]]]:
     found: list[tuple[str, Mapping[str, Any]]] = []
     for name in sorted(config.profile_names(), key=lambda name: (name != "demo", name)):
         try:
-            found.append((name, config.flatten(config.load(profile=name))))
+            found.append((name, config.flatten(Params.load(profile=name))))
         except UserError:
             continue
     return found or [("demo", {})]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from darkaction.errors import reason_of
+from darkaction.core.errors import reason_of
 from darkaction.tracking.spool import Record, Spool, Waiting, warn
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from darkaction.errors import UserError, reason_of
-from darkaction.redact import scrub, without_credentials
+from darkaction.core.errors import UserError, reason_of
+from darkaction.core.redact import scrub, without_credentials
 
 VALID = (
     "valid are: nothing (then the store is mlflow.db in the project's folder), sqlite:////PATH/mlflow.db, "

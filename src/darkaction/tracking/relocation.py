@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from darkaction.errors import UserError
+from darkaction.core.errors import UserError
 from darkaction.tracking.refusals import RefusedError
 
 FOLDERS = ("mlartifacts", "mlruns")

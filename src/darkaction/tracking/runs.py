@@ -14,13 +14,12 @@ from typing import Any
 
 import yaml
 
-from darkaction import config
-from darkaction import layout as places
-from darkaction.config import Params
-from darkaction.errors import reason_of, sigterm_raises, stopped_by
-from darkaction.layout import Layout
-from darkaction.provenance import dataset_sources, origin_tags, uncommitted
-from darkaction.redact import scrub
+from darkaction.core import config
+from darkaction.core.errors import reason_of, sigterm_raises, stopped_by
+from darkaction.core.paths import Paths
+from darkaction.core.provenance import dataset_sources, origin_tags, uncommitted
+from darkaction.core.redact import scrub
+from darkaction.params import Params
 from darkaction.tracking.delivery import Delivery
 from darkaction.tracking.naming import NOTE, origin_of, run_name
 from darkaction.tracking.opening import MAX_TAG_LENGTH
@@ -114,7 +113,7 @@ class Run:
 
 @contextlib.contextmanager
 def start_run(
-    *, stage: str, params: Params, layout: Layout, resume: bool = False, member: Member | None = None
+    *, stage: str, params: Params, paths: Paths, resume: bool = False, member: Member | None = None
 ) -> Iterator[Run]:
     """A run of `stage`, with every setting as parameter, its origin as tags and params.yaml as artifact.
 
@@ -139,13 +138,13 @@ def start_run(
         return
     opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
     if resume:
-        opening["earlier"] = _read_run(layout.read(f"{places.CHECKPOINTS}/runs/{stage}.json"))
-    delivery, run = _begin(opening, params, layout, member)
-    _write_run_files(delivery, stage, layout)
+        opening["earlier"] = _read_run(paths.read(f"{Paths.CHECKPOINTS}/runs/{stage}.json"))
+    delivery, run = _begin(opening, params, paths, member)
+    _write_run_files(delivery, stage, paths)
     with _true_status(run, delivery), system_metrics(run.log_metrics):
         yield run
-    _write_run_files(delivery, stage, layout)  # again: the store may have been down at the beginning
-    layout.write(f"{places.CHECKPOINTS}/runs/{stage}.json").unlink()
+    _write_run_files(delivery, stage, paths)  # again: the store may have been down at the beginning
+    paths.write(f"{Paths.CHECKPOINTS}/runs/{stage}.json").unlink()
 
 
 @contextlib.contextmanager
@@ -153,7 +152,7 @@ def family_run(
     *,
     stage: str,
     params: Params,
-    layout: Layout,
+    paths: Paths,
     name: str,
     token: str,
     varying: tuple[str, ...],
@@ -171,45 +170,45 @@ def family_run(
     settings = {key: text for key, text in _texts(params).items() if not key.startswith(varying)}
     opening = {"how": "join", "stage": stage, "token": token, "params": settings, **_environment()}
     opening["run_name"] = run_name(stage, params, label=name)
-    delivery, run = _begin(opening, params, layout)
+    delivery, run = _begin(opening, params, paths)
     with _true_status(run, delivery, goes_on=has_company), system_metrics(run.log_metrics):
         yield run
 
 
 @contextlib.contextmanager
-def member_run(*, stage: str, params: Params, layout: Layout, member: Member, parent: str) -> Iterator[Run]:
+def member_run(*, stage: str, params: Params, paths: Paths, member: Member, parent: str) -> Iterator[Run]:
     """A run of one training among many (`stage` trial or cell), a child of the run of the search or comparison that has
     the token `parent`; it ends as `start_run`'s."""
     opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
-    delivery, run = _begin(opening | {"search": parent}, params, layout, member)
+    delivery, run = _begin(opening | {"search": parent}, params, paths, member)
     with _true_status(run, delivery), system_metrics(run.log_metrics):
         yield run
 
 
-def _begin(opening: Record, params: Params, layout: Layout, member: Member | None = None) -> tuple[Delivery, Run]:
+def _begin(opening: Record, params: Params, paths: Paths, member: Member | None = None) -> tuple[Delivery, Run]:
     """Opens a run and records where it comes from. A worker's training goes on without a store that cannot be used: its
     launcher has found the store usable."""
     stage = opening["stage"]
-    tags = origin_tags(stage=stage, params=params, layout=layout)
-    tags |= origin_of(stage, layout, is_member=member is not None) | {NOTE: "unfinished"}
+    tags = origin_tags(stage=stage, params=params, paths=paths)
+    tags |= origin_of(stage, paths, is_member=member is not None) | {NOTE: "unfinished"}
     if member is not None:
         tags |= member.tags
     if "run_name" not in opening:
-        is_try = layout.out is not None and member is None
+        is_try = paths.out is not None and member is None
         opening["run_name"] = run_name(stage, params, label="" if member is None else member.name, out=is_try)
-    delivery = Delivery(layout, opening | {"tags": tags}, must_open=member is None)
+    delivery = Delivery(paths, opening | {"tags": tags}, must_open=member is None)
     run = Run(delivery)
     run.set_tags(tags)  # also where an earlier run goes on
     run.log_params(opening["params"])  # the same again where an earlier run goes on, which the store allows
-    run.log_datasets(dataset_sources(params.datasets, layout))
+    run.log_datasets(dataset_sources(params.datasets, paths))
     run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
-    if changes := uncommitted(layout.root):
+    if changes := uncommitted(paths.root):
         run.log_text(changes, "uncommitted.diff")
     return delivery, run
 
 
 @contextlib.contextmanager
-def attach_run(*, stage: str, params: Params, layout: Layout) -> Iterator[Run]:
+def attach_run(*, stage: str, params: Params, paths: Paths) -> Iterator[Run]:
     """The finished run that models/runs/<stage>.json names, to add metrics and artifacts to; its status stays.
 
     Where the store does not have it (mlflow.db was deleted, or the model comes from another machine) a new run takes
@@ -222,10 +221,10 @@ def attach_run(*, stage: str, params: Params, layout: Layout) -> Iterator[Run]:
     if not is_first_process():
         yield Run(None)
         return
-    path = layout.read(f"{places.RUNS}/{stage}.json")
+    path = paths.read(f"{Paths.RUNS}/{stage}.json")
     original = _read_run(path)
-    tags = origin_tags(stage=stage, params=params, layout=layout) | origin_of(stage, layout, is_member=False)
-    if layout.out is not None and not path.is_relative_to(layout.out):
+    tags = origin_tags(stage=stage, params=params, paths=paths) | origin_of(stage, paths, is_member=False)
+    if paths.out is not None and not path.is_relative_to(paths.out):
         tags |= {OF_RUN: str(original["run_id"])} if original else {}
         original = None
     opening = {
@@ -235,10 +234,10 @@ def attach_run(*, stage: str, params: Params, layout: Layout) -> Iterator[Run]:
         "original": original,
         "params": _texts(params),
         "tags": tags,
-        "run_name": run_name(stage, params, out=layout.out is not None),
+        "run_name": run_name(stage, params, out=paths.out is not None),
         **_environment(),
     }
-    delivery = Delivery(layout, opening, must_open=True)
+    delivery = Delivery(paths, opening, must_open=True)
     try:
         yield Run(delivery)
     finally:
@@ -299,18 +298,18 @@ def _status_of(error: BaseException) -> str:
     return "FINISHED" if isinstance(error, SystemExit) and error.code in (None, 0) else "FAILED"
 
 
-def _write_run_files(delivery: Delivery, stage: str, layout: Layout) -> None:
+def _write_run_files(delivery: Delivery, stage: str, paths: Paths) -> None:
     """models/runs/<stage>.json and its copy for `resume`; run_id is null as long as the store is down, and the token
     finds the run then."""
     content = {
         "run_id": delivery.run_id,
         "token": delivery.token,
         "experiment": EXPERIMENTS[stage],
-        "tracking_uri": portable(delivery.uri, layout.root),
+        "tracking_uri": portable(delivery.uri, paths.root),
     }
     text = json.dumps(content, indent=2) + "\n"
-    for folder in (places.RUNS, f"{places.CHECKPOINTS}/runs"):
-        path = layout.write(f"{folder}/{stage}.json")
+    for folder in (Paths.RUNS, f"{Paths.CHECKPOINTS}/runs"):
+        path = paths.write(f"{folder}/{stage}.json")
         scratch = path.with_suffix(".tmp")
         scratch.write_text(text)
         scratch.replace(path)

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from darkaction.processes import is_alive
+from darkaction.core.processes import is_alive
 
 Record = dict[str, Any]
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkaction.errors import UserError, reason_of
-from darkaction.layout import Layout
-from darkaction.redact import without_credentials
+from darkaction.core.errors import UserError, reason_of
+from darkaction.core.paths import Paths
+from darkaction.core.redact import without_credentials
 from darkaction.tracking.refusals import RefusedError, refusal_of
 from darkaction.tracking.relocation import Relocated, check_locations, relocate
 
@@ -79,13 +79,13 @@ def connect(uri: str) -> "MlflowClient":
     return client
 
 
-def open_store(layout: Layout) -> "MlflowClient":
+def open_store(paths: Paths) -> "MlflowClient":
     """A client of the project's store, for a command that does nothing without it.
 
     Raises:
         UserError: when it cannot be used, or not now.
     """
-    uri = tracking_uri(layout.root)
+    uri = tracking_uri(paths.root)
     try:
         return connect(uri)
     except Exception as error:  # noqa: BLE001 - whatever a store or its network throws
@@ -94,14 +94,14 @@ def open_store(layout: Layout) -> "MlflowClient":
         ) from None
 
 
-def check_store(layout: Layout) -> None:
+def check_store(paths: Paths) -> None:
     """Before long work whose result is recorded at its end: ends it at once where the store cannot be used at all. One
     that is down may be back by then.
 
     Raises:
         UserError: naming what is wrong with it.
     """
-    uri = tracking_uri(layout.root)
+    uri = tracking_uri(paths.root)
     try:
         connect(uri)
     except Exception as error:  # noqa: BLE001 - whatever a store or its network throws
@@ -109,13 +109,13 @@ def check_store(layout: Layout) -> None:
             raise refusal from None
 
 
-def relocate_store(layout: Layout) -> Relocated:
+def relocate_store(paths: Paths) -> Relocated:
     """`relocate` for the project's store.
 
     Raises:
         UserError: when that is no SQLite file.
     """
-    uri = tracking_uri(layout.root)
+    uri = tracking_uri(paths.root)
     database = sqlite_file(uri)
     if database is None:
         raise UserError(f"{without_credentials(uri)}: only an SQLite store has its artifacts in the project's folder")

@@ -3,17 +3,16 @@
 import hashlib
 from pathlib import Path
 
-from darkaction import layout as places
-from darkaction.errors import UserError, reason_of
-from darkaction.folders import new_folder
-from darkaction.layout import Layout
+from darkaction.core.errors import UserError, reason_of
+from darkaction.core.folders import new_folder
+from darkaction.core.paths import Paths
 from darkaction.tracking.store import connect, tracking_uri
 
 WEIGHTS = "weights.safetensors"
 """Name of the weights file among the artifacts of a training, in the folder of its fold."""
 
 
-def find_weights(source: str, layout: Layout, *, fold: int) -> Path:
+def find_weights(source: str, paths: Paths, *, fold: int) -> Path:
     """The weights file that `train.init_from` names for the training of a fold: a file, a folder laid out as
     models/recognizer (either relative to the project's folder), or a model as in `fetch_model`.
 
@@ -25,13 +24,13 @@ def find_weights(source: str, layout: Layout, *, fold: int) -> Path:
     """
     if source.startswith(("runs:/", "models:/")):
         uri, _, wanted = source.partition("/fold_")
-        folder = fetch_model(uri, layout)
+        folder = fetch_model(uri, paths)
         path = folder / f"fold_{wanted}" / WEIGHTS if wanted else _of_fold(folder, fold)
         if not path.is_file():
             raise UserError(f"train.init_from: {source}: the model has no {path.parent.name}")
         return path
-    path = layout.read(source)
-    if source == places.PRETRAINING and not any(path.glob(f"fold_*/{WEIGHTS}")):
+    path = paths.read(source)
+    if source == Paths.PRETRAINING and not any(path.glob(f"fold_*/{WEIGHTS}")):
         raise UserError(
             f"train.init_from: {source} is empty; set pretrain.enabled: true and run python src/pretrain.py"
         )
@@ -52,24 +51,24 @@ def _of_fold(folder: Path, fold: int) -> Path:
     return own if own.is_file() else folder / "fold_0" / WEIGHTS
 
 
-def fetch_model(uri: str, layout: Layout) -> Path:
+def fetch_model(uri: str, paths: Paths) -> Path:
     """The folder, laid out as models/recognizer, of the model that `runs:/RUN_ID`, `models:/NAME@ALIAS` or
     `models:/NAME/VERSION` names: a copy in checkpoints/fetched.
 
     Raises:
         UserError: when there is none.
     """
-    target = layout.write(f"{places.CHECKPOINTS}/fetched/{hashlib.sha256(uri.encode()).hexdigest()[:16]}")
+    target = paths.write(f"{Paths.CHECKPOINTS}/fetched/{hashlib.sha256(uri.encode()).hexdigest()[:16]}")
     of_run = uri.startswith("runs:/")
     if not (of_run and target.exists()):  # the model of a run never changes, that of an alias does
         with new_folder(target) as folder:
-            _download(f"{uri}/{places.MODEL_ARTIFACT}" if of_run else uri, uri, folder, layout)
+            _download(f"{uri}/{Paths.MODEL_ARTIFACT}" if of_run else uri, uri, folder, paths)
             _model_in(folder, uri)
     return _model_in(target, uri)
 
 
-def _download(source: str, uri: str, folder: Path, layout: Layout) -> None:
-    store = tracking_uri(layout.root)
+def _download(source: str, uri: str, folder: Path, paths: Paths) -> None:
+    store = tracking_uri(paths.root)
     try:
         connect(store)  # sets MLflow's waits
         import mlflow

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from darkaction import layout
-from darkaction.agreement import TARGET, frames_wanted, recorded_in, require_same
-from darkaction.clips import ClipStore
-from darkaction.config import Enhance, digest
-from darkaction.datasets.index import OK, fold_columns, read_index, require_settings
-from darkaction.errors import UserError
-from darkaction.layout import Layout
+from darkaction.core.agreement import recorded_in, require_same
+from darkaction.core.config import digest
+from darkaction.core.errors import UserError
+from darkaction.core.paths import Paths
+from darkaction.data.clips import ClipStore
+from darkaction.data.index import OK, TARGET, fold_columns, read_index, require_settings
+from darkaction.enhancement.settings import Enhance, frames_wanted
 from darkaction.training.loader import Clip
 from darkaction.training.weights import TRAINED_ON
 
 
-def usable_clips(places: Layout, settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def usable_clips(paths: Paths, settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """The usable clips of some datasets, one row each, as in the index.
 
     Args:
@@ -29,7 +29,7 @@ def usable_clips(places: Layout, settings: Mapping[str, Mapping[str, Any]]) -> p
     """
     tables = []
     for dataset, wanted in settings.items():
-        folder = places.read(layout.index(dataset))
+        folder = paths.read(Paths.index(dataset))
         table = read_index(folder)
         require_settings(folder, wanted)
         tables.append(table[table["status"] == OK])
@@ -103,13 +103,13 @@ def few_per_class(rows: pd.DataFrame, dataset: str, *, most: int, seed: int) -> 
     return rows.loc[sorted(chosen)].reset_index(drop=True)
 
 
-def open_clips(rows: pd.DataFrame, places: Layout, classes: list[str], enhance: Enhance, *, flow: bool) -> list[Clip]:
+def open_clips(rows: pd.DataFrame, paths: Paths, classes: list[str], enhance: Enhance, *, flow: bool) -> list[Clip]:
     """The clips of `rows` with their class numbers and stores, to be shown with their optical `flow` or without.
 
     Raises:
         UserError: when a store lacks a clip of the index, or was made with other settings.
     """
-    stores = {str(name): ClipStore(places.read(layout.clips(str(name)))) for name in rows["dataset"].unique()}
+    stores = {str(name): ClipStore(paths.read(Paths.clips(str(name)))) for name in rows["dataset"].unique()}
     for name, store in stores.items():
         command = f"python src/enhance.py {name}"
         require_same(store.made_with(), frames_wanted(enhance, name), made=store.folder, command=command)

@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from darkaction.errors import UserError
+from darkaction.core.errors import UserError
 from darkaction.training.module import RecognizerModule
 
 Batches = DataLoader[tuple[Tensor, int]]

@@ -11,9 +11,9 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data import Sampler as IndexSampler
 
-from darkaction.augmentation import Augmenter
-from darkaction.flow import STILL
-from darkaction.sampling import BLANK, TRAINING_DRAW, Sampler, generator, ramp
+from darkaction.data.flow import STILL
+from darkaction.training.augmentation import Augmenter
+from darkaction.training.sampling import BLANK, TRAINING_DRAW, Sampler, generator, ramp
 
 
 class FrameSource(Protocol):
@@ -41,14 +41,21 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
     depend on the epoch: see `sampling.generator`."""
 
     def __init__(
-        self, clips: list[Clip], *, sampler: Sampler, augmenter: Augmenter, seed: int, epochs: int, delta_ramp: float
+        self,
+        clips: list[Clip],
+        *,
+        sampler: Sampler,
+        augmenter: Augmenter,
+        seed: int,
+        epochs: int,
+        delta_curriculum: float,
     ) -> None:
         self.clips = clips
         self.sampler = sampler
         self.augmenter = augmenter
         self.seed = seed
         self.epochs = epochs
-        self.delta_ramp = delta_ramp
+        self.delta_curriculum = delta_curriculum
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -58,7 +65,7 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         epoch, number = key
         clip = self.clips[number]
         rng = generator(seed=self.seed, epoch=epoch, clip_id=clip.clip_id, draw=TRAINING_DRAW)
-        share = ramp(epoch, self.epochs, self.delta_ramp)
+        share = ramp(epoch, self.epochs, self.delta_curriculum)
         indices_T = self.sampler.draw_ramped(len(clip.source.load(clip.clip_id)), rng, share)
         frames_THWC = show(clip, indices_T)
         return to_CTHW(self.augmenter(frames_THWC, rng)), clip.label

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +15,15 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from darkaction.agreement import frame_settings, network_settings, require_same
-from darkaction.config import STRICT, Bert, Enhance, Model, Sampling
-from darkaction.errors import UserError
+from darkaction.core.agreement import require_same
+from darkaction.core.errors import UserError
+from darkaction.core.schema import STRICT
+from darkaction.enhancement.settings import Enhance, frame_settings
 from darkaction.models.build import build_recognizer
 from darkaction.models.recognizer import Recognizer
-from darkaction.sampling import Sampler
+from darkaction.models.settings import Bert, Model
+from darkaction.training.sampling import Sampler
+from darkaction.training.settings import Sampling
 
 METADATA_KEY = "darkaction"
 
@@ -45,6 +48,19 @@ SYNTHETIC = ("demo", "demo_lit", "drawn")
 
 Span = tuple[float, float]
 """Lowest and highest value."""
+
+
+def network_settings(
+    *, model: Model, bert: Bert, frames: Mapping[str, Any], classes: Sequence[str], num_frames: int
+) -> dict[str, Any]:
+    """What a network is made for, by the names of settings.
+
+    Args:
+        frames: `frame_settings` of what it is shown.
+    """
+    found = {"data.classes": list(classes), "sampling.num_frames": num_frames, **frames}
+    found |= {f"model.{field.name}": getattr(model, field.name) for field in dataclasses.fields(model)}
+    return found | {f"bert.{name}": getattr(bert, name) for name in ("heads", "layers", "normalize_tokens")}
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -1,0 +1,1 @@
+"""Videos, the index of clips and their splits, and the store of enhanced clips."""

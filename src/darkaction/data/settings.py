@@ -1,0 +1,42 @@
+"""Sections `data`, `video`, `prepare` and `split` of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from darkaction.core.schema import STRICT, Above0, Fraction, Positive
+
+DRAWN = ("demo", "demo_lit")
+"""Datasets that the generator draws."""
+
+ACTIONS = ("drink", "jump", "pick", "pour", "push", "run", "sit", "stand", "turn", "walk", "wave")
+"""The classes of ARID, which are those that the generator draws."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Data:
+    classes: Annotated[list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]], Field(min_length=2)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class VideoLimits:
+    max_pixels: Positive
+    max_frames: Annotated[int, Field(ge=2)]
+    max_seconds: Above0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Prepare:
+    max_quarantined: Fraction
+    near_duplicate: Fraction
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Split:
+    strategy: Literal["scene", "random", "official"]
+    official: Literal[1, 2, 3]
+    folds: Annotated[int, Field(ge=1, le=2)]
+    test: Annotated[float, Field(gt=0, lt=1)]
+    validation: Literal["scene", "take", "none"]
+    val: Annotated[float, Field(gt=0, lt=1)]

@@ -1,1 +1,0 @@
-"""Downloads of any form to data/raw/<dataset>."""

@@ -1,0 +1,15 @@
+"""Section `evaluate` of params.yaml."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from darkaction.core.schema import STRICT, Positive
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Evaluate:
+    batch_size: Positive
+    bootstrap_samples: Positive
+    confidence: Annotated[float, Field(gt=0, lt=1)]

@@ -1,0 +1,163 @@
+"""From cells on record to tables: which cells a row has, the clips they were tested on, files."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from darkaction.core import config
+from darkaction.core.paths import Paths
+from darkaction.core.provenance import command_line, training_code
+from darkaction.data.index import read_index
+from darkaction.data.video import iter_frames
+from darkaction.enhancement.apply import Settings, build_enhancer
+from darkaction.evaluation import plots
+from darkaction.experiments import plan, record, render
+from darkaction.experiments.comparisons import DRAWN, Comparisons
+from darkaction.experiments.plan import Row, Table
+from darkaction.experiments.record import Cell
+from darkaction.experiments.render import Exam, Finished, Statistics
+from darkaction.jobs.identity import index_settings
+from darkaction.params import Params
+from darkaction.training import data
+
+TITLES = {"none": "raw", "gamma": "gamma", "enlightengan": "EnlightenGAN", "zero_dce": "Zero-DCE"}
+
+SHOWN_FRAMES = 3
+"""Of test clips, from the darkest to the brightest."""
+
+
+def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
+    """table_<key>.md, .csv and .png of every table; with it the clips that are tested, and the settings of the row that
+    the others are compared with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    on_record = record.latest(record.read(comparisons.cells_file), code=training_code())
+    how = Statistics(resamples=base.evaluate.bootstrap_samples, confidence=base.evaluate.confidence, seed=base.seed)
+    for table in comparisons.tables:
+        exam = exam_of(comparisons, table)
+        rows = [finished(comparisons, row, on_record) for row in table.rows]
+        heading = describe(base, comparisons, table, exam)
+        failures = {row.key: problem for row in table.rows if (problem := problem_of(comparisons, row))}
+        if not any(row.cells for row in rows) and (folder / f"table_{table.key}.md").exists():
+            print(f"table {table.key}: nothing on record for these settings; {folder}/table_{table.key}.* stay")
+            continue
+        clips = tested_clips(comparisons, table)
+        clips.to_csv(folder / f"table_{table.key}_clips.csv", index=False, lineterminator="\n")
+        (folder / f"table_{table.key}_params.yaml").write_text(plan.as_yaml(table.reference.fallback))
+        text = render.as_markdown(table, rows, exam, how, heading=heading, failures=failures)
+        (folder / f"table_{table.key}.md").write_text(text)
+        frame = render.as_frame(table, rows, exam, how)
+        frame.to_csv(folder / f"table_{table.key}.csv", index=False, float_format="%.6g")
+        subtitle = f"{base.datasets[0]}, {comparisons.profile}, {len(exam.label_N)} test clips"
+        render.draw(table, rows, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}.png")
+        render.draw_curves(table, rows, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}_curves.png")
+        draw_enhancements(comparisons, table, folder / f"table_{table.key}_frames.png")
+        print(f"\n{text}")
+
+
+def draw_enhancements(comparisons: Comparisons, table: Table, path: Path) -> None:
+    """The middle frames of some clips by every enhancement, for a table that compares some (figure 6 of the paper)."""
+    shown: dict[str, Settings] = {}
+    for row in table.rows:
+        ready = comparisons.ready.get(plan.fingerprint(row.fallback))
+        if ready is not None and ready.enhancement is not None:
+            shown.setdefault(row.fallback.enhance.method, ready.enhancement)
+    if len(shown) < 2:
+        return
+    target = table.reference.fallback.datasets[0]
+    paths = comparisons.ready[plan.fingerprint(table.reference.fallback)].paths
+    index = read_index(paths.read(Paths.index(target)))
+    test = index[index["fold_0"] == "test"].sort_values("luma")
+    chosen = test.iloc[np.linspace(0, len(test) - 1, SHOWN_FRAMES).astype(int)]
+    raw = paths.read(Paths.raw(target))
+    middles = [
+        next(islice(iter_frames(raw / name), int(count) // 2, None))
+        for name, count in zip(chosen["path"], chosen["frames"], strict=True)
+    ]
+    columns = {TITLES[method]: build_enhancer(replace(used, device="cpu")) for method, used in shown.items()}
+    pictures = {name: [enhancer(frame[None])[0] for frame in middles] for name, enhancer in columns.items()}
+    plots.frame_grid(pictures, list(chosen["clip_id"]), path)
+
+
+def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -> str:
+    """What the numbers are of."""
+    clusters = "scenes" if table.clusters == "scene" else "scenes, a number and class each"
+    target = base.datasets[0]
+    folds = "one test part" if base.split.folds == 1 else f"{base.split.folds} folds, each tested once, pooled"
+    kind = " (drawn figures, not the paper's data)" if target in DRAWN else ""
+    scale = "" if comparisons.profile == "paper" else ", networks and training of that profile, not of the paper"
+    return (
+        f"Dataset {target}{kind}, profile {comparisons.profile} (`table_{table.key}_params.yaml`, the settings from "
+        f"which rows differ): {len(exam.label_N)} test clips of "
+        f"{len(np.unique(exam.scene_N))} {clusters} ({base.split.strategy} split, {folds}){scale}; times as measured "
+        f"while other cells ran; `{command_line().replace(' --no-run', '')}`"
+    )
+
+
+def exam_of(comparisons: Comparisons, table: Table) -> Exam:
+    """The test clips that every row of the table is asked."""
+    test = tested_clips(comparisons, table)
+    classes = table.reference.fallback.data.classes
+    clusters = test["scene"] if table.clusters == "scene" else test["label"] + " " + test["scene"]
+    return Exam(
+        label_N=np.array([classes.index(label) for label in test["label"]]),
+        scene_N=clusters.to_numpy(dtype=str),
+        classes=classes,
+    )
+
+
+def tested_clips(comparisons: Comparisons, table: Table) -> pd.DataFrame:
+    """The test clips of all folds, in the order of a cell's predictions: clip_id, label, scene, fold, sha256."""
+    params = table.reference.fallback
+    ready = comparisons.ready[plan.fingerprint(params)]
+    clips = data.usable_clips(ready.paths, index_settings(params))
+    parts = [data.select(clips, fold=fold, part="test").assign(fold=fold) for fold in range(params.split.folds)]
+    test = pd.concat(parts, ignore_index=True).sort_values("clip_id")
+    return test[["clip_id", "label", "scene", "fold", "sha256"]]
+
+
+def finished(comparisons: Comparisons, row: Row, on_record: Mapping[tuple[str, str, int], Cell]) -> Finished:
+    """The cells there are of a row; of a sweep, those of the value with the best validation accuracy."""
+    candidates = [(params, cells_of(comparisons, params, on_record)) for params in row.variants]
+    fallback = plan.fingerprint(row.fallback)
+    chosen = ""
+    if len(candidates) == 1:
+        cells = candidates[0][1]
+    else:
+        params, cells = choose(candidates, fallback)
+        values = config.flatten(params)
+        shown = [f"{key.rpartition('.')[2]} {json.dumps(values[key])}" for key in row.swept]
+        chosen = ", ".join(shown) if cells else ""
+        if cells and cells[0].val_accuracy is None:
+            chosen += ", not chosen: there are no validation clips"
+    return Finished(row=row, cells=tuple(cells), chosen=chosen, code=training_code())
+
+
+def choose(candidates: Sequence[tuple[Params, list[Cell]]], fallback: str) -> tuple[Params, list[Cell]]:
+    """The candidate with the best mean validation accuracy; without validation clips, the setting's own value."""
+    judged = [
+        (float(np.mean([cell.val_accuracy for cell in cells if cell.val_accuracy is not None])), number)
+        for number, (_, cells) in enumerate(candidates)
+        if cells and all(cell.val_accuracy is not None for cell in cells)
+    ]
+    if judged:
+        return candidates[max(judged, key=lambda pair: (pair[0], -pair[1]))[1]]
+    return next((pair for pair in candidates if plan.fingerprint(pair[0]) == fallback), candidates[0])
+
+
+def cells_of(comparisons: Comparisons, params: Params, on_record: Mapping[tuple[str, str, int], Cell]) -> list[Cell]:
+    fingerprint = plan.fingerprint(params)
+    if fingerprint not in comparisons.ready:
+        return []
+    keys = [(fingerprint, comparisons.ready[fingerprint].data, seed) for seed in comparisons.seeds]
+    return [on_record[key] for key in keys if key in on_record]
+
+
+def problem_of(comparisons: Comparisons, row: Row) -> str | None:
+    return next(
+        (comparisons.problems[f] for p in row.variants if (f := plan.fingerprint(p)) in comparisons.problems), None
+    )

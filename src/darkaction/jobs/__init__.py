@@ -1,0 +1,1 @@
+"""One training as a job: its settings, identity, place, run and worker."""

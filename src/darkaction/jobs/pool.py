@@ -1,0 +1,202 @@
+"""Worker processes on this machine or on a Ray cluster: the only module that imports ray.
+
+Ray starts the processes, gives each its GPU or its share of processors, reuses them for the next task and replaces
+those that die.
+"""
+
+import logging
+import os
+import signal
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from darkaction.core.errors import Terminated, UserError, reason_of
+from darkaction.data.index import usable_processors
+
+MEMORY_PER_WORKER = 2 * 1024**3
+"""Bytes that `auto` leaves for each worker on a machine without GPUs; a training of the demo takes a third."""
+
+OBJECT_STORE = 100 * 1024**2
+"""Bytes of Ray's shared memory, its least: tasks and results are small."""
+
+STARTS = 2
+"""Tries to start Ray."""
+
+REACHABLE_WITHIN = 10.0
+"""Seconds."""
+
+PASSED_ON = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+"""Variables of the launcher that its workers on other machines get too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The end of a task: what it returned, or why its process is gone."""
+
+    key: Any
+    result: Any = None
+    lost: str | None = None
+
+
+class Pool:
+    """Tasks on at most `size` worker processes, with `threads` processor threads each. Made by `start`."""
+
+    def __init__(self, size: int, *, gpus: int, threads: int, environment: dict[str, str]) -> None:
+        self.size, self.threads = size, threads
+        self._options: dict[str, Any] = {
+            "num_cpus": 1,
+            "num_gpus": 1 if gpus else 0,
+            "max_retries": 0,  # what a lost task means is the caller's business
+            # Ray assigns GPUs anew for each task, but a process stays on the one it began with
+            "max_calls": 1 if gpus else 0,
+            "runtime_env": {"env_vars": environment},
+        }
+        self._running: dict[Any, Any] = {}
+
+    @property
+    def busy(self) -> int:
+        """How many tasks run."""
+        return len(self._running)
+
+    def submit(self, key: Any, function: Callable[..., Any], *arguments: Any) -> None:
+        """Starts a task; `key` names it in `wait`."""
+        import ray
+
+        reference = ray.remote(**self._options)(function).remote(*arguments)
+        self._running[reference] = key
+
+    def wait(self, seconds: float) -> list[Done]:
+        """The tasks that ended, after at most so many seconds.
+
+        Raises:
+            UserError: when an exception left a task.
+        """
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        if not self._running:
+            return []
+        try:
+            ready, _ = ray.wait(list(self._running), num_returns=1, timeout=seconds)
+        except SystemExit:  # what Ray makes of the exception that our handler of SIGTERM raised
+            raise Terminated(128 + signal.SIGTERM) from None
+        done = []
+        for reference in ready:
+            key = self._running.pop(reference)
+            try:
+                done.append(Done(key=key, result=ray.get(reference)))
+            except RayTaskError as error:
+                raise UserError(f"a worker cannot work: {reason_of(error.cause)}") from None
+            except RayError as error:
+                done.append(Done(key=key, lost=type(error).__name__))
+        return done
+
+    def cancel(self, seconds: float) -> None:
+        """Interrupts all tasks as Ctrl-C would, and waits so long for them to end."""
+        import ray
+
+        for reference in self._running:
+            ray.cancel(reference, force=False)
+        if self._running:
+            ray.wait(list(self._running), num_returns=len(self._running), timeout=seconds)
+
+
+@contextmanager
+def start_pool(*, address: str | None, workers: int | None) -> Iterator[Pool]:
+    """A pool on this machine, or on the cluster at `address`; workers None: one per GPU, or without GPUs one per
+    processor core as far as memory allows.
+
+    Raises:
+        UserError: when there is no cluster, or no GPU where others have some.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics leave the machine
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    if address is not None:
+        _check_reachable(address)
+        if (
+            Path.home() / ".ray" / "auth_token"
+        ).exists():  # `ray start` uses a token that is there; connecting does not
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray  # reads the environment
+
+    common: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if address is None:
+                cores = usable_processors()
+                size = workers or _auto(cores)
+                _start_here(num_cpus=max(cores, size), object_store_memory=OBJECT_STORE, **common)
+            else:
+                del common["include_dashboard"]
+                ray.init(address=address, **common)
+    except Exception as error:  # noqa: BLE001 - Ray raises what its parts raise
+        where = "Ray cannot start here" if address is None else f"--ray-address {address}: no Ray cluster there"
+        raise UserError(f"{where} ({reason_of(error)})") from None
+    finally:
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray's own ends the process on the spot
+    try:
+        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        gpus = int(resources.get("GPU", 0))
+        if address is not None or gpus:
+            size = workers or gpus or int(resources.get("CPU", 1))
+        if gpus and size > gpus:
+            raise UserError(f"--workers {size}: there are {gpus} GPUs, and a worker takes one")
+        threads = _threads(size) if address is None else max(1, int(resources.get("CPU", 1)) // size)
+        yield Pool(size, gpus=gpus, threads=threads, environment=_environment(threads))
+    finally:
+        ray.shutdown()
+
+
+def _start_here(**settings: Any) -> None:
+    """Starts Ray on this machine. It gives its own parts 30 seconds, which a busy machine may need more than once."""
+    import ray
+
+    for attempt in range(STARTS):
+        try:
+            ray.init(address="local", **settings)
+            return
+        except Exception:  # Ray raises what its parts raise
+            ray.shutdown()
+            if attempt == STARTS - 1:
+                raise
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries a wrong address for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=REACHABLE_WITHIN).close()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--ray-address {address}: no Ray cluster there ({error}); expected HOST:PORT, ray://HOST:PORT or auto"
+        ) from None
+
+
+def _auto(cores: int) -> int:
+    """Workers for a machine without GPUs."""
+    return max(1, min(cores, psutil.virtual_memory().available // MEMORY_PER_WORKER))
+
+
+def _threads(workers: int) -> int:
+    """Processor threads of each worker on this machine: what OMP_NUM_THREADS says, or its share of the cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) else max(1, usable_processors() // workers)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """What the workers' environment has beside that of their machine."""
+    sources = str(Path(__file__).resolve().parents[2])
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {"PYTHONPATH": sources, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **passed}

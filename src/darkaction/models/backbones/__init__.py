@@ -1,0 +1,1 @@
+"""Networks that turn a clip into features, a file each."""

@@ -1,0 +1,1 @@
+"""What turns features into a decision: BERT over time, and MRAN between domains."""

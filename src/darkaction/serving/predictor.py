@@ -1,0 +1,279 @@
+"""From a video file to an action: the one way of prediction that the command line, MLflow and its server share.
+
+A model is a folder with fold_<k>/weights.safetensors (whose card says how frames are sampled and enhanced) and
+enhancer.safetensors where it needs one. The networks of several folds are averaged.
+
+Legend of names: D sampling draws, K classes, N frames of the video, T sampled frames.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from darkaction.core.errors import UserError
+from darkaction.data.flow import between
+from darkaction.data.settings import VideoLimits
+from darkaction.data.video import BT_601, Frames, Video, VideoError, iter_frames, unusable
+from darkaction.enhancement import Enhancer
+from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip
+from darkaction.evaluation.calibration import temper
+from darkaction.models.recognizer import Recognizer, channels_last
+from darkaction.training import weights
+from darkaction.training.loader import Clip, show, to_CTHW
+from darkaction.training.sampling import BLANK, generator
+from darkaction.training.weights import ENHANCER, WEIGHTS, Card, Training
+
+SEED = 0
+"""Seed of the draws; one for all videos, so that the same file always gives the same probabilities."""
+
+UNSURE = "unsure"
+"""The answer where no class is probable enough."""
+
+UNSURE_BELOW = 0.5
+"""Probability under which the answer is UNSURE: calibrated probabilities below it are more often wrong than right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says about one video."""
+
+    classes: list[str]
+    probabilities_K: NDArray[np.float64]  # averaged over draws and folds, calibrated
+    draws_DK: NDArray[np.float64]  # the same for each draw
+    frames: int
+    fps: float  # 0 where the video does not tell
+    outside: list[str]  # in what the video is unlike every training clip
+
+    @property
+    def spread_K(self) -> NDArray[np.float64]:
+        """Standard deviation over the draws: how much the chosen frames matter. It is not the error of the answer."""
+        spread_K: NDArray[np.float64] = self.draws_DK.std(0)
+        return spread_K
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.classes[int(self.probabilities_K.argmax())]
+
+    def answer(self, unsure_below: float) -> str:
+        """The most probable class, or UNSURE where its probability is below `unsure_below`."""
+        return self.label if self.probabilities_K.max() >= unsure_below else UNSURE
+
+    def top(self, count: int) -> list[tuple[str, float, float]]:
+        """(class, probability, spread) of the most probable classes, the best first."""
+        order = np.argsort(-self.probabilities_K, kind="stable")[:count]
+        return [(self.classes[k], float(self.probabilities_K[k]), float(self.spread_K[k])) for k in order]
+
+
+class Predictor:
+    """A loaded model."""
+
+    def __init__(
+        self,
+        recognizers: list[tuple[Recognizer, Card]],
+        enhancer: Enhancer,
+        device: torch.device,
+        limits: VideoLimits | None = None,
+    ) -> None:
+        self._networks = [network.to(device) for network, _ in recognizers]
+        for network in self._networks:
+            channels_last(network)
+        self._cards = [card for _, card in recognizers]
+        self._device = device
+        self._limits = limits
+        self.enhancer = enhancer
+
+    @property
+    def card(self) -> Card:
+        """How the model was made; that of the first fold."""
+        return self._cards[0]
+
+    @classmethod
+    def load(cls, folder: Path, limits: VideoLimits | None = None) -> "Predictor":
+        """The model in `folder`, laid out as models/recognizer. It refuses videos over `limits`.
+
+        Raises:
+            UserError: when weights are missing, damaged or do not fit each other.
+        """
+        paths = sorted(folder.glob(f"fold_*/{WEIGHTS}"))
+        if not paths:
+            raise UserError(
+                f"{folder}: no fold_0/{WEIGHTS} there; dvc repro trains a model, dvc pull gets one from a remote"
+            )
+        recognizers = [weights.load(path) for path in paths]
+        card = recognizers[0][1]
+        for path, (_, other) in zip(paths, recognizers, strict=True):
+            if other.classes != card.classes or other.enhance != card.enhance:
+                raise UserError(f"{path}: made with other classes or enhancement than {paths[0]}")
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        settings = Settings(
+            method=card.enhance.method,
+            gamma=card.enhance.gamma,
+            weights=folder / ENHANCER,
+            curve_scale=card.enhance.curve_scale,
+            device=device.type,
+            height=card.enhance.height,
+            width=card.enhance.width,
+            flow=False,
+        )
+        return cls(recognizers, build_enhancer(settings), device, limits)
+
+    def predict(self, video: Path) -> Prediction:
+        """Probabilities of each sampling draw. Reads the file twice, to count its frames and to decode those the draws
+        need; only these are enhanced and kept, so memory does not grow with its length.
+
+        Raises:
+            VideoError: when it cannot be decoded, is over the limits, or is what `prepare` would set aside too.
+        """
+        seen = self._look(video)
+        num_frames = seen.frames
+        draws = [self._draws(card, num_frames) for card in self._cards]
+        wanted = np.unique(np.concatenate([indices_DT.ravel() for indices_DT in draws]))
+        wanted = wanted[wanted != BLANK]
+        flow = any(card.model.input == "rgb_flow" for card in self._cards)
+        shown = self._decode(video, wanted, num_frames, flow=flow)
+        means, tempered = [], []
+        for network, card, draw_DT in zip(self._networks, self._cards, draws, strict=True):
+            clip = Clip(clip_id="", label=0, source=shown, flow=card.model.input == "rgb_flow")
+            indices_DT = np.where(draw_DT == BLANK, BLANK, np.searchsorted(wanted, draw_DT))
+            probabilities_DK = self._classify(network, clip, indices_DT)
+            temperature = 1.0 if card.validation is None else card.validation.temperature
+            means.append(temper(probabilities_DK.mean(0), temperature))
+            tempered.append(temper(probabilities_DK, temperature))
+        return Prediction(
+            classes=self.card.classes,
+            probabilities_K=np.mean(means, axis=0),
+            draws_DK=np.mean(tempered, axis=0),
+            frames=num_frames,
+            fps=seen.fps,
+            outside=self._outside(seen),
+        )
+
+    def _outside(self, seen: "Seen") -> list[str]:
+        if self.training is None:
+            return []
+        return self.training.outside(luma=seen.luma, height=seen.height, width=seen.width, frames=seen.frames)
+
+    @property
+    def training(self) -> Training | None:
+        """What the networks of all folds were trained on; None where their cards do not say."""
+        cards = [card.training for card in self._cards if card.training is not None]
+        return join(cards) if len(cards) == len(self._cards) else None
+
+    def notes(self) -> list[str]:
+        """What holds for every answer of this model and a person who reads one must know."""
+        notes = []
+        if self.training is None:
+            notes.append("the weights do not say what they were trained on")
+        elif self.training.synthetic:
+            notes.append(
+                f"trained on synthetic clips only ({', '.join(self.training.datasets)}): on real video it is wrong far "
+                "more often than its probabilities say"
+            )
+        if any(card.validation is None for card in self._cards):
+            notes.append("its probabilities are not calibrated: there were no validation clips")
+        return notes
+
+    def _look(self, video: Path) -> "Seen":
+        """Decodes a video once, in constant memory."""
+        decoder = Video(video, self._limits)
+        total_C = np.zeros(3)
+        for frame_HWC in decoder.frames():
+            total_C += cv2.mean(frame_HWC)[:3]
+        found = decoder.found()
+        if reason := unusable(found):
+            raise VideoError(video, reason)
+        luma = float(total_C @ BT_601) / found.frames
+        return Seen(luma=luma, height=found.height, width=found.width, frames=found.frames, fps=found.fps)
+
+    def _draws(self, card: Card, num_frames: int) -> NDArray[np.int64]:
+        """Frame numbers of every draw, (D, T), BLANK for padding."""
+        sampler, total = card.sampler(), card.sampling.test_draws
+        return np.stack(
+            [
+                sampler.draw_test(num_frames, generator(seed=SEED, epoch=0, clip_id="", draw=draw), draw, total)
+                for draw in range(total)
+            ]
+        )
+
+    def _decode(self, video: Path, wanted: NDArray[np.int64], num_frames: int, *, flow: bool) -> "Decoded":
+        """The wanted frames (M of them) in the video's order, enhanced and resized as for training, with their flow
+        as flow.py defines it, for which the next frame is needed, and for the last one that before it."""
+        following = np.minimum(wanted + 1, num_frames - 1)
+        preceding = np.maximum(following - 1, 0)
+        needed = np.unique(np.concatenate([wanted, following, preceding])) if flow else wanted
+        size = self.card.enhance
+        chosen = pick(iter_frames(video, self._limits), set(needed.tolist()))
+        frames_NHWC = np.concatenate(list(enhance_clip(chosen, self.enhancer, height=size.height, width=size.width)))
+        frames_MHWC = frames_NHWC[np.searchsorted(needed, wanted)]
+        if not flow:
+            return Decoded(frames_MHWC, None)
+        pairs = zip(np.searchsorted(needed, preceding), np.searchsorted(needed, following), strict=True)
+        flow_MHW2 = np.stack([between(frames_NHWC[first], frames_NHWC[second]) for first, second in pairs])
+        return Decoded(frames_MHWC, flow_MHW2)
+
+    def _classify(self, network: Recognizer, clip: Clip, indices_DT: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(D, K) probabilities; one draw at a time, so that none depends on the others."""
+        rows = []
+        for indices_T in indices_DT:
+            clip_BCTHW = to_CTHW(show(clip, indices_T))[None].to(self._device)
+            with torch.inference_mode():
+                rows.append(network(clip_BCTHW)[0].double().softmax(-1).cpu().numpy())
+        return np.stack(rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a look at a whole video tells, measured as in weights.Training; fps is 0 where it does not tell."""
+
+    luma: float
+    height: int
+    width: int
+    frames: int
+    fps: float
+
+
+def join(cards: list[Training]) -> Training:
+    """What several networks were trained on, as one."""
+
+    def span(name: str) -> tuple[float, float]:
+        values = [getattr(card, name) for card in cards]
+        return min(low for low, _ in values), max(high for _, high in values)
+
+    return Training(
+        datasets=list(dict.fromkeys(name for card in cards for name in card.datasets)),
+        digest=" ".join(card.digest for card in cards),
+        clips=max(card.clips for card in cards),
+        scenes=max(card.scenes for card in cards),
+        luma=span("luma"),
+        height=span("height"),
+        width=span("width"),
+        frames=span("frames"),
+    )
+
+
+class Decoded:
+    """Frames in memory, and their flow where it was asked for."""
+
+    def __init__(self, frames_MHWC: Frames, flow_MHW2: Frames | None) -> None:
+        self._frames_MHWC = frames_MHWC
+        self._flow_MHW2 = flow_MHW2
+
+    def load(self, clip_id: str) -> Frames:
+        """frames_MHWC."""
+        return self._frames_MHWC
+
+    def load_flow(self, clip_id: str) -> Frames:
+        """flow_MHW2."""
+        assert self._flow_MHW2 is not None
+        return self._flow_MHW2
+
+
+def pick(frames: Iterable[Frames], wanted: set[int]) -> Iterator[Frames]:
+    """The frames whose number is wanted."""
+    return (frame_HWC for number, frame_HWC in enumerate(frames) if number in wanted)

@@ -1,0 +1,1 @@
+"""What the camera makes of it: projection, light, sensor and codec."""

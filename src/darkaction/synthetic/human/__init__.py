@@ -1,0 +1,1 @@
+"""The person: body, movement, actions."""

@@ -1,0 +1,90 @@
+"""When a person acts, and the curves that movements are made of.
+
+The action fills 40 to 85 % of a clip of the demo. The idle time around it (`idle`) holds the same gestures, poses and
+small turns of the body in every class, many of them frozen moments of the actions themselves, and in most clips it
+covers the middle frame: no single pose, yaw or length names the action, only movement does.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from darkaction.synthetic.human.skeleton import Floats
+
+Action = Literal["run", "sit", "stand", "turn", "walk", "wave", "jump", "drink", "pick", "pour", "push"]
+# A clip's random numbers depend on its action's place here: new actions go to the end.
+ACTIONS: tuple[Action, ...] = (
+    "run", "sit", "stand", "turn", "walk", "wave", "jump", "drink", "pick", "pour", "push",
+)  # fmt: skip
+MIN_FRAMES, MAX_FRAMES = 33, 225
+MIDDLE_IDLE = 0.92  # share of clips whose middle frame lies outside the action
+# Median length in frames: classes differ, as in ARID, by less than clips of one class do.
+MEDIAN_FRAMES: dict[Action, float] = {
+    "run": 74, "sit": 82, "stand": 80, "turn": 84, "walk": 88, "wave": 90, "jump": 78,
+    "drink": 86, "pick": 80, "pour": 88, "push": 86,
+}  # fmt: skip
+SEATED = np.radians(86.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Frames of the clip, and the action's half-open range of frames."""
+
+    num_frames: int
+    start: int
+    stop: int
+
+
+def draw_timing(rng: np.random.Generator, action: Action) -> Timing:
+    """Length of a clip of the demo and place of the action in it."""
+    length = MEDIAN_FRAMES[action] * np.exp(rng.normal(0, 0.42))
+    num_frames = int(np.clip(round(length), MIN_FRAMES, MAX_FRAMES))
+    middle = num_frames // 2
+    if num_frames >= 44 and rng.random() < MIDDLE_IDLE:
+        duration = max(20, round(num_frames * rng.uniform(0.42, 0.48)))
+        start = int(rng.integers(0, max(1, middle - duration)))
+        if rng.random() < 0.5:
+            start = num_frames - start - duration
+    else:
+        duration = max(20, round(num_frames * rng.uniform(0.5, 0.85)))
+        start = int(rng.integers(0, num_frames - duration + 1))
+    return Timing(num_frames=num_frames, start=start, stop=start + duration)
+
+
+def smooth_step(num_frames: int, start: float, stop: float) -> Floats:
+    """0 before `start`, 1 from `stop` on, a smooth rise between (N,)."""
+    phase = np.clip((np.arange(num_frames) - start) / max(stop - start, 1.0), 0, 1)
+    return np.asarray(phase * phase * (3 - 2 * phase))
+
+
+def envelope(num_frames: int, start: float, stop: float, ramp: float) -> Floats:
+    """1 inside [start, stop], 0 outside, smooth ramps within the interval (N,)."""
+    ramp = min(ramp, (stop - start) / 2)
+    rise = smooth_step(num_frames, start, start + ramp) if start > 0 else np.ones(num_frames)
+    fall = smooth_step(num_frames, stop - ramp, stop) if stop < num_frames else np.zeros(num_frames)
+    return rise * (1 - fall)
+
+
+def blend(channel: Floats, weight_N: Floats, value: Floats | float) -> None:
+    """Move a channel (N,) towards a value by a weight, in place."""
+    channel *= 1 - weight_N
+    channel += weight_N * value
+
+
+def draw_angle(rng: np.random.Generator, low: float, high: float) -> float:
+    """An angle between two in degrees; radians."""
+    return float(np.radians(rng.uniform(low, high)))
+
+
+def vary_timing(rng: np.random.Generator, *, frames: tuple[float, float], share: tuple[float, float]) -> Timing:
+    """Length of a clip and place of the action in it, from ranges: frames, and the share of them that the action fills.
+
+    Lengths are normal around the middle of the range, as those of real clips.
+    """
+    low, high = frames
+    length = rng.normal((low + high) / 2, (high - low) / 4.5)
+    num_frames = int(np.clip(round(length), low, high))
+    duration = int(np.clip(round(num_frames * rng.uniform(*share)), 1, num_frames))
+    start = int(rng.integers(0, num_frames - duration + 1))
+    return Timing(num_frames=num_frames, start=start, stop=start + duration)

@@ -1,0 +1,173 @@
+"""Varied places: rooms, streets and corridors as walls around the person, seen from any side.
+
+A wall is an upright rectangle over a segment of the floor. The camera sees those that face it, clipped to what lies
+before it, from far to near. World axes as in `skeleton`; the person stands near the origin.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkaction.synthetic.human.skeleton import Floats
+from darkaction.synthetic.human.subject import Colour
+from darkaction.synthetic.settings import DomainRandomization, PlaceKind
+from darkaction.synthetic.variation import draw
+from darkaction.synthetic.world.scene import Box, Image
+from darkaction.synthetic.world.surfaces import facade, furnished, greenery, ground, muted, plain
+
+Surface = Callable[[np.random.Generator, float, float, float], Image]  # random numbers, luma, length, height
+Point = tuple[float, float]  # metres, on the floor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wall:
+    """An upright rectangle; it is seen from the left of the way from `start` to `stop`."""
+
+    image_HWC: Image  # its left edge at `start`
+    start: tuple[float, float]  # metres
+    stop: tuple[float, float]
+    height: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lamp:
+    """A bright spot behind the person."""
+
+    centre: tuple[float, float, float]
+    radius: float  # metres
+    colour: Colour
+    post: bool  # it stands on a post
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Everything that stands still, in the world."""
+
+    walls: tuple[Wall, ...]  # from far to near
+    floor_HWC: Image
+    floor: Colour  # its mean
+    angle: float  # radians by which the place is turned, counter-clockwise from above
+    sky: Colour
+    lamps: tuple[Lamp, ...]
+    boxes: tuple[Box, ...]  # in the turned axes
+    chair: Colour | None
+    chair_back: float
+    reach: tuple[float, float]  # metres the person may go to either side and ahead before a wall is in the way
+    along: bool  # who walks here walks along the place
+
+
+def rotation(angle: float) -> Floats:
+    """Matrix (2, 2) that turns points on the floor counter-clockwise, seen from above."""
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _around(left: float, right: float, front: float, back: float) -> tuple[Point, ...]:
+    """Corners such that every wall between two that follow each other is seen from inside."""
+    return ((left, front), (right, front), (right, back), (left, back), (left, front))
+
+
+def _wall(rng: np.random.Generator, surface: Surface, luma: float, ends: tuple[Point, Point], height: float) -> Wall:
+    (x0, y0), (x1, y1) = ends
+    image = surface(rng, luma, float(np.hypot(x1 - x0, y1 - y0)), height)
+    return Wall(image_HWC=image, start=ends[0], stop=ends[1], height=height)
+
+
+def _horizon(rng: np.random.Generator, luma: float, ends: tuple[Point, Point], height: float) -> Wall:
+    """What is far off at night: houses with some light, or trees."""
+    if rng.random() < 0.6:
+        return _wall(rng, facade, luma * rng.uniform(0.5, 1.1), ends, height)
+    return _wall(rng, greenery, luma * rng.uniform(0.2, 0.6), ends, height)
+
+
+def _room(rng: np.random.Generator, luma: float) -> list[Wall]:
+    left, right = -rng.uniform(1.8, 7), rng.uniform(1.8, 7)
+    corners = _around(left, right, -8.5, float(rng.uniform(0.9, 3.5)))
+    height = rng.uniform(2.6, 4.0)
+    surface = plain if rng.random() < 0.5 else furnished
+    return [_wall(rng, surface, luma * rng.uniform(0.85, 1.15), ends, height) for ends in itertools.pairwise(corners)]
+
+
+def _street(rng: np.random.Generator, luma: float) -> list[Wall]:
+    back = float(rng.uniform(1.5, 9))
+    corners = _around(-18.0, 18.0, -12.0, back + 6)
+    walls = [_horizon(rng, luma, ends, rng.uniform(4, 9)) for ends in itertools.pairwise(corners)]
+    near = ((15.0, back), (-15.0, back))
+    kind = rng.random()
+    if kind < 0.35:
+        walls.append(_wall(rng, plain, luma * rng.uniform(0.9, 1.6), near, rng.uniform(0.5, 1.3)))
+    elif kind < 0.7:
+        walls.append(_wall(rng, plain if kind < 0.5 else facade, luma, near, rng.uniform(3, 8)))
+    return walls
+
+
+def _corridor(rng: np.random.Generator, luma: float) -> list[Wall]:
+    left, right, far = -rng.uniform(1.0, 2.6), rng.uniform(1.0, 2.6), rng.uniform(6, 30)
+    sides: list[tuple[Point, Point]] = [((left, far), (left, -9.0)), ((right, -9.0), (right, far))]
+    if rng.random() < 0.6:  # outdoors: houses and trees stand behind low walls
+        beyond: list[tuple[Point, Point]] = [
+            ((12.0, far), (-12.0, far)), ((-6.0, far), (-6.0, -9.0)), ((9.0, -9.0), (9.0, far))
+        ]  # fmt: skip
+        walls = [_horizon(rng, luma, ends, rng.uniform(3, 8)) for ends in beyond]
+        height, bright = rng.uniform(0.8, 1.3), luma * rng.uniform(1.0, 1.8)
+        return walls + [_wall(rng, plain, bright, ends, height) for ends in sides]
+    surface, height = plain if rng.random() < 0.4 else furnished, rng.uniform(2.5, 3.5)
+    return [_wall(rng, surface, luma, ends, height) for ends in [((right, far), (left, far)), *sides]]
+
+
+def _lamps(rng: np.random.Generator, count: int, kind: PlaceKind, depth: float) -> tuple[Lamp, ...]:
+    lamps = []
+    for _ in range(count):
+        hue = ((255.0, 190.0, 110.0), (255.0, 240.0, 220.0), (200.0, 225.0, 255.0))[rng.choice(3, p=[0.5, 0.35, 0.15])]
+        away = depth * rng.uniform(0.8, 1.0) if kind != "corridor" else depth * rng.uniform(0.4, 1.0)
+        spread = 0.7 * away + 1.2
+        lamps.append(
+            Lamp(
+                centre=(float(rng.uniform(-spread, spread)), float(away), float(rng.uniform(1.0, 2.4 + 0.15 * away))),
+                radius=float(np.exp(rng.uniform(np.log(0.03), np.log(0.16))) * (1 + 0.12 * away)),
+                colour=hue,
+                post=kind == "street" and bool(rng.random() < 0.5),
+            )
+        )
+    return tuple(lamps)
+
+
+def make_place(rng: np.random.Generator, variation: DomainRandomization) -> Place:
+    """A random place of one of the wanted kinds."""
+    kind: PlaceKind = variation.places[int(rng.integers(len(variation.places)))]
+    luma = float(np.exp(rng.uniform(np.log(45), np.log(120))))
+    angle = np.radians(draw(rng, variation.oblique)) * (0.4 if kind == "corridor" else 1.0)
+    walls = {"room": _room, "street": _street, "corridor": _corridor}[kind](rng, luma)
+    depth = max(wall.start[1] for wall in walls)
+    boxes: list[Box] = []
+    back = walls[2].start[1] if kind == "room" else walls[-1].start[1] if kind == "street" else depth
+    if kind != "corridor" and rng.random() < variation.clutter:
+        for _ in range(rng.integers(1, 6)):
+            x, wide, tall, deep = (
+                rng.uniform(-5, 4),
+                rng.uniform(0.4, 1.8),
+                rng.uniform(0.4, 1.9),
+                rng.uniform(0.3, 0.6),
+            )
+            shade = muted(rng, float(np.clip(luma * np.exp(rng.normal(0, 0.4)), 10, 190)))
+            boxes.append(Box(low=(x, back - deep, 0.0), high=(x + wide, back, tall), colour=shade))
+    outdoors = kind == "street" or (kind == "corridor" and walls[-1].height < 2)
+    sky = rng.uniform(4, 25) if outdoors else luma * rng.uniform(0.5, 1.0)
+    side = min(3.0, *(abs(x) for x in (walls[-1].start[0], walls[-2].start[0]))) if kind == "corridor" else 3.0
+    low, high = variation.lamps
+    floor_HWC = ground(rng, float(np.clip(luma * rng.uniform(0.4, 1.1), 12, 200)), kerb=kind == "street")
+    red, green, blue = (float(value) for value in floor_HWC[::4, ::4].mean((0, 1)))
+    return Place(
+        walls=tuple(walls),
+        floor_HWC=floor_HWC,
+        floor=(red, green, blue),
+        angle=float(angle),
+        sky=(sky * 0.95, sky * 0.97, sky * 1.05),
+        lamps=_lamps(rng, int(rng.integers(low, high + 1)), kind, float(min(depth, 14.0))),
+        boxes=tuple(boxes),
+        chair=muted(rng, float(rng.uniform(30, 150))) if rng.random() < variation.clutter else None,
+        chair_back=float(rng.choice([0.0, rng.uniform(0.35, 0.5)])),
+        reach=(float(max(0.5, side - 0.4)), float(np.clip(back - 0.4, 0.4, 6.0))),
+        along=kind == "corridor",
+    )

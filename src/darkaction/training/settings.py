@@ -1,0 +1,62 @@
+"""Sections `sampling`, `augmentation`, `focal`, `optimizer`, `train` and `transfer` of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from darkaction.core.schema import STRICT, Above0, Count, Fraction, From0, Positive
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Sampling:
+    strategy: Literal["delta", "constant", "length_adjusted", "variable"]
+    num_frames: Positive
+    delta_min: From0
+    delta_max: From0
+    max_rate: Above0
+    delta_curriculum: Fraction
+    test_draws: Positive
+
+    def __post_init__(self) -> None:
+        if self.delta_max < self.delta_min:
+            raise ValueError(f"delta_max is {self.delta_max}, below delta_min {self.delta_min}")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Augmentation:
+    flip: Fraction
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    translation: Fraction
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Focal:
+    gamma: From0
+    alpha: Above0 | list[Above0] | Literal["balanced"] | None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Optimizer:
+    max_lr: Above0
+    weight_decay: From0
+    warmup: Annotated[float, Field(gt=0, lt=1)]
+    grad_clip: From0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Train:
+    epochs: Positive
+    batch_size: Positive
+    init_from: str | None
+    shots_per_class: Count | None
+    precision: Literal["auto", "fp32", "bf16"]
+    devices: Positive
+    num_workers: Count
+    checkpoint: Literal["last", "best"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Transfer:
+    input_rate: Annotated[float, Field(gt=0, le=1)]
+    fresh_head: bool
