@@ -101,10 +101,11 @@ weights: $(INSTALLED)  ## train anew the weights that come with the project, mod
 	python src/pretrain.py $(WEIGHTS)
 	python src/package_weights.py $(WEIGHTS)
 
-lint: $(INSTALLED)  ## ruff and mypy
+lint: $(INSTALLED)  ## ruff, mypy and the layers of the packages
 	ruff check .
 	ruff format --check .
 	mypy
+	PYTHONPATH=src lint-imports --no-logo
 
 format: $(INSTALLED)  ## let ruff order imports and lay out the code
 	ruff check --fix .

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from darkaction.core import cli
+from darkaction.core import cli, config
 from darkaction.core.errors import UserError
 from darkaction.core.folders import write_whole
 from darkaction.core.paths import Paths
@@ -335,7 +335,7 @@ def attention(
 
 def origin(params: Params, paths: Paths) -> dict[str, Any]:
     """Commit, run and versions of the data behind the page."""
-    tags = origin_tags(stage="report", params=params, paths=paths)
+    tags = origin_tags(stage="report", settings=config.flatten(params), paths=paths)
     recorded = dvc_md5s(paths.root)
     shown = {path: recorded[path] for path in sorted(recorded) if not path.startswith((Paths.REPORTS, Paths.RUNS))}
     return {

@@ -212,7 +212,9 @@ def indexes_for(params: Params, work: Path, *, make: bool) -> Paths:
     for name in dict.fromkeys(needed):
         drawn_alike = name not in DRAWN or all(own["synthesize"][k] == wanted["synthesize"][k] for k in DRAWING)
         alike = drawn_alike and all(own[section] == wanted[section] for section in INDEX_SECTIONS)
-        alike = alike and not any(changed_since(f"{stage}@{name}", today, ROOT) for stage in ("synthesize", "prepare"))
+        alike = alike and not any(
+            changed_since(f"{stage}@{name}", config.flatten(today), ROOT) for stage in ("synthesize", "prepare")
+        )
         is_target = name == params.datasets[0]
         same_role = is_target == (name == own["datasets"][0])
         pipeline = ROOT / Paths.index(name) / "index.csv"

@@ -205,7 +205,7 @@ def prepared(params: SearchParams, arguments: argparse.Namespace) -> Paths:
         if begins_pretrained(params):
             stages.append("pretrain")
         for stage in stages:
-            if changed := changed_since(stage, today, ROOT):
+            if changed := changed_since(stage, config.flatten(today), ROOT):
                 raise UserError(f"{', '.join(changed)}: not what stage {stage} ran with; dvc repro first")
     else:
         versions = {path: md5 for path, md5 in dvc_md5s(ROOT).items() if path.startswith("data/raw/")}

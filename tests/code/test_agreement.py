@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from darkaction.core import agreement
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.data.index import BACKGROUND, COLUMNS, write_index
-from darkaction.params import Params
+from darkaction.data.settings import ACTIONS as KNOWN_ACTIONS
+from darkaction.enhancement.settings import frames_wanted
+from darkaction.jobs import identity
+from darkaction.params import Params, require_known_classes
 from darkaction.synthetic.human.motion import ACTIONS
 from darkaction.training import data
 
@@ -28,7 +30,7 @@ def params_of(*overrides: str) -> Params:
 
 
 def test_the_classes_of_arid_are_those_that_are_drawn() -> None:
-    assert set(agreement.ACTIONS) == set(ACTIONS)
+    assert set(KNOWN_ACTIONS) == set(ACTIONS)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_a_class_that_the_target_cannot_have_is_refused(tmp_path: Path, override
     for name in ("Nod", "Bow", "_unlabelled", ".hidden"):
         (tmp_path / Paths.raw("mine") / name).mkdir(parents=True)
     with pytest.raises(UserError, match=message):
-        agreement.require_known_classes(params_of(*overrides), Paths(root=tmp_path))
+        require_known_classes(params_of(*overrides), Paths(root=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_a_class_that_the_target_cannot_have_is_refused(tmp_path: Path, override
 def test_other_classes_are_not_judged(tmp_path: Path, overrides: list[str]) -> None:
     for path in ("mine/Nod", "mine/Bow", "arid/Nod"):
         (tmp_path / "data/raw" / path).mkdir(parents=True)
-    agreement.require_known_classes(params_of(*overrides), Paths(root=tmp_path))
+    require_known_classes(params_of(*overrides), Paths(root=tmp_path))
 
 
 # The index
@@ -82,7 +84,7 @@ def make_index(root: Path, params: Params, *, labels: tuple[str, ...], settings:
         for scene, part in enumerate(("train", "val", "test"))
         for take in (1, 2)
     ]
-    summary = {"settings": agreement.index_settings(params)["demo"]} if settings else {}
+    summary = {"settings": identity.index_settings(params)["demo"]} if settings else {}
     write_index(
         root / Paths.index("demo"), pd.DataFrame(rows), np.zeros((len(rows), *BACKGROUND, 3), np.float16), summary
     )
@@ -107,7 +109,7 @@ def make_index(root: Path, params: Params, *, labels: tuple[str, ...], settings:
 )
 def test_an_index_made_with_other_settings_is_refused(tmp_path: Path, overrides: list[str], message: str) -> None:
     make_index(tmp_path, params_of(), labels=("run", "walk"))
-    wanted = {"demo": agreement.index_settings(params_of(*overrides))["demo"]}
+    wanted = {"demo": identity.index_settings(params_of(*overrides))["demo"]}
     with pytest.raises(
         UserError, match=rf"data/index/demo: was made with {message}.*run python src/prepare.py demo with"
     ):
@@ -119,7 +121,7 @@ def test_an_index_made_with_other_settings_is_refused(tmp_path: Path, overrides:
 )
 def test_settings_that_do_not_decide_an_index_may_change(tmp_path: Path, override: str) -> None:
     make_index(tmp_path, params_of(), labels=("run", "walk"))
-    assert len(data.usable_clips(Paths(root=tmp_path), agreement.index_settings(params_of(override)))) == 12
+    assert len(data.usable_clips(Paths(root=tmp_path), identity.index_settings(params_of(override)))) == 12
 
 
 @pytest.mark.parametrize(
@@ -133,14 +135,14 @@ def test_settings_that_do_not_decide_an_index_may_change(tmp_path: Path, overrid
 def test_an_index_without_record_is_judged_by_its_clips(tmp_path: Path, labels: tuple[str, ...], message: str) -> None:
     make_index(tmp_path, params_of(), labels=labels, settings=False)
     with pytest.raises(UserError, match=rf"data/index/demo: {message}.*run python src/prepare.py demo"):
-        data.usable_clips(Paths(root=tmp_path), agreement.index_settings(params_of()))
+        data.usable_clips(Paths(root=tmp_path), identity.index_settings(params_of()))
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     make_index(tmp_path, params_of(), labels=("run", "walk"))
     (tmp_path / Paths.index("demo") / "summary.json").write_text("{")
     with pytest.raises(UserError, match=r"summary\.json: not JSON .*run python src/prepare\.py demo again"):
-        data.usable_clips(Paths(root=tmp_path), agreement.index_settings(params_of()))
+        data.usable_clips(Paths(root=tmp_path), identity.index_settings(params_of()))
 
 
 def test_training_needs_a_clip_of_every_class() -> None:
@@ -155,7 +157,7 @@ def test_training_needs_a_clip_of_every_class() -> None:
 
 def test_weights_of_another_split_are_refused(tmp_path: Path) -> None:
     make_index(tmp_path, params_of(), labels=("run", "walk"))
-    clips = data.usable_clips(Paths(root=tmp_path), agreement.index_settings(params_of()))
+    clips = data.usable_clips(Paths(root=tmp_path), identity.index_settings(params_of()))
     data.require_trained_on(tmp_path, clips)  # nothing is recorded
     (tmp_path / "trained_on.json").write_text(json.dumps({"split": data.split_digest(clips)}))
     data.require_trained_on(tmp_path, clips.sample(frac=1, random_state=0).assign(luma=1.0))
@@ -175,8 +177,8 @@ def test_weights_of_another_split_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_frames_depend_on_the_settings_of_their_method(overrides: list[str], differs: list[str]) -> None:
-    before = agreement.frames_wanted(params_of("enhance.method=zero_dce").enhance, "demo")
-    after = agreement.frames_wanted(params_of("enhance.method=zero_dce", *overrides).enhance, "demo")
+    before = frames_wanted(params_of("enhance.method=zero_dce").enhance, "demo")
+    after = frames_wanted(params_of("enhance.method=zero_dce", *overrides).enhance, "demo")
     assert [key for key, value in after.items() if before.get(key) != value] == differs
 
 
@@ -191,17 +193,17 @@ def test_what_decides_enhancer_network_and_pretraining() -> None:
         *("pretrain.epochs=9", "pretrain.domain_randomization.luma=[2, 3]", "pretrain.enabled=true"),
         *("bert.heads=4", "bert.dropout=0.5", "model.width=0.5", "sampling.test_draws=9"),
     )
-    assert differing(agreement.enhancer_settings, *both) == {"zero_dce.epochs"}
-    assert differing(agreement.network_wanted, *both) == {"bert.heads", "model.width"}
-    assert differing(agreement.pretraining_settings, *both) == {"pretrain.epochs", "pretrain.domain_randomization.luma"}
+    assert differing(identity.enhancer_settings, *both) == {"zero_dce.epochs"}
+    assert differing(identity.network_wanted, *both) == {"bert.heads", "model.width"}
+    assert differing(identity.pretraining_settings, *both) == {"pretrain.epochs", "pretrain.domain_randomization.luma"}
 
 
 def test_settings_survive_json() -> None:
     params = params_of()
     for settings in (
-        agreement.index_settings(params),
-        agreement.network_wanted(params),
-        agreement.enhancer_settings(params),
-        agreement.pretraining_settings(params),
+        identity.index_settings(params),
+        identity.network_wanted(params),
+        identity.enhancer_settings(params),
+        identity.pretraining_settings(params),
     ):
         assert json.loads(json.dumps(settings)) == settings

@@ -15,7 +15,7 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from darkaction import cli
+from darkaction.core import cli
 from darkaction.core.folders import new_folder
 
 def main():
@@ -57,7 +57,7 @@ def test_a_stopped_command_leaves_nothing_half_made(tmp_path: Path, sent: signal
 )
 def test_a_stop_that_a_training_loop_made_an_exit_is_still_a_stop(raised: str, code: int, errors: str) -> None:
     program = (
-        "import sys; from darkaction import cli; from darkaction.core.errors import Terminated\n"
+        "import sys; from darkaction.core import cli; from darkaction.core.errors import Terminated\n"
         "def main():\n"
         f"    try: raise {raised}\n"
         "    except BaseException: sys.exit(1)\n"
@@ -69,7 +69,7 @@ def test_a_stop_that_a_training_loop_made_an_exit_is_still_a_stop(raised: str, c
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    program = "from darkaction import cli\ncli.run(lambda: [print('line', k, flush=True) for k in range(100_000)])"
+    program = "from darkaction.core import cli\ncli.run(lambda: [print('line', k, flush=True) for k in range(100_000)])"
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         env={"PYTHONPATH": str(SRC), "PATH": ""},

@@ -65,7 +65,7 @@ def test_override_is_read_as_yaml(override: str, key: str, expected: Any) -> Non
     ("override", "message"),
     [
         ("focal.gamm=1", "--set focal.gamm=1: unknown key 'focal.gamm'; did you mean 'focal.gamma'?"),
-        ("trian.epochs=1", "unknown key 'trian'; did you mean 'train."),
+        ("trian.epochs=1", "unknown key 'trian.epochs'; did you mean 'train.epochs'"),
         ("focal=3", "--set focal=3: focal is a section; set one of ['alpha', 'gamma'] in it"),
         ("focal.gamma.x=3", 'params.yaml: focal.gamma is {"x": 3}: should be a number'),
         ("focal.gamma", "--set focal.gamma: expected key=value, for example --set focal.gamma=3"),

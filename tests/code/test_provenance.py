@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+from darkaction.core import config
 from darkaction.core.provenance import changed_since, uncommitted
 from darkaction.params import Params
 
@@ -38,7 +39,7 @@ def test_uncommitted_changes_can_be_applied(tmp_path: Path) -> None:
 
 def test_settings_that_changed_since_a_stage_ran(tmp_path: Path) -> None:
     params = Params.load(overrides=["split.strategy=scene", "zero_dce.lr=1e-4"])
-    assert changed_since("prepare@demo", params, tmp_path) == []
+    assert changed_since("prepare@demo", config.flatten(params), tmp_path) == []
     (tmp_path / "dvc.lock").write_text(
         "stages:\n"
         "  prepare@demo:\n"
@@ -46,6 +47,6 @@ def test_settings_that_changed_since_a_stage_ran(tmp_path: Path) -> None:
         "  train_enhancer:\n"
         "    params: {params.yaml: {zero_dce.lr: 1e-4}}\n"
     )
-    assert changed_since("prepare@demo", params, tmp_path) == ["gone.key", "split.strategy"]
-    assert changed_since("train_enhancer", params, tmp_path) == []
-    assert changed_since("enhance@demo", params, tmp_path) == []
+    assert changed_since("prepare@demo", config.flatten(params), tmp_path) == ["gone.key", "split.strategy"]
+    assert changed_since("train_enhancer", config.flatten(params), tmp_path) == []
+    assert changed_since("enhance@demo", config.flatten(params), tmp_path) == []

@@ -17,19 +17,19 @@ from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT
 from darkaction.core.processes import machine
-from darkaction.params import Params
 from darkaction.search import Search
+from darkaction.search.settings import SearchParams
 
 GAMMA = "{key: focal.gamma, type: float, low: 0.0, high: 5.0}"
 DELTA = "{key: sampling.delta_min, type: float, low: 0.0, high: 4.0}"
 DEPENDENT = "{key: sampling.delta_max, type: float, low: sampling.delta_min, high: 16.0}"
 
 
-def params_with(*entries: str, **tune: Any) -> Params:
+def params_with(*entries: str, **tune: Any) -> SearchParams:
     overrides = [f"tune.{key}={value}" for key, value in tune.items()]
     if entries:
         overrides.append(f"tune.space=[{', '.join(entries)}]")
-    return Params.load(overrides=overrides)
+    return SearchParams.load(overrides=overrides)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def run_all(study: Search, budget: int, score: Any = None) -> list[dict[str, Any
 
 def test_committed_spaces_are_valid() -> None:
     for profile in (None, *config.profile_names()):
-        search.check_space(Params.load(profile=profile))
+        search.check_space(SearchParams.load(profile=profile))
 
 
 @pytest.mark.parametrize(
@@ -182,13 +182,13 @@ def test_pruner_and_seeds_must_fit() -> None:
 def test_a_study_is_named_by_what_is_laid_over_params_yaml(
     profile: str | None, overrides: list[str], name: str
 ) -> None:
-    assert search.name_for(profile, overrides, Params.load(profile=profile, overrides=overrides)) == name
+    assert search.name_for(profile, overrides, SearchParams.load(profile=profile, overrides=overrides)) == name
 
 
 def test_names_of_many_settings_stay_short_and_differ() -> None:
     values = [[f"augmentation.{key}=0.{n}" for key in ("flip", "translation")] for n in (1, 2)]
     more = ["focal.gamma=1", "train.epochs=30", "train.batch_size=4", "optimizer.max_lr=0.001", "bert.dropout=0.1"]
-    names = {search.name_for(None, o, Params.load(overrides=o)) for o in ([*v, *more] for v in values)}
+    names = {search.name_for(None, o, SearchParams.load(overrides=o)) for o in ([*v, *more] for v in values)}
     assert len(names) == 2
     assert all(len(name) <= 100 and name.startswith("search-7-settings-") for name in names)
 
@@ -196,24 +196,24 @@ def test_names_of_many_settings_stay_short_and_differ() -> None:
 def test_a_study_of_the_plain_name_is_found_by_its_settings(storage: str) -> None:
     """All studies were called `search` once, whatever was laid over params.yaml."""
     given = ["focal.gamma=1", "tune.trials=8"]
-    params = Params.load(profile="smoke", overrides=given)
+    params = SearchParams.load(profile="smoke", overrides=given)
     own = "search-smoke-focal.gamma=1.0"
     assert search.chosen(storage, "smoke", given, params) == own
-    search.create(storage, "search", Params.load(), data="d", arguments="")
+    search.create(storage, "search", SearchParams.load(), data="d", arguments="")
     assert search.chosen(storage, "smoke", given, params) == own
 
 
 def test_a_study_of_the_plain_name_with_these_settings_goes_on(storage: str) -> None:
-    params = Params.load(profile="smoke")
+    params = SearchParams.load(profile="smoke")
     search.create(storage, "search", params, data="d", arguments="--profile smoke")
     assert search.chosen(storage, "smoke", [], params) == "search"
-    assert search.chosen(storage, None, [], Params.load()) == "search"
+    assert search.chosen(storage, None, [], SearchParams.load()) == "search"
     search.create(storage, "search-smoke", params, data="d", arguments="--profile smoke")
     assert search.chosen(storage, "smoke", [], params) == "search-smoke"
 
 
 def test_studies_are_listed_with_the_arguments_that_find_them(storage: str) -> None:
-    params = Params.load(profile="smoke")
+    params = SearchParams.load(profile="smoke")
     arguments = search.arguments_text("smoke", ["tune.space=[{key: focal.gamma, type: float, low: 0, high: 1}]"])
     search.create(storage, "a", params, data="d", arguments=arguments)
     optuna.create_study(study_name="b", storage=search.connect(storage))
@@ -462,7 +462,7 @@ def test_plots_are_drawn(storage: str, tmp_path: Path) -> None:
 
 def test_only_search_imports_optuna_and_only_workers_ray() -> None:
     sources = ROOT / "src" / "darkaction"
-    for package, home in (("optuna", "search"), ("ray", "workers.py")):
+    for package, home in (("optuna", "search"), ("ray", "jobs")):
         users = {path for path in sources.parent.rglob("*.py") if f"import {package}" in path.read_text()}
         users = {path.relative_to(sources).parts[0] for path in users}
         assert users == {home}, package

@@ -19,6 +19,7 @@ from darkaction.experiments.record import Cell
 from darkaction.experiments.render import Exam, Finished, Statistics
 from darkaction.experiments.write import choose
 from darkaction.jobs.pool import Done, Pool
+from darkaction.models.settings import Backbone
 from darkaction.params import Params
 
 FILE = ROOT / "experiments/tables.yaml"
@@ -38,7 +39,7 @@ def test_the_file_has_the_papers_rows_and_numbers() -> None:
     tables = {table.key: {row.key: row.published for row in table.rows} for table in plan.load(FILE, VALUES)}
     assert {key: tables[key] for key in PUBLISHED} == PUBLISHED
     networks = {row.fallback.model.backbone for table in plan.load(FILE, VALUES) for row in table.rows}
-    assert networks == set(config.Backbone.__args__)
+    assert networks == set(Backbone.__args__)
     assert {key: value for key, value in tables["f1"].items() if value is not None} == {"ours": 90.46}
 
 

@@ -207,7 +207,7 @@ def test_what_a_program_may_be_to_blame_for_keeps_its_traceback(error: OSError) 
 PROGRAM = """
 import sys
 from pathlib import Path
-from darkaction import cli
+from darkaction.core import cli
 def main():
     {body}
 cli.run(main)

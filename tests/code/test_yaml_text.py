@@ -62,7 +62,7 @@ def _configure(path: Path) -> None:
     configure(path, profile=None, overrides=["focal.gamma=3"], write=True)
 
 
-@pytest.mark.parametrize("read", [config.load, _configure, lambda path: plan.load(path, {})])
+@pytest.mark.parametrize("read", [Params.load, _configure, lambda path: plan.load(path, {})])
 @pytest.mark.parametrize("text", [TWICE, PARAMS + "seed: 1\n", "\ta: 1\n", "- 1\n", "", "caf\xe9: 1\n"])
 def test_each_reader_of_settings_names_the_file_and_changes_nothing(
     tmp_path: Path, read: Callable[[Path], object], text: str

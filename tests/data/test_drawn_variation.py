@@ -303,21 +303,21 @@ def test_bad_backgrounds_are_named(tmp_path: Path) -> None:
         ({"places": ()}, "places"),
         ({"places": ("moon",)}, "places"),
         ({"yaw": (90, -90)}, "yaw"),
-        ({"fill": (0.0, 1.0)}, "fill"),
-        ({"fill": 0.7}, "fill"),
+        ({"subject_scale": (0.0, 1.0)}, "subject_scale"),
+        ({"subject_scale": 0.7}, "subject_scale"),
         ({"frames": (33.5, 40)}, "frames"),
         ({"lamps": (-1, 2)}, "lamps"),
         ({"luma": (5, 300)}, "luma"),
         ({"photons": ("nan", 5)}, "photons"),
         ({"follow": 1.5}, "follow"),
         ({"interrupted": (0, 1)}, "interrupted"),
-        ({"held": (0.1, 0.2, 0.3)}, "held"),
+        ({"skip_block_prob": (0.1, 0.2, 0.3)}, "skip_block_prob"),
         ({"dark": 1}, "dark"),
     ],
 )
 def test_impossible_ranges_are_named(change: dict[str, object], named: str) -> None:
     [(name, value)] = change.items()
-    with pytest.raises(UserError, match=rf"params\.yaml: pretrain\.variation(\.|: ){named}"):
+    with pytest.raises(UserError, match=rf"params\.yaml: pretrain\.domain_randomization(\.|: ){named}"):
         Params.load(overrides=[f"pretrain.domain_randomization.{name}={json.dumps(value)}"])
 
 

@@ -33,7 +33,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
         lit=False,
         seed=SEED,
         codec="FFV1",
-        variation=wanted.variation,
+        variation=wanted.domain_randomization,
         backgrounds=(),
     )
     folder = tmp_path_factory.mktemp("clips")

@@ -160,17 +160,19 @@ def test_data_versions_are_tags(paths: Paths, params: Params) -> None:
         "stages": {"prepare@demo": {"outs": [{"path": "data/index/demo", "md5": "def.dir"}]}, "x": {}},
     }
     paths.write("dvc.lock").write_text(yaml.safe_dump(lock))
-    tags = provenance.origin_tags(stage="train", params=params, paths=paths)
+    tags = provenance.origin_tags(stage="train", settings=config.flatten(params), paths=paths)
     assert tags["data.demo.dvc_md5.raw"] == "abc.dir" and tags["data.demo.dvc_md5.index"] == "def.dir"
     index.write_text("clip_id,sha256\nA,2\n")
     assert (
-        provenance.origin_tags(stage="train", params=params, paths=paths)["data.demo.digest"]
+        provenance.origin_tags(stage="train", settings=config.flatten(params), paths=paths)["data.demo.digest"]
         != tags["data.demo.digest"]
     )
     # With --out, an index that was written there is not the one DVC knows.
     elsewhere = Paths(root=paths.root, out=paths.root / "out")
     elsewhere.write("data/index/demo/index.csv").write_text("clip_id,sha256\nA,3\n")
-    assert "data.demo.dvc_md5.index" not in provenance.origin_tags(stage="train", params=params, paths=elsewhere)
+    assert "data.demo.dvc_md5.index" not in provenance.origin_tags(
+        stage="train", settings=config.flatten(params), paths=elsewhere
+    )
 
 
 def test_commit_and_dirty_state(tmp_path: Path) -> None:

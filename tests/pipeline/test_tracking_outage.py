@@ -56,7 +56,7 @@ def sync(root: Path, uri: str) -> subprocess.CompletedProcess[str]:
     """tracking_sync.py for the project in `root`."""
     program = (
         "import sys; from pathlib import Path\n"
-        "from darkaction import cli, tracking; from darkaction.core.paths import Paths\n"
+        "from darkaction.core import cli, tracking; from darkaction.core.paths import Paths\n"
         "cli.run(lambda: print(*tracking.deliver_waiting(Paths(root=Path(sys.argv[1])))))"
     )
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT / "src")}

@@ -23,7 +23,7 @@ from darkaction import search
 from darkaction.core import cli
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.params import Params
+from darkaction.search.settings import SearchParams
 from darkaction.search.trial import with_smaller_batch
 from searches import Tune, busy_workers
 from servers import Postgres, free_port
@@ -273,7 +273,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, 
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
 
     def apply(first: int, second: int, *, force: bool = False) -> None:
-        params = Params.load(overrides=["tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"])
+        params = SearchParams.load(overrides=["tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"])
         study = search.create(str(tmp_path / f"{first}-{second}-{force}.log"), "s", params, data="d", arguments="")
         study.fill(2)
         for right in (first, second):
@@ -296,7 +296,7 @@ def test_apply_writes_what_is_better_beyond_noise(
     before, after = (ROOT / "params.yaml").read_text(), (tmp_path / "params.yaml").read_text()
     changed = [line for line in after.splitlines() if line not in before.splitlines()]
     assert len(changed) == 1
-    assert Params.load(tmp_path / "params.yaml").focal.gamma != 2.0
+    assert SearchParams.load(tmp_path / "params.yaml").focal.gamma != 2.0
 
 
 def test_apply_refuses_noise_unless_forced(tmp_path: Path, finished: Callable[..., None]) -> None:
@@ -323,14 +323,14 @@ def test_apply_leaves_the_best_alone(
 
 
 def test_batch_is_halved_once_when_memory_does_not_suffice(tmp_path: Path) -> None:
-    params = Params.load()
+    params = SearchParams.load()
     study = search.create(str(tmp_path / "studies.log"), "s", params, data="d", arguments="")
     study.fill(1)
     claim = study.claim(1)
     assert claim is not None
     tried = []
 
-    def train(used: Params, *, limit: int) -> list[bool]:
+    def train(used: SearchParams, *, limit: int) -> list[bool]:
         tried.append(used.train.batch_size)
         if used.train.batch_size > limit:
             torch.empty(2**50)  # torch's own error
@@ -368,4 +368,4 @@ def test_clips_of_other_settings_are_not_searched_on(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(tune_program, "changed_since", changed)
     with pytest.raises(UserError, match=r"split\.strategy: not what stage prepare@demo ran with; dvc repro first"):
-        tune_program.prepared(Params.load(), argparse.Namespace(profile=None, overrides=[]))
+        tune_program.prepared(SearchParams.load(), argparse.Namespace(profile=None, overrides=[]))

@@ -116,7 +116,8 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any], *, origin: str, p
         if key not in base and prefix in OPEN_SECTIONS:
             result[key] = value
         elif key not in base:
-            raise UserError(f"{origin}: {unknown(prefix + str(key), list(_leaves(base, prefix)))}")
+            named = next(iter(leaves({str(key): value})), str(key))
+            raise UserError(f"{origin}: {unknown(prefix + named, list(_leaves(base, prefix)))}")
         elif isinstance(base[key], dict) and isinstance(value, Mapping):
             result[key] = merge(base[key], value, origin=origin, prefix=f"{prefix}{key}.")
         elif isinstance(base[key], dict):

@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 from darkaction.core import config
 from darkaction.core.paths import Paths
 from darkaction.core.redact import scrub
-from darkaction.params import Params
 
 SOURCES = ("src", "params.yaml", "dvc.yaml", "requirements.lock")
 """What `git dirty` is about. dvc.lock and stage outputs change during every run and are left out."""
@@ -34,18 +34,18 @@ TRAINING_CODE = (
 """The parts of the package that decide what a training on given clips, or on drawn ones, gives."""
 
 
-def origin_tags(*, stage: str, params: Params, paths: Paths) -> dict[str, str]:
+def origin_tags(*, stage: str, settings: Mapping[str, Any], paths: Paths) -> dict[str, str]:
     """Where a run comes from: code, command, DVC stage, data versions, program versions. No environment dump."""
     script = Path(sys.argv[0])
     tags = {
         "stage": stage,
-        "split.strategy": params.split.strategy,
+        "split.strategy": settings["split.strategy"],
         "command": command_line(),
         "mlflow.source.name": os.path.relpath(script, paths.root) if script.exists() else script.name,
         "mlflow.source.type": "PROJECT" if os.environ.get("MLFLOW_RUN_ID") else "LOCAL",
         "version.python": platform.python_version(),
         **_git_tags(paths.root),
-        **_data_tags(params.datasets, paths),
+        **_data_tags(settings["datasets"], paths),
     }
     for tag, variable in (("dvc.stage", "DVC_STAGE"), ("dvc.experiment", "DVC_EXP_NAME")):
         if variable in os.environ:
@@ -193,11 +193,10 @@ def _read_stages(lock: Path, _changed: int) -> dict[str, Any]:
     return dict(config.read_yaml(lock)["stages"])
 
 
-def changed_since(stage: str, params: Params, root: Path) -> list[str]:
-    """Settings that dvc.lock has for a stage with other values than `params`, so that its outputs are of those; none
+def changed_since(stage: str, today: Mapping[str, Any], root: Path) -> list[str]:
+    """Settings that dvc.lock has for a stage with other values than `today`'s, so that its outputs are of those; none
     where DVC has not run it."""
     entry = _locked_stages(root).get(stage, {})
-    today = config.flatten(params)
     recorded: dict[str, Any] = {}
     for key, value in entry.get("params", {}).get("params.yaml", {}).items():
         recorded |= config.leaves(config.nested(key, value))

@@ -7,9 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from darkaction.core import config
+from darkaction.core.config import Settings
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.params import Params
+
+Values = Mapping[str, Any]
+"""Settings by their dotted names."""
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow's pages show as a run's description."""
@@ -34,7 +37,7 @@ OF_ENHANCER = ("data.", "synthesize.", "prepare.", "split.", "zero_dce.", "enlig
 """Beginnings of the keys of settings that the training of the enhancement depends on."""
 
 
-def run_name(stage: str, params: Params, *, label: str = "", out: bool = False) -> str:
+def run_name(stage: str, params: Settings, *, label: str = "", out: bool = False) -> str:
     """What a run is, for a list: `demo delta zero_dce r2plus1d-bert focal.gamma=3 seed 0`.
 
     Settings that differ are those that differ from the nearest profile, whose name stands before them unless it is
@@ -45,7 +48,8 @@ def run_name(stage: str, params: Params, *, label: str = "", out: bool = False) 
         out: whether --out was given, which makes it a try.
     """
     first = f"{label}: " if label else "try: " if out else ""
-    words = [*_method(stage, params), *_differences(stage, params), f"seed {params.seed}"]
+    values = config.flatten(params)
+    words = [*_method(stage, values), *_differences(stage, type(params), values), f"seed {values['seed']}"]
     if "DVC_EXP_NAME" in os.environ:  # by which `dvc exp` knows it
         words.append(f"({os.environ['DVC_EXP_NAME']})")
     return first + " ".join(words)
@@ -62,58 +66,57 @@ def origin_of(stage: str, paths: Paths, *, is_member: bool) -> dict[str, str]:
     return {ORIGIN: "pipeline" if "DVC_STAGE" in os.environ else "by hand"}
 
 
-def _method(stage: str, params: Params) -> list[str]:
-    network = f"{params.model.backbone}-{params.model.head}"
+def _method(stage: str, values: Values) -> list[str]:
+    network = f"{values['model.backbone']}-{values['model.head']}"
     if stage == "train_enhancer":
-        return ["enhancement", params.datasets[0], params.enhance.method]
+        return ["enhancement", values["datasets"][0], values["enhance.method"]]
     if stage == "pretrain":
-        return ["pretraining", params.datasets[0], params.enhance.method, network]
-    return ["+".join(params.datasets), params.sampling.strategy, params.enhance.method, network]
+        return ["pretraining", values["datasets"][0], values["enhance.method"], network]
+    return ["+".join(values["datasets"]), values["sampling.strategy"], values["enhance.method"], network]
 
 
-def _differences(stage: str, params: Params) -> list[str]:
+def _differences(stage: str, kind: type[Settings], today: Values) -> list[str]:
     """The nearest profile, unless it is `demo`, and the settings that differ from it, as `key=value`."""
-    today = config.flatten(params)
-    keys = [key for key in today if key not in SHOWN and _matters(key, stage, params)]
-    profile, base = min(_profiles(), key=lambda entry: sum(_differs(entry[1], today, key) for key in keys))
+    keys = [key for key in today if key not in SHOWN and _matters(key, stage, today)]
+    profile, base = min(_profiles(kind), key=lambda entry: sum(_differs(entry[1], today, key) for key in keys))
     different = [f"{key}={_short(today[key])}" for key in keys if _differs(base, today, key)]
     if len(different) > MOST_DIFFERENCES:
         different[MOST_DIFFERENCES - 1 :] = [f"+{len(different) - MOST_DIFFERENCES + 1} more"]
     return ([] if profile == "demo" else [profile]) + different
 
 
-def _matters(key: str, stage: str, params: Params) -> bool:
+def _matters(key: str, stage: str, values: Values) -> bool:
     """Whether a setting has a say in what a run of the stage gives."""
     used = {
-        "zero_dce": params.enhance.method == "zero_dce",
-        "enlightengan": params.enhance.method == "enlightengan",
-        "pretrain": stage == "pretrain" or params.train.init_from == Paths.PRETRAINING,
+        "zero_dce": values["enhance.method"] == "zero_dce",
+        "enlightengan": values["enhance.method"] == "enlightengan",
+        "pretrain": stage == "pretrain" or values["train.init_from"] == Paths.PRETRAINING,
         "train": stage != "pretrain",
-        "transfer": stage != "pretrain" and params.train.init_from is not None,
-        "mran": params.model.mran,
-        "bert": params.model.head == "bert",
+        "transfer": stage != "pretrain" and values["train.init_from"] is not None,
+        "mran": values["model.mran"],
+        "bert": values["model.head"] == "bert",
     }
     section = key.partition(".")[0]
     if key.startswith(IRRELEVANT) or not used.get(section, True):
         return False
-    if key.startswith("enhance.apply.") and key.rpartition(".")[2] not in params.datasets:
+    if key.startswith("enhance.apply.") and key.rpartition(".")[2] not in values["datasets"]:
         return False
     return stage != "train_enhancer" or key.startswith(OF_ENHANCER)
 
 
 @lru_cache(maxsize=1)
-def _profiles() -> list[tuple[str, Mapping[str, Any]]]:
+def _profiles(kind: type[Settings]) -> list[tuple[str, Values]]:
     """Every profile's name and settings, `demo` first. One that is damaged concerns those who use it."""
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    found: list[tuple[str, Values]] = []
     for name in sorted(config.profile_names(), key=lambda name: (name != "demo", name)):
         try:
-            found.append((name, config.flatten(Params.load(profile=name))))
+            found.append((name, config.flatten(config.load(kind, profile=name))))
         except UserError:
             continue
     return found or [("demo", {})]
 
 
-def _differs(base: Mapping[str, Any], today: Mapping[str, Any], key: str) -> bool:
+def _differs(base: Values, today: Values, key: str) -> bool:
     return key in base and base[key] != today[key]
 
 

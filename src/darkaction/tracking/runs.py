@@ -15,11 +15,11 @@ from typing import Any
 import yaml
 
 from darkaction.core import config
+from darkaction.core.config import Settings
 from darkaction.core.errors import reason_of, sigterm_raises, stopped_by
 from darkaction.core.paths import Paths
 from darkaction.core.provenance import dataset_sources, origin_tags, uncommitted
 from darkaction.core.redact import scrub
-from darkaction.params import Params
 from darkaction.tracking.delivery import Delivery
 from darkaction.tracking.naming import NOTE, origin_of, run_name
 from darkaction.tracking.opening import MAX_TAG_LENGTH
@@ -113,7 +113,7 @@ class Run:
 
 @contextlib.contextmanager
 def start_run(
-    *, stage: str, params: Params, paths: Paths, resume: bool = False, member: Member | None = None
+    *, stage: str, params: Settings, paths: Paths, resume: bool = False, member: Member | None = None
 ) -> Iterator[Run]:
     """A run of `stage`, with every setting as parameter, its origin as tags and params.yaml as artifact.
 
@@ -151,7 +151,7 @@ def start_run(
 def family_run(
     *,
     stage: str,
-    params: Params,
+    params: Settings,
     paths: Paths,
     name: str,
     token: str,
@@ -176,7 +176,7 @@ def family_run(
 
 
 @contextlib.contextmanager
-def member_run(*, stage: str, params: Params, paths: Paths, member: Member, parent: str) -> Iterator[Run]:
+def member_run(*, stage: str, params: Settings, paths: Paths, member: Member, parent: str) -> Iterator[Run]:
     """A run of one training among many (`stage` trial or cell), a child of the run of the search or comparison that has
     the token `parent`; it ends as `start_run`'s."""
     opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
@@ -185,11 +185,11 @@ def member_run(*, stage: str, params: Params, paths: Paths, member: Member, pare
         yield run
 
 
-def _begin(opening: Record, params: Params, paths: Paths, member: Member | None = None) -> tuple[Delivery, Run]:
+def _begin(opening: Record, params: Settings, paths: Paths, member: Member | None = None) -> tuple[Delivery, Run]:
     """Opens a run and records where it comes from. A worker's training goes on without a store that cannot be used: its
     launcher has found the store usable."""
     stage = opening["stage"]
-    tags = origin_tags(stage=stage, params=params, paths=paths)
+    tags = origin_tags(stage=stage, settings=config.flatten(params), paths=paths)
     tags |= origin_of(stage, paths, is_member=member is not None) | {NOTE: "unfinished"}
     if member is not None:
         tags |= member.tags
@@ -200,15 +200,15 @@ def _begin(opening: Record, params: Params, paths: Paths, member: Member | None 
     run = Run(delivery)
     run.set_tags(tags)  # also where an earlier run goes on
     run.log_params(opening["params"])  # the same again where an earlier run goes on, which the store allows
-    run.log_datasets(dataset_sources(params.datasets, paths))
-    run.log_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False), "params.yaml")
+    run.log_datasets(dataset_sources(config.flatten(params)["datasets"], paths))
+    run.log_text(yaml.safe_dump(config.as_nested(params), sort_keys=False), "params.yaml")
     if changes := uncommitted(paths.root):
         run.log_text(changes, "uncommitted.diff")
     return delivery, run
 
 
 @contextlib.contextmanager
-def attach_run(*, stage: str, params: Params, paths: Paths) -> Iterator[Run]:
+def attach_run(*, stage: str, params: Settings, paths: Paths) -> Iterator[Run]:
     """The finished run that models/runs/<stage>.json names, to add metrics and artifacts to; its status stays.
 
     Where the store does not have it (mlflow.db was deleted, or the model comes from another machine) a new run takes
@@ -223,7 +223,9 @@ def attach_run(*, stage: str, params: Params, paths: Paths) -> Iterator[Run]:
         return
     path = paths.read(f"{Paths.RUNS}/{stage}.json")
     original = _read_run(path)
-    tags = origin_tags(stage=stage, params=params, paths=paths) | origin_of(stage, paths, is_member=False)
+    tags = origin_tags(stage=stage, settings=config.flatten(params), paths=paths) | origin_of(
+        stage, paths, is_member=False
+    )
     if paths.out is not None and not path.is_relative_to(paths.out):
         tags |= {OF_RUN: str(original["run_id"])} if original else {}
         original = None
@@ -334,7 +336,7 @@ def _environment() -> Record:
     }
 
 
-def _texts(params: Params) -> dict[str, str]:
+def _texts(params: Settings) -> dict[str, str]:
     return {key: parameter_text(value) for key, value in config.flatten(params).items()}
 
 

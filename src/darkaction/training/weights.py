@@ -27,6 +27,9 @@ from darkaction.training.settings import Sampling
 
 METADATA_KEY = "darkaction"
 
+FORMER_KEY = ('"delta_ramp"', '"delta_curriculum"')
+"""In the cards of weights that were trained before the setting had its name of today."""
+
 WEIGHTS = "weights.safetensors"
 """In models/recognizer/fold_<k>."""
 
@@ -309,7 +312,7 @@ def read_card(path: Path) -> Card | None:
     if METADATA_KEY not in metadata:
         return None
     try:
-        return TypeAdapter(Card).validate_json(metadata[METADATA_KEY])
+        return TypeAdapter(Card).validate_json(metadata[METADATA_KEY].replace(*FORMER_KEY))
     except ValidationError as error:
         raise UserError(f"{path}: its card does not fit this version of the project: {error}") from None
 
