@@ -44,9 +44,9 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member
     from darkaction import tracking
     from darkaction.data.clips import write_settings
     from darkaction.jobs import pretraining
+    from darkaction.jobs.enhancing import settings
     from darkaction.jobs.identity import pretraining_settings
     from darkaction.training.fit import Row
-    from enhance import settings
 
     enhancement = settings(params, params.datasets[0], weights=paths.read(Paths.ENHANCER) / "weights.safetensors")
     stopped = paths.write(f"{Paths.CHECKPOINTS}/pretraining")

@@ -27,9 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-import enhance
 import pretrain
-import train_enhancer
 from darkaction import tracking
 from darkaction.core import cli, config
 from darkaction.core.arguments import add_worker_arguments, positive
@@ -45,7 +43,8 @@ from darkaction.experiments.cell import STOPPED, Job, Outcome, run_cell, with_se
 from darkaction.experiments.comparisons import DRAWN, Comparisons, Pretraining, Ready
 from darkaction.experiments.launcher import Launcher, Task
 from darkaction.experiments.plan import Row
-from darkaction.jobs import pretraining
+from darkaction.jobs import enhancing, pretraining
+from darkaction.jobs.enhancer_training import train_enhancer
 from darkaction.jobs.pool import Pool, start_pool
 from darkaction.params import Params
 
@@ -155,7 +154,7 @@ def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
     if params.enhance.method in LEARNT:
         moved[Paths.ENHANCER] = enhancer_for(params, paths, digests)
     weights = moved[Paths.ENHANCER] / "weights.safetensors" if params.enhance.method in LEARNT else None
-    used_by = {name: enhance.settings(params, name, weights=weights or ROOT) for name in params.datasets}
+    used_by = {name: enhancing.settings(params, name, weights=weights or ROOT) for name in params.datasets}
     for name, used in used_by.items():
         described = {
             "settings": {k: v for k, v in vars(used).items() if k not in ("weights", "device")},
@@ -166,7 +165,7 @@ def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
         store = ROOT / CACHE / "clips" / name / config.digest(described)[:16]
         if not (store / "clips.csv").exists():
             print(f"enhancing {name}: {used.method}{' with flow' if used.flow else ''}", flush=True)
-            enhance.enhance(paths, name, used, store)
+            enhancing.enhance(paths, name, used, store)
         moved[Paths.clips(name)] = store
     target = params.datasets[0]
     seconds = timed(used_by[target], paths, target)
@@ -278,7 +277,7 @@ def enhancer_for(params: Params, paths: Paths, digests: Mapping[str, str]) -> Pa
     folder = ROOT / CACHE / "enhancers" / config.digest(described)[:16]
     if not (folder / Paths.ENHANCER / "weights.safetensors").exists():
         print(f"training the enhancement {method}", flush=True)
-        train_enhancer.train_enhancer(params, replace(paths, out=folder))
+        train_enhancer(params, replace(paths, out=folder))
     return folder / Paths.ENHANCER
 
 

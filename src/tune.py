@@ -24,17 +24,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import enhance
-from configure import configure
 from darkaction import search, tracking
 from darkaction.core import cli, config
 from darkaction.core.arguments import add_worker_arguments, positive
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.folders import new_folder
+from darkaction.core.params_file import configure
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.provenance import changed_since, command_line, dvc_md5s, training_code
+from darkaction.jobs import enhancing
 from darkaction.jobs.identity import index_settings
 from darkaction.jobs.pool import Done, Pool, start_pool
+from darkaction.params import require_valid
 from darkaction.search import Claim, Search, Verdict
 from darkaction.search.settings import SearchParams
 from darkaction.search.trial import Job, Outcome, data_digest, run_trial
@@ -129,7 +130,7 @@ def job_template(params: SearchParams, paths: Paths, arguments: argparse.Namespa
     enhancement, init = None, None
     if search.pretrains(params):
         weights = paths.read(Paths.ENHANCER) / "weights.safetensors"
-        enhancement = enhance.settings(params, params.datasets[0], weights=weights)
+        enhancement = enhancing.settings(params, params.datasets[0], weights=weights)
     elif params.train.init_from is not None:
         init = tracking.find_weights(params.train.init_from, paths, fold=0)
     return Job(
@@ -447,7 +448,7 @@ def apply(study: Search, params: SearchParams, paths: Paths, *, force: bool) -> 
         raise UserError(f"{verdict.doubt}, so params.yaml stays as it is (--force writes it nevertheless)")
     print(verdict.evidence)
     overrides = [f"{key}={json.dumps(value)}" for key, value in verdict.highest.values.items()]
-    print(configure(ROOT / "params.yaml", profile=None, overrides=overrides, write=True), end="")
+    print(configure(ROOT / "params.yaml", profile=None, overrides=overrides, write=True, check=require_valid), end="")
 
 
 if __name__ == "__main__":

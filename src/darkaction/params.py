@@ -7,7 +7,7 @@ params.yaml is the only home of defaults.
 import argparse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -135,6 +135,18 @@ def settings_of(arguments: argparse.Namespace) -> tuple[Params, Paths]:
     paths = Paths(out=arguments.out)
     require_known_classes(params, paths)
     return params, paths
+
+
+def require_valid(values: dict[str, Any], path: Path) -> None:
+    """Refuses settings that are not valid as a whole, or name a class that the target does not have.
+
+    Args:
+        values: the content of the file `path`, which stands in the project's folder.
+
+    Raises:
+        UserError: naming the key and what would be valid.
+    """
+    require_known_classes(config.build(Params, values, origin=path.name), Paths(root=path.parent))
 
 
 def require_known_classes(params: Params, paths: Paths) -> None:

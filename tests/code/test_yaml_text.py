@@ -7,13 +7,13 @@ import pytest
 from dvc.exceptions import DvcException
 from dvc.utils.serialize import parse_yaml
 
-from configure import configure
 from darkaction.core import config, provenance
 from darkaction.core.errors import UserError
+from darkaction.core.params_file import configure
 from darkaction.core.paths import ROOT
 from darkaction.core.yaml_text import parse
 from darkaction.experiments import plan
-from darkaction.params import Params
+from darkaction.params import Params, require_valid
 
 PARAMS = (ROOT / "params.yaml").read_text()
 TWICE = "seed: 0\nfocal:\n  gamma: 2.0\n  alpha: null\n  gamma: 3.0\n"
@@ -59,7 +59,7 @@ def test_an_anchor_that_holds_itself_is_refused() -> None:
 
 
 def _configure(path: Path) -> None:
-    configure(path, profile=None, overrides=["focal.gamma=3"], write=True)
+    configure(path, profile=None, overrides=["focal.gamma=3"], write=True, check=require_valid)
 
 
 @pytest.mark.parametrize("read", [Params.load, _configure, lambda path: plan.load(path, {})])

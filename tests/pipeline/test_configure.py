@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from configure import align, configure, edit, render, split_comment
 from darkaction.core import config
 from darkaction.core.errors import UserError
+from darkaction.core.params_file import align, configure, edit, render, split_comment
 from darkaction.core.paths import ROOT
-from darkaction.params import Params
+from darkaction.params import Params, require_valid
 
 PARAMS = ROOT / "params.yaml"
 PROFILES = [name for name in config.profile_names() if "datasets" in config.read_profile(name)]
@@ -48,7 +48,7 @@ def params(tmp_path: Path) -> Path:
 
 
 def apply(path: Path, *, profile: str | None = None, overrides: tuple[str, ...] = (), write: bool = True) -> str:
-    return configure(path, profile=profile, overrides=overrides, write=write)
+    return configure(path, profile=profile, overrides=overrides, write=write, check=require_valid)
 
 
 def test_the_profiles_are_there() -> None:
@@ -113,7 +113,7 @@ def test_comments_stay(params: Path) -> None:
 
 def test_a_dataset_of_ones_own_joins_the_switches(params: Path) -> None:
     before = Params.load(params).enhance.apply
-    configure(params, profile=None, overrides=["enhance.apply.mine=false"], write=True)
+    configure(params, profile=None, overrides=["enhance.apply.mine=false"], write=True, check=require_valid)
     assert Params.load(params).enhance.apply == {**before, "mine": False}
     assert "hmdb51: true, mine: false}   # false: only resized" in params.read_text()
 

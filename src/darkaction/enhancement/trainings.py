@@ -1,0 +1,142 @@
+"""The training of each enhancement that learns, as its section of params.yaml describes it."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT, Paths
+from darkaction.data.index import OK, read_index
+from darkaction.data.video import Frames
+from darkaction.enhancement import Enhancer, enlightengan, enlightengan_training, training, zero_dce
+from darkaction.enhancement.settings import EnlightenGan, ZeroDce
+from darkaction.enhancement.training import Remedies, check_finite
+from darkaction.enhancement.training_images import Source, pictures, training_frames
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained enhancement."""
+
+    images: int  # that it learned from, dark and light
+    dark_NHWC: Frames
+    enhance: Enhancer
+    save: Callable[[Path], None]
+    remedies: Remedies
+
+
+def training_clips(dataset: str, paths: Paths) -> list[Source]:
+    """The training clips of the first fold. (With two folds the second one's test clips are among them: one enhancer
+    serves both. It sees their frames but no labels; metrics.json says so.)"""
+    index = read_index(paths.read(Paths.index(dataset)))
+    chosen = index[(index["status"] == OK) & (index["fold_0"] == "train")]
+    if not len(chosen):
+        raise UserError(f"{paths.read(Paths.index(dataset))}: has no training clip to train the enhancement on")
+    raw = paths.read(Paths.raw(dataset))
+    return [Source(path=raw / path, frames=n) for path, n in zip(chosen["path"], chosen["frames"], strict=True)]
+
+
+def train_zero_dce(settings: ZeroDce, sources: list[Source], *, seed: int, on_epoch: OnEpoch) -> Trained:
+    """Zero-DCE, on frames of clips and then the extra pictures."""
+    frames_NHWC = training_frames(sources, images=settings.images, size=settings.image_size, seed=seed)
+    if settings.extra_images is not None:
+        folder = ROOT / settings.extra_images  # an absolute path stays as it is
+        extra_NHWC = pictures(
+            folder,
+            most=settings.max_extra_images,
+            size=settings.image_size,
+            seed=seed,
+            key="zero_dce.extra_images",
+        )
+        frames_NHWC = np.concatenate([frames_NHWC, extra_NHWC])
+    network = training.train(
+        frames_NHWC,
+        form=settings.losses,
+        weights=asdict(settings.weights),
+        exposure=settings.exposure,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        grad_clip=settings.grad_clip,
+        seed=seed,
+        device=device(),
+        on_epoch=on_epoch,
+    )
+    check_finite(network, section="zero_dce")
+    return Trained(
+        images=len(frames_NHWC),
+        dark_NHWC=frames_NHWC,
+        enhance=partial(zero_dce.enhance_frames, network),
+        save=partial(zero_dce.save_weights, network),
+        remedies=training.ZERO_DCE_REMEDIES,
+    )
+
+
+def train_enlightengan(
+    settings: EnlightenGan, sources: list[Source], paths: Paths, *, seed: int, on_epoch: OnEpoch
+) -> Trained:
+    """EnlightenGAN, on frames of clips and as many images in normal light."""
+    dark_NHWC = training_frames(sources, images=settings.images, size=settings.image_size, seed=seed)
+    bright_NHWC = bright_images(settings, paths, seed=seed)
+    network = enlightengan_training.train(
+        dark_NHWC,
+        bright_NHWC,
+        base_width=settings.base_width,
+        discriminator_width=settings.discriminator_width,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        discriminator_rate=settings.discriminator_rate,
+        patches=settings.patches,
+        patch_size=settings.patch_size,
+        seed=seed,
+        device=device(),
+        vgg=None if settings.vgg is None else paths.read(settings.vgg),
+        on_epoch=on_epoch,
+    )
+    check_finite(network, section="enlightengan")
+    return Trained(
+        images=len(dark_NHWC) + len(bright_NHWC),
+        dark_NHWC=dark_NHWC,
+        enhance=partial(enlightengan.enhance_frames, network),
+        save=partial(enlightengan.save_weights, network),
+        remedies=training.ENLIGHTENGAN_REMEDIES,
+    )
+
+
+def bright_images(settings: EnlightenGan, paths: Paths, *, seed: int) -> Frames:
+    """Images in normal light: frames of the training clips of a dataset, or the pictures of a folder, whichever
+    enlightengan.normal_light_data names.
+
+    Raises:
+        UserError: when it names neither.
+    """
+    if paths.read(f"{Paths.index(settings.normal_light_data)}/index.csv").is_file():
+        return training_frames(
+            training_clips(settings.normal_light_data, paths),
+            images=settings.images,
+            size=settings.image_size,
+            seed=seed,
+        )
+    folder = ROOT / settings.normal_light_data
+    if not folder.is_dir():
+        raise UserError(
+            f"enlightengan.normal_light_data: '{settings.normal_light_data}' is no indexed dataset (add it to "
+            "datasets, and for a synthetic one "
+            "to synthesize.domains, then dvc repro) and no folder of pictures"
+        )
+    return pictures(
+        folder, most=settings.images, size=settings.image_size, seed=seed, key="enlightengan.normal_light_data"
+    )
+
+
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
