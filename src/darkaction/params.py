@@ -24,7 +24,7 @@ from darkaction.evaluation.settings import Evaluate
 from darkaction.models.settings import Bert, Model, Mran
 from darkaction.synthetic.settings import Pretrain, Synthesize
 from darkaction.tracking.settings import Registry
-from darkaction.training.settings import Augmentation, Focal, Optimizer, Sampling, Train, Transfer
+from darkaction.training.settings import Augmentation, Focal, Optimizer, Sampling, Train
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -49,6 +49,7 @@ class Params:
         "train.workers": "it is train.num_workers",
         "evaluate.resamples": "it is evaluate.bootstrap_samples",
         "registry.level": "it is registry.significance_level",
+        "transfer.": "removed: no rate differed in a comparison",
     }
     """Keys of earlier versions, and what became of them."""
 
@@ -71,7 +72,6 @@ class Params:
     optimizer: Optimizer
     pretrain: Pretrain
     train: Train
-    transfer: Transfer
     evaluate: Evaluate
     registry: Registry
 

@@ -6,9 +6,7 @@ import torch
 from torch import nn
 
 import golden
-from darkaction.models.build import BACKBONES, build_recognizer
-from darkaction.params import Params
-from darkaction.training.optimizer import layer_groups, make_ranger, one_cycle
+from darkaction.training.optimizer import make_ranger, one_cycle
 
 SHAPES = {
     "conv.weight": (4, 2, 3, 3), "conv.bias": (4,), "conv3.weight": (2, 1, 1, 3, 3), "conv3.bias": (2,),
@@ -73,24 +71,3 @@ def test_one_cycle_of_a_few_steps(total_steps: int, warmup: float) -> None:
     assert all(0 < rate <= 0.5 for rate in rates)
     if warmup * total_steps == 1:  # no step to rise in
         assert rates[0] == pytest.approx(0.5, rel=1e-4)
-
-
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_learning_rates_rise_from_the_input_to_the_head(backbone: str) -> None:
-    head = "bert" if backbone == "r2plus1d" else "average"
-    params = Params.load(profile="smoke", overrides=[f"model.backbone={backbone}", f"model.head={head}"])
-    network = build_recognizer(params.model, params.bert, num_frames=8, height=32, frame_width=32, num_classes=6)
-    groups = layer_groups(network, max_lr=0.4, input_rate=0.01)
-    in_groups = [parameter for group in groups for parameter in group["params"]]
-    assert len(in_groups) == len(set(in_groups)) == len(list(network.parameters()))
-    [whole] = layer_groups(network, max_lr=0.4, input_rate=1.0)
-    assert all(a is b for a, b in zip(whole["params"], network.parameters(), strict=True)) and whole["lr"] == 0.4
-    head_rate, *rates = (group["lr"] for group in groups)
-    assert head_rate == 0.4 and network.classifier.weight in set(groups[0]["params"])
-    assert rates[0] == pytest.approx(0.004) and rates == sorted(rates) and rates[-1] < 0.4 and len(rates) >= 3
-    schedule = one_cycle(
-        make_ranger(groups, lr=0.4, weight_decay=0), max_lr=[g["lr"] for g in groups], total_steps=9, warmup=0.3
-    )
-    assert schedule.get_last_lr() == pytest.approx(
-        [group["lr"] / 25 for group in layer_groups(network, max_lr=0.4, input_rate=0.01)]
-    )

@@ -67,7 +67,6 @@ def new_module() -> RecognizerModule:
         recognizer,
         FocalLoss(gamma=2.0, alpha_K=None),
         max_lr=0.01,
-        input_rate=1.0,
         weight_decay=1e-4,
         warmup=0.25,
         seed=0,
@@ -190,10 +189,10 @@ def test_start_from_other_classes_keeps_backbone_and_head(tmp_path: Path) -> Non
     source = new_module().recognizer
     weights.save(tmp_path / "w.safetensors", source, CARD)
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["left", "right"], fresh_head=False)
+    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["left", "right"])
     assert (transfer.taken, transfer.fresh) == (["backbone", "head"], ["classifier"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
-    same = weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes, fresh_head=False)
+    same = weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
     assert same.fresh == []
 
 
@@ -202,7 +201,7 @@ def test_start_from_another_architecture_is_an_error(tmp_path: Path) -> None:
     wider = Model(**{**MODEL.__dict__, "widths": [8, 8, 16, 16]})
     target = build_recognizer(wider, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     with pytest.raises(UserError, match=r"w\.safetensors holds another architecture .*expected"):
-        weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes, fresh_head=False)
+        weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
 
 
 def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
@@ -212,22 +211,20 @@ def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
     state = {**source.backbone.state_dict(), "fc.weight": torch.zeros(4, 16), "fc.bias": torch.zeros(4)}
     save_file({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "published.safetensors")
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "published.safetensors", classes=CARD.classes, fresh_head=False)
+    transfer = weights.start_from(target, tmp_path / "published.safetensors", classes=CARD.classes)
     assert (transfer.taken, transfer.left_out) == (["backbone"], ["fc"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
 
 
-def test_a_classifier_of_more_classes_gives_its_rows_and_a_head_may_begin_fresh(tmp_path: Path) -> None:
+def test_a_classifier_of_more_classes_gives_its_rows(tmp_path: Path) -> None:
     source = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=4)
     more = dataclasses.replace(CARD, classes=["run", "sit", "turn", "walk"])
     weights.save(tmp_path / "w.safetensors", source, more)
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["walk", "sit"], fresh_head=False)
+    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["walk", "sit"])
     assert transfer.fresh == []
     assert torch.equal(target.classifier.weight, source.classifier.weight[[3, 1]])
     assert torch.equal(target.classifier.bias, source.classifier.bias[[3, 1]])
-    fresh = weights.start_from(target, tmp_path / "w.safetensors", classes=more.classes, fresh_head=True)
-    assert (fresh.taken, fresh.fresh) == (["backbone"], ["head", "classifier"])
 
 
 def test_few_clips_of_each_class_are_of_many_scenes_and_nested() -> None:

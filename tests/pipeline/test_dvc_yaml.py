@@ -48,8 +48,6 @@ NO_PARAMETER = {
         "train.devices": "it has one device",
         "train.checkpoint": "the last epoch counts",
         "train.num_workers": "how many processes load clips changes no figure",
-        "transfer.input_rate": "it begins with fresh weights",
-        "transfer.fresh_head": "it begins with fresh weights",
         "mran.target_labels": "there is one domain",
         "mran.weight": "there is one domain",
         "evaluate.batch_size": "how many validation clips go through at once changes no figure",

@@ -121,7 +121,7 @@ def test_torchvision_weights_are_a_start(backbone: str, tmp_path: Path) -> None:
     )
     network = TORCHVISION_NETWORKS[backbone]()
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, tmp_path / "w.safetensors")
-    transfer = weights.start_from(recognizer, tmp_path / "w.safetensors", classes=params.data.classes, fresh_head=False)
+    transfer = weights.start_from(recognizer, tmp_path / "w.safetensors", classes=params.data.classes)
     assert transfer.taken == ["backbone"]
     assert transfer.left_out in (["classifier"], ["head"])
     own = recognizer.backbone.state_dict()

@@ -37,7 +37,6 @@ TRAINING_SECTIONS = (
     "focal",
     "optimizer",
     "train",
-    "transfer",
 )
 """Settings that decide what a cell scores, beside the seed and the versions of data and code."""
 
@@ -290,8 +289,6 @@ def fingerprint(params: Params) -> str:
     used["enhance"] = {**used["enhance"], "apply": {name: params.enhance.apply[name] for name in params.datasets}}
     if method != "gamma":
         del used["enhance"]["gamma"]
-    if params.train.init_from is None:
-        del used["transfer"]
     if params.train.init_from == Paths.PRETRAINING:
         used["pretrain"] = nested["pretrain"]
     if params.train.shots_per_class is None:

@@ -115,9 +115,7 @@ def make_recognizer(params: Params, init: Path | None) -> Recognizer:
         num_classes=len(params.data.classes),
     )
     if init is not None:
-        transfer = weights.start_from(
-            recognizer, init, classes=params.data.classes, fresh_head=params.transfer.fresh_head
-        )
+        transfer = weights.start_from(recognizer, init, classes=params.data.classes)
         if params.train.shots_per_class == 0 and transfer.fresh:
             raise UserError(
                 f"train.shots_per_class is 0, but {init} does not bring all of the network: "
@@ -273,7 +271,6 @@ def module(params: Params, recognizer: Recognizer, training: list[Clip]) -> Reco
         "recognizer": recognizer,
         "loss": FocalLoss(gamma=params.focal.gamma, alpha_K=alpha_K),
         "max_lr": params.optimizer.max_lr,
-        "input_rate": params.transfer.input_rate if params.train.init_from else 1.0,
         "weight_decay": params.optimizer.weight_decay,
         "warmup": params.optimizer.warmup,
         "seed": params.seed,
@@ -303,7 +300,6 @@ def fingerprint(params: Params, training: pd.DataFrame, validation: pd.DataFrame
         "focal",
         "optimizer",
         "train",
-        "transfer",
     )
     clips = [table[["clip_id", "sha256"]].values.tolist() for table in (training, validation)]
     return fingerprint_of(

@@ -21,7 +21,7 @@ from darkaction.core.errors import UserError
 from darkaction.core.explain import nearest
 from darkaction.search.settings import Choice, Range, SearchParams
 
-SEARCHED = ("sampling", "augmentation", "model", "bert", "focal", "optimizer", "pretrain", "train", "transfer")
+SEARCHED = ("sampling", "augmentation", "model", "bert", "focal", "optimizer", "pretrain", "train")
 """Sections that can be searched: those of the training alone. Others would need other clips or another exam."""
 
 NOT_SEARCHED = {

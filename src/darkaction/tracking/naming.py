@@ -92,7 +92,6 @@ def _matters(key: str, stage: str, values: Values) -> bool:
         "enlightengan": values["enhance.method"] == "enlightengan",
         "pretrain": stage == "pretrain" or values["train.init_from"] == Paths.PRETRAINING,
         "train": stage != "pretrain",
-        "transfer": stage != "pretrain" and values["train.init_from"] is not None,
         "mran": values["model.mran"],
         "bert": values["model.head"] == "bert",
     }

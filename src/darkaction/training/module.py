@@ -9,7 +9,7 @@ from torch import Tensor
 
 from darkaction.models.recognizer import Recognizer, channels_last
 from darkaction.training.focal import FocalLoss
-from darkaction.training.optimizer import layer_groups, make_ranger, one_cycle
+from darkaction.training.optimizer import make_ranger, one_cycle
 
 
 class RecognizerModule(pl.LightningModule):
@@ -17,7 +17,6 @@ class RecognizerModule(pl.LightningModule):
 
     Args:
         max_lr, weight_decay, warmup: see params.yaml `optimizer`.
-        input_rate: learning rate of the first block as a multiple of the head's, see `layer_groups`.
         seed: of dropout and masks.
     """
 
@@ -27,7 +26,6 @@ class RecognizerModule(pl.LightningModule):
         loss: FocalLoss,
         *,
         max_lr: float,
-        input_rate: float,
         weight_decay: float,
         warmup: float,
         seed: int,
@@ -37,7 +35,6 @@ class RecognizerModule(pl.LightningModule):
         channels_last(recognizer)
         self.loss = loss
         self.max_lr = max_lr
-        self.input_rate = input_rate
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.seed = seed
@@ -82,11 +79,9 @@ class RecognizerModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Ranger with One Cycle, stepped every batch."""
-        groups = layer_groups(self.recognizer, max_lr=self.max_lr, input_rate=self.input_rate)
-        optimizer = make_ranger(groups, lr=self.max_lr, weight_decay=self.weight_decay)
+        optimizer = make_ranger(self.recognizer.parameters(), lr=self.max_lr, weight_decay=self.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
-        rates = [group["lr"] for group in groups]
-        schedule = one_cycle(optimizer, max_lr=rates, total_steps=steps, warmup=self.warmup)
+        schedule = one_cycle(optimizer, max_lr=self.max_lr, total_steps=steps, warmup=self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

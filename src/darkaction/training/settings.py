@@ -1,4 +1,4 @@
-"""Sections `sampling`, `augmentation`, `focal`, `optimizer`, `train` and `transfer` of params.yaml."""
+"""Sections `sampling`, `augmentation`, `focal`, `optimizer` and `train` of params.yaml."""
 
 from typing import Annotated, Literal
 
@@ -54,9 +54,3 @@ class Train:
     devices: Positive
     num_workers: Count
     checkpoint: Literal["last", "best"]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Transfer:
-    input_rate: Annotated[float, Field(gt=0, le=1)]
-    fresh_head: bool

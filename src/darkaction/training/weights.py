@@ -234,7 +234,7 @@ def load(path: Path) -> tuple[Recognizer, Card]:
     return recognizer.eval(), card
 
 
-def start_from(recognizer: Recognizer, path: Path, *, classes: list[str], fresh_head: bool) -> Transfer:
+def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Transfer:
     """Lays the weights in `path` into `recognizer` as a start for training.
 
     The backbone must fit in every key and shape. The temporal head and the multi-representation module are taken where
@@ -244,7 +244,6 @@ def start_from(recognizer: Recognizer, path: Path, *, classes: list[str], fresh_
 
     Args:
         classes: of the recognizer, in order.
-        fresh_head: take the backbone alone.
 
     Raises:
         UserError: naming what does not fit, when the file holds another backbone.
@@ -258,8 +257,6 @@ def start_from(recognizer: Recognizer, path: Path, *, classes: list[str], fresh_
         known = card is not None and set(classes) <= set(card.classes)
         chosen = _rows_of(state, [card.classes.index(name) for name in classes]) if card and known else {}
         state = {name: tensor for name, tensor in state.items() if not name.startswith(BY_CLASS)} | chosen
-    if fresh_head:
-        state = {name: tensor for name, tensor in state.items() if name.startswith("backbone.")}
     taken, fresh = [], []
     for part, _ in recognizer.named_children():
         expected = {name: tensor for name, tensor in own.items() if name.startswith(f"{part}.")}
