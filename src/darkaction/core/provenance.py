@@ -1,6 +1,5 @@
 """Where a run comes from: code, command, DVC stage, data versions. Nothing here knows MLflow."""
 
-import ast
 import hashlib
 import os
 import platform
@@ -8,7 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,6 @@ from darkaction.core.redact import scrub
 
 SOURCES = ("src", "params.yaml", "dvc.yaml", "requirements.lock")
 """What `git dirty` is about. dvc.lock and stage outputs change during every run and are left out."""
-
-TRAINING_CODE = (
-    "data/clips.py",
-    "data/flow.py",
-    "data/video",
-    "enhancement",
-    "evaluation/predict.py",
-    "jobs/pretraining.py",
-    "jobs/recipe.py",
-    "models",
-    "synthetic",
-    "training",
-)
-"""The parts of the package that decide what a training on given clips, or on drawn ones, gives."""
 
 
 def origin_tags(*, stage: str, settings: Mapping[str, Any], paths: Paths) -> dict[str, str]:
@@ -96,39 +81,6 @@ def _data_tags(datasets: list[str], paths: Paths) -> dict[str, str]:
             if path in recorded and paths.read(path) == paths.root / path:
                 tags[f"data.{dataset}.dvc_md5.{kind}"] = recorded[path]
     return tags
-
-
-def code_digest() -> str:
-    """Identifies the package's code by the content of its files."""
-    package = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-@cache
-def training_code() -> str:
-    """Identifies TRAINING_CODE by what it does: comments, docstrings and paths do not count."""
-    package = Path(__file__).resolve().parents[1]
-    files = sorted(path for name in TRAINING_CODE for path in _python_files(package / name))
-    digest = hashlib.sha256()
-    for path in files:
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
-        digest.update(f"{path.relative_to(package).as_posix()} {ast.dump(tree)}".encode())
-    return digest.hexdigest()[:16]
-
-
-def _python_files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def uncommitted(root: Path) -> str:

@@ -1,11 +1,11 @@
-"""What is to be compared: experiments/*.yaml -> tables of rows -> settings of each cell.
+"""What is to be compared: experiments/*.yaml -> tables of methods -> settings of each run.
 
-A row is a system; a cell is one training of it, with one seed and, in a row with a sweep, one value.
+A run is one training of a method, with one seed and, in a method with a sweep, one value.
 """
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -18,38 +18,15 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.explain import nearest
-from darkaction.core.paths import Paths
 from darkaction.core.schema import STRICT
+from darkaction.data.settings import DRAWN
+from darkaction.jobs.identity import identity, training_settings
 from darkaction.params import Params
-
-TRAINING_SECTIONS = (
-    "datasets",
-    "data",
-    "split",
-    "zero_dce",
-    "enlightengan",
-    "enhance",
-    "sampling",
-    "augmentation",
-    "model",
-    "mran",
-    "bert",
-    "focal",
-    "optimizer",
-    "train",
-)
-"""Settings that decide what a cell scores, beside the seed and the versions of data and code."""
-
-NO_RESULT = ("train.num_workers", "train.devices")
-"""Settings in them that change no result."""
-
-ONE_OF = {"zero_dce": "zero_dce", "enlightengan": "enlightengan", "mran": "mran"}
-"""Sections that matter only where the method of that name is in use."""
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
-class RowFile:
-    """A row as it stands in the file."""
+class MethodFile:
+    """A method as it stands in the file."""
 
     name: str
     published: Annotated[float, Field(ge=0, le=100)] | None
@@ -63,7 +40,7 @@ class TableFile:
     """A table as it stands in the file."""
 
     title: str
-    rows: Annotated[dict[str, RowFile], Field(min_length=1)]
+    methods: Annotated[dict[str, MethodFile], Field(min_length=1)]
     set: dict[str, Any] = Field(default_factory=dict)
     note: str = ""
     confusions: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)
@@ -78,20 +55,20 @@ class TableFile:
 class PlanFile:
     """The whole file."""
 
-    auxiliary: dict[str, str]
+    source_domain: dict[str, str]
     common: dict[str, Any]
     tables: Annotated[dict[str, TableFile], Field(min_length=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Method:
     """A system: its settings, or, with a sweep, those of every value."""
 
     key: str
     name: str
     published: float | None  # percent
     is_reference: bool
-    against: str  # key of the row it is compared with; the reference's own has no such comparison
+    against: str  # key of the method it is compared with; the reference's own has no such comparison
     swept: tuple[str, ...]  # dotted names of what a sweep varies
     variants: tuple[Params, ...]
     fallback: Params  # of the variants, what is taken where there are no validation clips to choose on
@@ -101,8 +78,8 @@ class Row:
 class Table:
     """Rows that are compared with one of them.
 
-    confusions: pairs of classes, to be said how often the rows `confused` take one for the other.
-    curves: name -> keys of the rows, by the number of real clips that each learns from.
+    confusions: pairs of classes, to be said how often the methods `confused` take one for the other.
+    curves: name -> keys of the methods, by the number of real clips that each learns from.
     clusters: what intervals and tests take for independent: scenes, or the clips of a class in a scene.
     """
 
@@ -113,12 +90,12 @@ class Table:
     confused: tuple[str, ...]
     curves: dict[str, tuple[str, ...]]
     clusters: str
-    rows: tuple[Row, ...]
+    methods: tuple[Method, ...]
 
     @property
-    def reference(self) -> Row:
+    def reference(self) -> Method:
         """The paper's method."""
-        return next(row for row in self.rows if row.is_reference)
+        return next(method for method in self.methods if method.is_reference)
 
 
 def load(
@@ -126,43 +103,43 @@ def load(
     values: dict[str, Any],
     *,
     tables: Sequence[str] = (),
-    rows: Sequence[str] = (),
-    auxiliary: str | None = None,
+    methods: Sequence[str] = (),
+    source_domain: str | None = None,
     given: Sequence[str] = (),
 ) -> list[Table]:
     """The tables of a file, with settings.
 
     Args:
         values: the settings in use, as nested plain values, over which the file's lie.
-        auxiliary: the auxiliary dataset; None: the file's for the target.
+        source_domain: the source domain, a second dataset; None: the file's for the target.
         tables: keys of those that are wanted; empty: all.
-        rows: keys of the rows that are wanted; empty: all. A reference stays.
-        given: settings that a person gave beside params.yaml and profile; the file may not set them for all rows.
+        methods: keys of the methods that are wanted; empty: all. A reference stays.
+        given: settings that a person gave beside params.yaml and profile; the file may not set them for all methods.
 
     Raises:
-        UserError: naming the file, table and row, and what would be valid.
+        UserError: naming the file, table and method, and what would be valid.
     """
     plan = _read(path)
-    if auxiliary is not None:
-        plan = dataclasses.replace(plan, auxiliary={values["datasets"][0]: auxiliary})
+    if source_domain is not None:
+        plan = dataclasses.replace(plan, source_domain={values["datasets"][0]: source_domain})
     _known(tables, list(plan.tables), f"--tables: {path.name} has")
-    _known(rows, [key for table in plan.tables.values() for key in table.rows], f"--rows: {path.name} has")
+    _known(methods, [key for table in plan.tables.values() for key in table.methods], f"--methods: {path.name} has")
     chosen = [table for key, table in plan.tables.items() if not tables or key in tables]
     if overruled := [key for key in given if key in plan.common or any(key in table.set for table in chosen)]:
         raise UserError(
-            f"--set {overruled[0]}: {path.name} sets it for all rows, as a row of its own may differ in it; "
+            f"--set {overruled[0]}: {path.name} sets it for all methods, as a method of its own may differ in it; "
             "to change it, edit `common`, or `set` of the table, there or in a copy, for --experiments FILE"
         )
-    if absent := [row for row in rows if not any(row in table.rows for table in chosen)]:
-        owners = [key for key, table in plan.tables.items() if absent[0] in table.rows]
+    if absent := [method for method in methods if not any(method in table.methods for table in chosen)]:
+        owners = [key for key, table in plan.tables.items() if absent[0] in table.methods]
         raise UserError(
-            f"--rows {absent[0]}: not in table {', '.join(tables)}, but in {', '.join(owners)}; "
+            f"--methods {absent[0]}: not in table {', '.join(tables)}, but in {', '.join(owners)}; "
             f"--tables {','.join(owners)}, or leave --tables out"
         )
     return [
-        _table(path, plan, key, values, rows)
+        _table(path, plan, key, values, methods)
         for key in plan.tables
-        if (not tables or key in tables) and (not rows or set(rows) & set(plan.tables[key].rows))
+        if (not tables or key in tables) and (not methods or set(methods) & set(plan.tables[key].methods))
     ]
 
 
@@ -183,27 +160,27 @@ def _known(wanted: Sequence[str], known: list[str], origin: str) -> None:
 
 def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted: Sequence[str]) -> Table:
     source = plan.tables[key]
-    references = [name for name, row in source.rows.items() if not row.set]
+    references = [name for name, method in source.methods.items() if not method.set]
     if len(references) != 1:
-        raise UserError(f"{path}: table {key} has {len(references)} rows without `set`; one is the reference")
-    named = [row.against for row in source.rows.values() if row.against is not None]
+        raise UserError(f"{path}: table {key} has {len(references)} methods without `set`; one is the reference")
+    named = [method.against for method in source.methods.values() if method.against is not None]
     named += [*source.confused, *(name for names in source.curves.values() for name in names)]
-    _known(named, list(source.rows), f"{path}: table {key} has")
-    kept = [name for name in source.rows if not wanted or name in wanted or name in references]
-    for name in kept:  # which grows: a row that one is compared with may be compared itself
-        if (other := source.rows[name].against) is not None and other not in kept:
+    _known(named, list(source.methods), f"{path}: table {key} has")
+    kept = [name for name in source.methods if not wanted or name in wanted or name in references]
+    for name in kept:  # which grows: a method that one is compared with may be compared itself
+        if (other := source.methods[name].against) is not None and other not in kept:
             kept.append(other)
-    rows = [
-        _row(
-            f"{path.name}: table {key}, row {name}",
+    methods = [
+        _method(
+            f"{path.name}: table {key}, method {name}",
             name,
-            source.rows[name],
+            source.methods[name],
             values,
-            overrides={**plan.common, **source.set, **source.rows[name].set},
-            auxiliary=plan.auxiliary,
+            overrides={**plan.common, **source.set, **source.methods[name].set},
+            source_domain=plan.source_domain,
             reference=references[0],
         )
-        for name in source.rows
+        for name in source.methods
         if name in kept
     ]
     classes = values["data"]["classes"]
@@ -215,45 +192,41 @@ def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted:
         confused=tuple(source.confused),
         curves={name: tuple(key for key in keys if key in kept) for name, keys in source.curves.items()},
         clusters=source.clusters,
-        rows=tuple(rows),
+        methods=tuple(methods),
     )
 
 
-def _row(
+def _method(
     origin: str,
     key: str,
-    row: RowFile,
+    method: MethodFile,
     values: dict[str, Any],
     *,
     overrides: dict[str, Any],
-    auxiliary: dict[str, str],
+    source_domain: dict[str, str],
     reference: str,
-) -> Row:
+) -> Method:
     target = values["datasets"][0]
     if "datasets" in overrides:
-        names = {"target": target, "auxiliary": auxiliary.get(target, "auxiliary")}
+        names = {"target": target, "source_domain": source_domain.get(target, "source_domain")}
         overrides["datasets"] = [names.get(name, name) for name in overrides["datasets"]]
     else:
         overrides["datasets"] = [target]
     base = _laid_over(values, overrides, origin)
-    variants = [_laid_over(base, dict(zip(row.sweep, chosen, strict=True)), origin) for chosen in _choices(row.sweep)]
+    swept = product(*method.sweep.values())  # one choice, of nothing, without a sweep
+    variants = [_laid_over(base, dict(zip(method.sweep, chosen, strict=True)), origin) for chosen in swept]
     built = tuple(_build(variant, origin) for variant in variants)
     fallback = _build(base, origin)
-    return Row(
+    return Method(
         key=key,
-        name=row.name,
-        published=row.published,
-        is_reference=not row.set,
-        against=row.against or reference,
-        swept=tuple(row.sweep),
-        variants=built if row.sweep else (fallback,),
+        name=method.name,
+        published=method.published,
+        is_reference=not method.set,
+        against=method.against or reference,
+        swept=tuple(method.sweep),
+        variants=built if method.sweep else (fallback,),
         fallback=fallback,
     )
-
-
-def _choices(sweep: dict[str, list[Any]]) -> Iterator[tuple[Any, ...]]:
-    """Every combination of the values of a sweep; one, of nothing, where there is none."""
-    return product(*sweep.values())
 
 
 def _laid_over(values: dict[str, Any], overrides: dict[str, Any], origin: str) -> dict[str, Any]:
@@ -263,46 +236,22 @@ def _laid_over(values: dict[str, Any], overrides: dict[str, Any], origin: str) -
 
 
 def _build(values: dict[str, Any], origin: str) -> Params:
-    """Checked settings, with the drawn datasets they use among those that are drawn."""
-    drawn = [name for name in values["datasets"] if name in ("demo", "demo_lit")]
-    domains = [
-        *values["synthesize"]["domains"],
-        *(name for name in drawn if name not in values["synthesize"]["domains"]),
-    ]
+    """Checked settings: with the synthetic datasets they use in synthesize.domains, each training on one device."""
+    domains = values["synthesize"]["domains"]
+    domains = [*domains, *(name for name in values["datasets"] if name in DRAWN and name not in domains)]
     apply = {**dict.fromkeys(values["datasets"], True), **values["enhance"]["apply"]}
     whole = {
         **values,
         "synthesize": {**values["synthesize"], "domains": domains},
         "enhance": {**values["enhance"], "apply": apply},
+        "train": {**values["train"], "devices": 1},
     }
     return config.build(Params, whole, origin=origin)
 
 
 def fingerprint(params: Params) -> str:
-    """Identifies the settings that decide what a cell scores, but for the seed."""
-    nested = config.as_nested(params)
-    used = {section: nested[section] for section in TRAINING_SECTIONS}
-    method = params.enhance.method
-    for section, name in ONE_OF.items():
-        if name not in (method, "mran" if params.model.mran else ""):
-            del used[section]
-    used["enhance"] = {**used["enhance"], "apply": {name: params.enhance.apply[name] for name in params.datasets}}
-    if method != "gamma":
-        del used["enhance"]["gamma"]
-    if params.train.init_from == Paths.PRETRAINING:
-        used["pretrain"] = nested["pretrain"]
-    if params.train.shots_per_class is None:
-        del used["train"]["shots_per_class"]
-    flat = {key: value for key, value in _flat(used, "") if key not in NO_RESULT}
-    return config.digest(flat)[:16]
-
-
-def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    """Identifies the settings that decide what a run scores, but for the seed."""
+    return identity(training_settings(params))
 
 
 def as_yaml(params: Params) -> str:

@@ -1,4 +1,4 @@
-"""The record of finished cells: a line each in reports/tables/cells.csv, in git, so that none is computed twice and a
+"""The record of finished runs: a line each in reports/tables/runs.csv, in git, so that none is computed twice and a
 comparison may be completed over several runs and machines."""
 
 import csv
@@ -17,7 +17,7 @@ DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Run:
     """One finished training. settings, data and code together identify it, with the seed.
 
     predicted: for each test clip, sorted by id, the number of the class named, as a character of DIGITS.
@@ -27,7 +27,7 @@ class Cell:
     frame_seconds: that the enhancement of one raw frame takes.
     """
 
-    row: str
+    method: str
     dataset: str
     profile: str
     seed: int
@@ -52,7 +52,7 @@ class Cell:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What identifies the cell, but for the code."""
+        """What identifies the run, but for the code."""
         return self.settings, self.data, self.seed
 
 
@@ -68,7 +68,7 @@ def decode(predicted: str) -> NDArray[np.int64]:
     return np.array([DIGITS.index(character) for character in predicted], dtype=np.int64)
 
 
-def append(path: Path, cell: Cell) -> None:
+def append(path: Path, run: Run) -> None:
     """Adds a line; several processes of one machine may do so at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", newline="") as file:
@@ -77,14 +77,14 @@ def append(path: Path, cell: Cell) -> None:
         text = file.read()
         if text and not text.endswith("\n"):  # a line that was cut off when a machine stopped
             file.truncate(len(text[: text.rfind("\n") + 1].encode()))
-        writer = csv.DictWriter(file, [field.name for field in fields(Cell)], lineterminator="\n")
+        writer = csv.DictWriter(file, [field.name for field in fields(Run)], lineterminator="\n")
         if not text.strip():
             writer.writeheader()
-        writer.writerow({name: _text(value) for name, value in asdict(cell).items()})
+        writer.writerow({name: _text(value) for name, value in asdict(run).items()})
 
 
-def read(path: Path) -> list[Cell]:
-    """The cells on record, in the order they ended. A last line that was cut off, when a machine stopped, is left out;
+def read(path: Path) -> list[Run]:
+    """The runs on record, in the order they ended. A last line that was cut off, when a machine stopped, is left out;
     `append` takes its place.
 
     Raises:
@@ -93,16 +93,16 @@ def read(path: Path) -> list[Cell]:
     if not path.exists():
         return []
     text = path.read_text()
-    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
-    return [_cell(path, number, row) for number, row in enumerate(rows, start=2)]
+    lines = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+    return [_run(path, number, line) for number, line in enumerate(lines, start=2)]
 
 
-def latest(cells: Iterable[Cell], *, code: str) -> dict[tuple[str, str, int], Cell]:
-    """The cell to go by for each key: the last one of this version of the code, or else the last one."""
-    chosen: dict[tuple[str, str, int], Cell] = {}
-    for cell in cells:
-        if cell.key not in chosen or cell.code == code or chosen[cell.key].code != code:
-            chosen[cell.key] = cell
+def latest(runs: Iterable[Run], *, code: str) -> dict[tuple[str, str, int], Run]:
+    """The run to go by for each key: the last one of this version of the code, or else the last one."""
+    chosen: dict[tuple[str, str, int], Run] = {}
+    for run in runs:
+        if run.key not in chosen or run.code == code or chosen[run.key].code != code:
+            chosen[run.key] = run
     return chosen
 
 
@@ -112,13 +112,13 @@ def _text(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _cell(path: Path, number: int, row: dict[str, str]) -> Cell:
+def _run(path: Path, number: int, line: dict[str, str]) -> Run:
     try:
-        whole = {name: int(row[name]) for name in ("seed", "n", "scenes", "parameters")}
+        whole = {name: int(line[name]) for name in ("seed", "n", "scenes", "parameters")}
         decimal = ("accuracy", "low", "high", "gflop", "clip_seconds", "frame_seconds", "train_seconds")
-        numbers = {name: float(row[name]) for name in decimal}
-        val_accuracy = float(row["val_accuracy"]) if row["val_accuracy"] else None
-        names = ("row", "dataset", "profile", "settings", "data", "code", "device", "run_id", "ended", "predicted")
-        return Cell(**whole, **numbers, val_accuracy=val_accuracy, **{name: row[name] for name in names})  # type: ignore[arg-type]
+        numbers = {name: float(line[name]) for name in decimal}
+        val_accuracy = float(line["val_accuracy"]) if line["val_accuracy"] else None
+        names = ("method", "dataset", "profile", "settings", "data", "code", "device", "run_id", "ended", "predicted")
+        return Run(**whole, **numbers, val_accuracy=val_accuracy, **{name: line[name] for name in names})  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: line {number} is no cell ({error!r}); remove it") from None
+        raise UserError(f"{path}: line {number} is no run ({error!r}); remove it") from None

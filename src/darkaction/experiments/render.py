@@ -1,4 +1,4 @@
-"""Tables of finished cells: Markdown, CSV and a figure each, with intervals, paired tests and the paper's numbers."""
+"""Tables of finished runs: Markdown, CSV and a figure each, with intervals, paired tests and the paper's numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from scipy import stats
 
 from darkaction.evaluation import plots
 from darkaction.evaluation.statistics import Comparison, Interval, compare, seeds_interval
-from darkaction.experiments.plan import Row, Table
-from darkaction.experiments.record import Cell, decode
+from darkaction.experiments.plan import Method, Table
+from darkaction.experiments.record import Run, decode
 
 ORDER_RESAMPLES = 1000
 """Of scenes, behind the interval of Kendall's tau."""
@@ -40,32 +40,32 @@ class Statistics:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A row with the cells there are of it, one a seed."""
+    """A method with the runs there are of it, one a seed."""
 
-    row: Row
-    cells: tuple[Cell, ...]
+    method: Method
+    runs: tuple[Run, ...]
     chosen: str  # what a sweep chose; empty without one
     code: str  # of today
 
     @property
     def is_current(self) -> bool:
         """Whether all of it was measured with today's code."""
-        return all(cell.code == self.code for cell in self.cells)
+        return all(run.code == self.code for run in self.runs)
 
 
-def right(cell: Cell, exam: Exam) -> NDArray[np.bool_]:
-    """Which test clips a cell named rightly."""
-    return np.asarray(decode(cell.predicted) == exam.label_N)
+def right(run: Run, exam: Exam) -> NDArray[np.bool_]:
+    """Which test clips a run named rightly."""
+    return np.asarray(decode(run.predicted) == exam.label_N)
 
 
-def interval(cells: Sequence[Cell], exam: Exam, how: Statistics) -> Interval:
+def interval(runs: Sequence[Run], exam: Exam, how: Statistics) -> Interval:
     """Mean accuracy over the seeds, with an interval for other seeds and scenes."""
-    return seeds_interval([right(cell, exam) for cell in cells], [exam.scene_N] * len(cells), **vars(how))
+    return seeds_interval([right(run, exam) for run in runs], [exam.scene_N] * len(runs), **vars(how))
 
 
-def difference(cells: Sequence[Cell], others: Sequence[Cell], exam: Exam, how: Statistics) -> Comparison | None:
-    """Accuracy of the cells less that of the others with the same seeds, paired clip by clip; None without such."""
-    pairs = [(a, b) for a in cells for b in others if a.seed == b.seed]
+def difference(runs: Sequence[Run], others: Sequence[Run], exam: Exam, how: Statistics) -> Comparison | None:
+    """Accuracy of the runs less that of the others with the same seeds, paired clip by clip; None without such."""
+    pairs = [(a, b) for a in runs for b in others if a.seed == b.seed]
     if not pairs:
         return None
     return compare(
@@ -76,49 +76,49 @@ def difference(cells: Sequence[Cell], others: Sequence[Cell], exam: Exam, how: S
     )
 
 
-def as_frame(table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics) -> pd.DataFrame:
-    """One line a row, numbers whole; those of rows without a cell are missing."""
-    by_key = {finished.row.key: finished for finished in rows}
-    return pd.DataFrame([_line(finished, by_key[finished.row.against], exam, how) for finished in rows])
+def as_frame(table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics) -> pd.DataFrame:
+    """One line a method, numbers whole; those of methods without a run are missing."""
+    by_key = {finished.method.key: finished for finished in methods}
+    return pd.DataFrame([_line(finished, by_key[finished.method.against], exam, how) for finished in methods])
 
 
 def _line(finished: Finished, other: Finished, exam: Exam, how: Statistics) -> dict[str, Any]:
-    row, cells = finished.row, finished.cells
+    method, runs = finished.method, finished.runs
     line: dict[str, Any] = {
-        "key": row.key,
-        "row": row.name,
+        "key": method.key,
+        "method": method.name,
         "chosen": finished.chosen,
-        "published": row.published,
-        "seeds": len(cells),
+        "published": method.published,
+        "seeds": len(runs),
         "current_code": finished.is_current,
     }
-    if not cells:
+    if not runs:
         return line
-    own = interval(cells, exam, how)
+    own = interval(runs, exam, how)
     line |= {"accuracy": own.mean, "low": own.low, "high": own.high, "n": own.n, "scenes": own.scenes}
-    if other is not finished and (found := difference(cells, other.cells, exam, how)):
-        line["against"] = other.row.name
+    if other is not finished and (found := difference(runs, other.runs, exam, how)):
+        line["against"] = other.method.name
         line |= {"difference": found.difference, "difference_low": found.low, "difference_high": found.high}
         line |= {"p_value": found.p_value}
     means = ("parameters", "gflop", "clip_seconds", "frame_seconds", "train_seconds")
-    return line | {name: float(np.mean([getattr(cell, name) for cell in cells])) for name in means}
+    return line | {name: float(np.mean([getattr(run, name) for run in runs])) for name in means}
 
 
-def order(rows: Sequence[Finished], exam: Exam, how: Statistics) -> tuple[float, float, float, int] | None:
-    """Kendall's tau between the paper's order of the rows and ours, its interval over scenes, and the number of rows;
-    None for fewer than three that both have."""
-    both = [finished for finished in rows if finished.cells and finished.row.published is not None]
+def order(methods: Sequence[Finished], exam: Exam, how: Statistics) -> tuple[float, float, float, int] | None:
+    """Kendall's tau between the paper's order of the methods and ours, its interval over scenes, and how many methods
+    there are; None for fewer than three that both have."""
+    both = [finished for finished in methods if finished.runs and finished.method.published is not None]
     if len(both) < 3:
         return None
-    published = [finished.row.published for finished in both]
-    right_RN = np.stack([np.mean([right(cell, exam) for cell in finished.cells], axis=0) for finished in both])
+    published = [finished.method.published for finished in both]
+    right_RN = np.stack([np.mean([right(run, exam) for run in finished.runs], axis=0) for finished in both])
     names, number_N = np.unique(exam.scene_N, return_inverse=True)
-    right_RG = np.stack([np.bincount(number_N, weights=row, minlength=len(names)) for row in right_RN])
+    right_RG = np.stack([np.bincount(number_N, weights=right_N, minlength=len(names)) for right_N in right_RN])
     count_G = np.bincount(number_N, minlength=len(names))
     rng = np.random.default_rng(how.seed)
     weight_SG = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=ORDER_RESAMPLES)
     accuracy_SR = (weight_SG @ right_RG.T) / (weight_SG @ count_G)[:, None]
-    taus = [_tau(published, row) for row in accuracy_SR]
+    taus = [_tau(published, accuracy_R) for accuracy_R in accuracy_SR]
     tail = (1 - how.confidence) / 2
     low, high = np.quantile(taus, [tail, 1 - tail])
     return _tau(published, right_RN.mean(1)), float(low), float(high), len(both)
@@ -126,41 +126,41 @@ def order(rows: Sequence[Finished], exam: Exam, how: Statistics) -> tuple[float,
 
 def _tau(a: Sequence[float | None], b: NDArray[np.floating]) -> float:
     value = float(stats.kendalltau(a, b).statistic)
-    return 0.0 if math.isnan(value) else value  # all rows alike: no order at all
+    return 0.0 if math.isnan(value) else value  # all methods alike: no order at all
 
 
-def confusions(table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics) -> list[str]:
-    """For the pairs of classes that the table asks for: how often one is taken for the other, row by row."""
+def confusions(table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics) -> list[str]:
+    """For the pairs of classes that the table asks for: how often one is taken for the other, method by method."""
     lines = []
     for pair in table.confusions:
         numbers = [exam.classes.index(name) for name in pair]
         concerned_N = np.isin(exam.label_N, numbers)
-        for finished in rows:
-            if not finished.cells or finished.row.key not in table.confused:
+        for finished in methods:
+            if not finished.runs or finished.method.key not in table.confused:
                 continue
             swapped = [
-                np.isin(decode(cell.predicted), numbers)[concerned_N] & ~right(cell, exam)[concerned_N]
-                for cell in finished.cells
+                np.isin(decode(run.predicted), numbers)[concerned_N] & ~right(run, exam)[concerned_N]
+                for run in finished.runs
             ]
             found = seeds_interval(swapped, [exam.scene_N[concerned_N]] * len(swapped), **vars(how))
             lines.append(
-                f"- {pair[0]} and {pair[1]} taken for each other by {finished.row.name}: "
+                f"- {pair[0]} and {pair[1]} taken for each other by {finished.method.name}: "
                 f"{_percent(found.mean, found.low, found.high)} of {found.n} predictions"
             )
     return lines
 
 
 def as_markdown(
-    table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics, *, heading: str, failures: Mapping[str, str]
+    table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics, *, heading: str, failures: Mapping[str, str]
 ) -> str:
     """The table to read.
 
     Args:
         heading: what the numbers are of: dataset, profile, command.
-        failures: why a row has no cell, by its key.
+        failures: why a method has no run, by its key.
     """
-    frame = as_frame(table, rows, exam, how)
-    same = all(row.against == table.reference.key for row in table.rows)
+    frame = as_frame(table, methods, exam, how)
+    same = all(method.against == table.reference.key for method in table.methods)
     columns = [
         "",
         f"accuracy, {how.confidence:.0%} interval",
@@ -173,12 +173,14 @@ def as_markdown(
         "ms a clip",
         "ms a frame enhanced",
     ]
-    left_out = [] if any(row.published is not None for row in table.rows) else [columns.index("the paper, on ARID")]
-    cells = [columns, ["---"] * len(columns)]
-    cells += [_markdown_cells(record, failures, name_other=not same) for record in frame.to_dict("records")]
+    left_out = (
+        [] if any(method.published is not None for method in table.methods) else [columns.index("the paper, on ARID")]
+    )
+    body = [columns, ["---"] * len(columns)]
+    body += [_markdown_line(record, failures, name_other=not same) for record in frame.to_dict("records")]
     lines = [f"## {_title(table)}", "", heading, ""]
-    lines += [f"| {' | '.join(c for number, c in enumerate(line) if number not in left_out)} |" for line in cells]
-    lines += ["", *_remarks(table, rows, exam, how)]
+    lines += [f"| {' | '.join(c for number, c in enumerate(line) if number not in left_out)} |" for line in body]
+    lines += ["", *_remarks(table, methods, exam, how)]
     if not frame["current_code"].all():
         lines.append("† measured with an earlier version of the code.")
     return "\n".join(lines).rstrip() + "\n"
@@ -190,46 +192,48 @@ def _title(table: Table) -> str:
     return f"Figure 1: {table.title}" if table.key == "f1" else table.title
 
 
-def _markdown_cells(line: Mapping[Any, Any], failures: Mapping[str, str], *, name_other: bool) -> list[str]:
-    name = str(line["row"]) + (f" ({line['chosen']})" if line["chosen"] else "")
+def _markdown_line(line: Mapping[Any, Any], failures: Mapping[str, str], *, name_other: bool) -> list[str]:
+    name = str(line["method"]) + (f" ({line['chosen']})" if line["chosen"] else "")
     name += "" if line["current_code"] else " †"
     published = "" if pd.isna(line["published"]) else f"{line['published']:.2f} %"
     if not line["seeds"]:
         why = failures.get(str(line["key"]))
         return [name, f"not run{f': {why}' if why else ''}", "0", published, *[""] * 6]
-    cells = [name, _percent(line["accuracy"], line["low"], line["high"]), str(line["seeds"]), published]
+    texts = [name, _percent(line["accuracy"], line["low"], line["high"]), str(line["seeds"]), published]
     if pd.isna(line.get("difference", math.nan)):
-        cells += ["", ""]
+        texts += ["", ""]
     else:
         points = (100 * line[key] for key in ("difference", "difference_low", "difference_high"))
         other = f" to {line['against']}" if name_other else ""
-        cells += ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*points) + other, _p_value(line["p_value"])]
-    cells += [
+        texts += ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*points) + other, _p_value(line["p_value"])]
+    texts += [
         f"{line['parameters'] / 1e6:.2f} M",
         f"{line['gflop']:.2f}",
         f"{1000 * line['clip_seconds']:.0f}",
         f"{1000 * line['frame_seconds']:.1f}",
     ]
-    return cells
+    return texts
 
 
-def _remarks(table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics) -> list[str]:
+def _remarks(table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics) -> list[str]:
     lines = [table.note, ""] if table.note else []
-    lines += [*found, ""] if (found := confusions(table, rows, exam, how)) else []
-    if tau := order(rows, exam, how):
+    lines += [*found, ""] if (found := confusions(table, methods, exam, how)) else []
+    if tau := order(methods, exam, how):
         value, low, high, count = tau
         lines.append(
-            f"Does the paper's order hold? Kendall's tau over {count} rows is {value:+.2f} [{low:+.2f}, {high:+.2f}] "
-            "(1: the same order, -1: the opposite)."
+            f"Does the paper's order hold? Kendall's tau over {count} methods is {value:+.2f} "
+            f"[{low:+.2f}, {high:+.2f}] (1: the same order, -1: the opposite)."
         )
     return lines
 
 
-def draw(table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics, *, subtitle: str, path: Path) -> None:
+def draw(table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics, *, subtitle: str, path: Path) -> None:
     """The table as a picture: ours with intervals, the paper's numbers beside them."""
-    frame = as_frame(table, rows, exam, how)
+    frame = as_frame(table, methods, exam, how)
     plots.comparison(
-        frame.reindex(columns=["row", "accuracy", "low", "high", "published", "key"]),
+        frame.reindex(columns=["method", "accuracy", "low", "high", "published", "key"]).rename(
+            columns={"method": "row"}
+        ),
         reference=table.reference.key,
         chance=1 / len(exam.classes),
         confidence=how.confidence,
@@ -239,14 +243,14 @@ def draw(table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics, *,
 
 
 def draw_curves(
-    table: Table, rows: Sequence[Finished], exam: Exam, how: Statistics, *, subtitle: str, path: Path
+    table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics, *, subtitle: str, path: Path
 ) -> None:
     """Accuracy against the number of real clips of a class learnt from, for a table with `curves`."""
-    by_key = {finished.row.key: finished for finished in rows}
+    by_key = {finished.method.key: finished for finished in methods}
     curves: dict[str, list[tuple[int | None, Interval]]] = {}
     for name, keys in table.curves.items():
-        done = [by_key[key] for key in keys if by_key[key].cells]
-        points = [(each.row.fallback.train.shots_per_class, interval(each.cells, exam, how)) for each in done]
+        done = [by_key[key] for key in keys if by_key[key].runs]
+        points = [(each.method.fallback.train.shots_per_class, interval(each.runs, exam, how)) for each in done]
         if points:
             curves[name] = points
     if curves:

@@ -1,4 +1,4 @@
-"""From cells on record to tables: which cells a row has, the clips they were tested on, files."""
+"""From runs on record to tables: which runs a method has, the clips they were tested on, files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,18 @@ import pandas as pd
 
 from darkaction.core import config
 from darkaction.core.paths import Paths
-from darkaction.core.provenance import command_line, training_code
+from darkaction.core.provenance import command_line
 from darkaction.data.index import read_index
+from darkaction.data.settings import DRAWN
 from darkaction.data.video import iter_frames
 from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.evaluation import plots
 from darkaction.experiments import plan, record, render
-from darkaction.experiments.comparisons import DRAWN, Comparisons
-from darkaction.experiments.plan import Row, Table
-from darkaction.experiments.record import Cell
+from darkaction.experiments.comparisons import Comparisons
+from darkaction.experiments.plan import Method, Table
+from darkaction.experiments.record import Run
 from darkaction.experiments.render import Exam, Finished, Statistics
-from darkaction.jobs.identity import index_settings
+from darkaction.jobs.identity import index_settings, training_code
 from darkaction.params import Params
 from darkaction.training import data
 
@@ -32,29 +33,29 @@ SHOWN_FRAMES = 3
 
 
 def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
-    """table_<key>.md, .csv and .png of every table; with it the clips that are tested, and the settings of the row that
-    the others are compared with."""
+    """table_<key>.md, .csv and .png of every table; with it the clips that are tested, and the settings of the
+    reference."""
     folder.mkdir(parents=True, exist_ok=True)
-    on_record = record.latest(record.read(comparisons.cells_file), code=training_code())
+    on_record = record.latest(record.read(comparisons.runs_file), code=training_code())
     how = Statistics(resamples=base.evaluate.bootstrap_samples, confidence=base.evaluate.confidence, seed=base.seed)
     for table in comparisons.tables:
         exam = exam_of(comparisons, table)
-        rows = [finished(comparisons, row, on_record) for row in table.rows]
+        methods = [finished(comparisons, method, on_record) for method in table.methods]
         heading = describe(base, comparisons, table, exam)
-        failures = {row.key: problem for row in table.rows if (problem := problem_of(comparisons, row))}
-        if not any(row.cells for row in rows) and (folder / f"table_{table.key}.md").exists():
+        failures = {method.key: problem for method in table.methods if (problem := problem_of(comparisons, method))}
+        if not any(method.runs for method in methods) and (folder / f"table_{table.key}.md").exists():
             print(f"table {table.key}: nothing on record for these settings; {folder}/table_{table.key}.* stay")
             continue
         clips = tested_clips(comparisons, table)
         clips.to_csv(folder / f"table_{table.key}_clips.csv", index=False, lineterminator="\n")
         (folder / f"table_{table.key}_params.yaml").write_text(plan.as_yaml(table.reference.fallback))
-        text = render.as_markdown(table, rows, exam, how, heading=heading, failures=failures)
+        text = render.as_markdown(table, methods, exam, how, heading=heading, failures=failures)
         (folder / f"table_{table.key}.md").write_text(text)
-        frame = render.as_frame(table, rows, exam, how)
+        frame = render.as_frame(table, methods, exam, how)
         frame.to_csv(folder / f"table_{table.key}.csv", index=False, float_format="%.6g")
         subtitle = f"{base.datasets[0]}, {comparisons.profile}, {len(exam.label_N)} test clips"
-        render.draw(table, rows, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}.png")
-        render.draw_curves(table, rows, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}_curves.png")
+        render.draw(table, methods, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}.png")
+        render.draw_curves(table, methods, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}_curves.png")
         draw_enhancements(comparisons, table, folder / f"table_{table.key}_frames.png")
         print(f"\n{text}")
 
@@ -62,14 +63,14 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
 def draw_enhancements(comparisons: Comparisons, table: Table, path: Path) -> None:
     """The middle frames of some clips by every enhancement, for a table that compares some (figure 6 of the paper)."""
     shown: dict[str, Settings] = {}
-    for row in table.rows:
-        ready = comparisons.ready.get(plan.fingerprint(row.fallback))
-        if ready is not None and ready.enhancement is not None:
-            shown.setdefault(row.fallback.enhance.method, ready.enhancement)
+    for method in table.methods:
+        inputs = comparisons.inputs.get(plan.fingerprint(method.fallback))
+        if inputs is not None and inputs.enhancement is not None:
+            shown.setdefault(method.fallback.enhance.method, inputs.enhancement)
     if len(shown) < 2:
         return
     target = table.reference.fallback.datasets[0]
-    paths = comparisons.ready[plan.fingerprint(table.reference.fallback)].paths
+    paths = comparisons.inputs[plan.fingerprint(table.reference.fallback)].paths
     index = read_index(paths.read(Paths.index(target)))
     test = index[index["fold_0"] == "test"].sort_values("luma")
     chosen = test.iloc[np.linspace(0, len(test) - 1, SHOWN_FRAMES).astype(int)]
@@ -88,18 +89,18 @@ def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -
     clusters = "scenes" if table.clusters == "scene" else "scenes, a number and class each"
     target = base.datasets[0]
     folds = "one test part" if base.split.folds == 1 else f"{base.split.folds} folds, each tested once, pooled"
-    kind = " (drawn figures, not the paper's data)" if target in DRAWN else ""
+    kind = " (synthetic clips, not the paper's data)" if target in DRAWN else ""
     scale = "" if comparisons.profile == "paper" else ", networks and training of that profile, not of the paper"
     return (
         f"Dataset {target}{kind}, profile {comparisons.profile} (`table_{table.key}_params.yaml`, the settings from "
-        f"which rows differ): {len(exam.label_N)} test clips of "
+        f"which methods differ): {len(exam.label_N)} test clips of "
         f"{len(np.unique(exam.scene_N))} {clusters} ({base.split.strategy} split, {folds}){scale}; times as measured "
-        f"while other cells ran; `{command_line().replace(' --no-run', '')}`"
+        f"while other runs ran; `{command_line().replace(' --report-only', '')}`"
     )
 
 
 def exam_of(comparisons: Comparisons, table: Table) -> Exam:
-    """The test clips that every row of the table is asked."""
+    """The test clips of the table."""
     test = tested_clips(comparisons, table)
     classes = table.reference.fallback.data.classes
     clusters = test["scene"] if table.clusters == "scene" else test["label"] + " " + test["scene"]
@@ -111,53 +112,53 @@ def exam_of(comparisons: Comparisons, table: Table) -> Exam:
 
 
 def tested_clips(comparisons: Comparisons, table: Table) -> pd.DataFrame:
-    """The test clips of all folds, in the order of a cell's predictions: clip_id, label, scene, fold, sha256."""
+    """The test clips of all folds, in the order of a run's predictions: clip_id, label, scene, fold, sha256."""
     params = table.reference.fallback
-    ready = comparisons.ready[plan.fingerprint(params)]
-    clips = data.usable_clips(ready.paths, index_settings(params))
+    inputs = comparisons.inputs[plan.fingerprint(params)]
+    clips = data.usable_clips(inputs.paths, index_settings(params))
     parts = [data.select(clips, fold=fold, part="test").assign(fold=fold) for fold in range(params.split.folds)]
     test = pd.concat(parts, ignore_index=True).sort_values("clip_id")
     return test[["clip_id", "label", "scene", "fold", "sha256"]]
 
 
-def finished(comparisons: Comparisons, row: Row, on_record: Mapping[tuple[str, str, int], Cell]) -> Finished:
-    """The cells there are of a row; of a sweep, those of the value with the best validation accuracy."""
-    candidates = [(params, cells_of(comparisons, params, on_record)) for params in row.variants]
-    fallback = plan.fingerprint(row.fallback)
+def finished(comparisons: Comparisons, method: Method, on_record: Mapping[tuple[str, str, int], Run]) -> Finished:
+    """The runs there are of a method; of a sweep, those of the value with the best validation accuracy."""
+    candidates = [(params, runs_of(comparisons, params, on_record)) for params in method.variants]
+    fallback = plan.fingerprint(method.fallback)
     chosen = ""
     if len(candidates) == 1:
-        cells = candidates[0][1]
+        runs = candidates[0][1]
     else:
-        params, cells = choose(candidates, fallback)
+        params, runs = choose(candidates, fallback)
         values = config.flatten(params)
-        shown = [f"{key.rpartition('.')[2]} {json.dumps(values[key])}" for key in row.swept]
-        chosen = ", ".join(shown) if cells else ""
-        if cells and cells[0].val_accuracy is None:
+        shown = [f"{key.rpartition('.')[2]} {json.dumps(values[key])}" for key in method.swept]
+        chosen = ", ".join(shown) if runs else ""
+        if runs and runs[0].val_accuracy is None:
             chosen += ", not chosen: there are no validation clips"
-    return Finished(row=row, cells=tuple(cells), chosen=chosen, code=training_code())
+    return Finished(method=method, runs=tuple(runs), chosen=chosen, code=training_code())
 
 
-def choose(candidates: Sequence[tuple[Params, list[Cell]]], fallback: str) -> tuple[Params, list[Cell]]:
+def choose(candidates: Sequence[tuple[Params, list[Run]]], fallback: str) -> tuple[Params, list[Run]]:
     """The candidate with the best mean validation accuracy; without validation clips, the setting's own value."""
     judged = [
-        (float(np.mean([cell.val_accuracy for cell in cells if cell.val_accuracy is not None])), number)
-        for number, (_, cells) in enumerate(candidates)
-        if cells and all(cell.val_accuracy is not None for cell in cells)
+        (float(np.mean([run.val_accuracy for run in runs if run.val_accuracy is not None])), number)
+        for number, (_, runs) in enumerate(candidates)
+        if runs and all(run.val_accuracy is not None for run in runs)
     ]
     if judged:
         return candidates[max(judged, key=lambda pair: (pair[0], -pair[1]))[1]]
     return next((pair for pair in candidates if plan.fingerprint(pair[0]) == fallback), candidates[0])
 
 
-def cells_of(comparisons: Comparisons, params: Params, on_record: Mapping[tuple[str, str, int], Cell]) -> list[Cell]:
+def runs_of(comparisons: Comparisons, params: Params, on_record: Mapping[tuple[str, str, int], Run]) -> list[Run]:
     fingerprint = plan.fingerprint(params)
-    if fingerprint not in comparisons.ready:
+    if fingerprint not in comparisons.inputs:
         return []
-    keys = [(fingerprint, comparisons.ready[fingerprint].data, seed) for seed in comparisons.seeds]
+    keys = [(fingerprint, comparisons.inputs[fingerprint].versions, seed) for seed in comparisons.seeds]
     return [on_record[key] for key in keys if key in on_record]
 
 
-def problem_of(comparisons: Comparisons, row: Row) -> str | None:
+def problem_of(comparisons: Comparisons, method: Method) -> str | None:
     return next(
-        (comparisons.problems[f] for p in row.variants if (f := plan.fingerprint(p)) in comparisons.problems), None
+        (comparisons.problems[f] for p in method.variants if (f := plan.fingerprint(p)) in comparisons.problems), None
     )

@@ -1,12 +1,111 @@
-"""What identifies a result: the settings that decide it, by their dotted names."""
+"""What identifies a result: everything that decides it. Whether something is computed already, `identity` answers."""
 
+import ast
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from darkaction.core.config import flatten
+from darkaction.core.config import digest, flatten
+from darkaction.core.paths import Paths
+from darkaction.core.provenance import index_digest
 from darkaction.data.index import AUXILIARY, TARGET
 from darkaction.enhancement.settings import frames_wanted
 from darkaction.params import Params
 from darkaction.training.weights import network_settings
+
+CODE = (
+    "data/clips.py",
+    "data/flow.py",
+    "data/video",
+    "enhancement",
+    "evaluation/calibration.py",
+    "evaluation/predict.py",
+    "jobs/pretraining.py",
+    "jobs/recipe.py",
+    "models",
+    "synthetic",
+    "training",
+)
+"""The parts of the package that decide what a training gives."""
+
+TRAINING = (
+    "datasets",
+    "data",
+    "split",
+    "enhance",
+    "sampling",
+    "augmentation",
+    "model",
+    "bert",
+    "focal",
+    "optimizer",
+    "train",
+)
+"""Sections that decide what every training gives, beside the seed and the versions of clips, weights and code."""
+
+
+def identity(settings: Mapping[str, Any], *, inputs: Mapping[str, Any] | None = None, code: str | None = None) -> str:
+    """Stands for a result: the same settings, inputs and code give it again. Sixteen hexadecimal digits.
+
+    Args:
+        settings: those that decide it, by their dotted names; see `training_settings`.
+        inputs: digests of what it is made from: clips, indexes, weights.
+        code: `training_code()` of what makes it; None where the code does not count.
+    """
+    decisive = {**settings, **(inputs or {})}
+    return digest(decisive if code is None else {**decisive, "code": code})[:16]
+
+
+def training_settings(params: Params) -> dict[str, Any]:
+    """The settings that decide what a training gives, but for the seed; those that it does not use are left out."""
+    flat = flatten(params)
+    method = params.enhance.method
+    sections = [*TRAINING]
+    sections += [method] if method in ("zero_dce", "enlightengan") else []
+    sections += ["mran"] if params.model.mran else []
+    sections += ["pretrain"] if params.train.init_from == Paths.PRETRAINING else []
+    unused = {"train.num_workers"}
+    unused |= {key for key in flat if key.startswith("enhance.apply.") and key[14:] not in params.datasets}
+    unused |= set() if method == "gamma" else {"enhance.gamma"}
+    unused |= {"train.shots_per_class"} if params.train.shots_per_class is None else set()
+    return {key: value for key, value in flat.items() if key.partition(".")[0] in sections and key not in unused}
+
+
+def index_digests(datasets: Iterable[str], paths: Paths) -> dict[str, str]:
+    """{dataset: digest of its index}, which holds the checksums of its clips, their labels and the split."""
+    return {name: index_digest(paths.read(Paths.index(name)) / "index.csv") for name in datasets}
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@cache
+def training_code() -> str:
+    """Identifies CODE by what it does: comments, docstrings and the place of the project do not count. Read once, so
+    that an edit while a process runs changes nothing in it."""
+    package = Path(__file__).resolve().parents[1]
+    places = [package / name for name in CODE]
+    files = sorted(path for place in places for path in (place.rglob("*.py") if place.is_dir() else [place]))
+    found = hashlib.sha256()
+    for path in files:
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
+        found.update(f"{path.relative_to(package).as_posix()} {ast.dump(tree)}".encode())
+    return found.hexdigest()[:16]
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+# What an earlier stage records of its settings, for whoever reads its results
 
 
 def index_settings(params: Params) -> dict[str, dict[str, Any]]:

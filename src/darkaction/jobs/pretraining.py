@@ -24,7 +24,6 @@ from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
 from darkaction.core.paths import ROOT, Paths
-from darkaction.core.provenance import training_code
 from darkaction.data.clips import LIST, StoredClip, write_clip, write_list, write_settings
 from darkaction.data.index import OK, read_index
 from darkaction.data.video import BT_601, Frames, iter_frames, scan, write_picture
@@ -32,7 +31,8 @@ from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer, recorded
 from darkaction.enhancement.training_images import picture_files, resize
 from darkaction.jobs import recipe
-from darkaction.jobs.identity import index_settings
+from darkaction.jobs.identity import identity as identity_of
+from darkaction.jobs.identity import index_settings, sha256, training_code
 from darkaction.params import Params
 from darkaction.synthetic.contact_sheet import contact_sheet, write_sheet
 from darkaction.synthetic.drawing import DemoSettings
@@ -143,8 +143,8 @@ def pretrain(
 def identity(params: Params, paths: Paths, enhancement: Settings) -> str:
     """Identifies a pretraining by whatever decides its result."""
     weights = enhancement.weights
-    enhancer = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
-    return config.digest([describe(params, paths), enhancer, training_code()])[:16]
+    enhancer = {"enhancer": sha256(weights) if weights.is_file() else None}
+    return identity_of(describe(params, paths), inputs=enhancer, code=training_code())
 
 
 def drawing_of(params: Params, pictures: tuple[Path, ...]) -> DemoSettings:

@@ -13,19 +13,19 @@ import pytorch_lightning as pl
 from darkaction.core.config import digest
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.core.provenance import code_digest
 from darkaction.enhancement.settings import Enhance
 from darkaction.evaluation import metrics
 from darkaction.evaluation.calibration import fit_temperature, temper
 from darkaction.evaluation.predict import predict
 from darkaction.evaluation.statistics import accuracy_interval
+from darkaction.jobs.identity import identity, sha256, training_code, training_settings
 from darkaction.models.build import build_recognizer
 from darkaction.models.recognizer import Recognizer
 from darkaction.params import Params
 from darkaction.training import data, weights
 from darkaction.training.adaptation import AdaptationModule
 from darkaction.training.augmentation import Augmenter
-from darkaction.training.fit import Batches, Row, fingerprint_of, fit, uses_bf16
+from darkaction.training.fit import Batches, Row, fit, uses_bf16
 from darkaction.training.focal import FocalLoss, class_weights
 from darkaction.training.loader import Clip, TestClips, TrainingClips, test_loader, training_loader
 from darkaction.training.module import RecognizerModule
@@ -287,21 +287,9 @@ def module(params: Params, recognizer: Recognizer, training: list[Clip]) -> Reco
 
 def fingerprint(params: Params, training: pd.DataFrame, validation: pd.DataFrame, init: Path | None) -> str:
     """Whatever decides the result of a training: a stopped one goes on only where all of it is the same."""
-    settings = dataclasses.asdict(params)
-    parts = (
-        "seed",
-        "data",
-        "enhance",
-        "sampling",
-        "augmentation",
-        "model",
-        "mran",
-        "bert",
-        "focal",
-        "optimizer",
-        "train",
-    )
-    clips = [table[["clip_id", "sha256"]].values.tolist() for table in (training, validation)]
-    return fingerprint_of(
-        {part: settings[part] for part in parts}, settings["zero_dce"], clips, str(init), code_digest()
-    )
+    clips = {
+        part: rows[["clip_id", "sha256"]].values.tolist() for part, rows in (("train", training), ("val", validation))
+    }
+    starting = {"starting weights": None if init is None else sha256(init)}
+    settings = training_settings(params) | {"seed": params.seed}
+    return identity(settings, inputs=clips | starting, code=training_code())

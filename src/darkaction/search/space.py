@@ -1,4 +1,4 @@
-"""What is searched: settings and their ranges, from tune.space to values that Optuna draws, checked before a search."""
+"""What is searched: settings and their ranges, from tune.space to the values that Optuna samples."""
 
 import json
 import math
@@ -35,9 +35,9 @@ NOT_SEARCHED = {
 }
 
 DIGITS = 4
-"""Significant digits of a drawn number: what is trained is what --apply writes."""
+"""Significant digits of a sampled number: what is trained is what --apply writes."""
 
-CHECKED_DRAWS = 200
+CHECKED_POINTS = 200
 
 Dimensions = Sequence[Range | Choice]
 
@@ -85,9 +85,9 @@ def _check_key(key: str, origin: str, settings: dict[str, Any]) -> None:
 
 
 def _check_points(params: SearchParams, settings: dict[str, Any]) -> None:
-    """Draws points, corners among them, and builds the settings of each."""
+    """Samples points, corners among them, and builds the settings of each."""
     rng = np.random.default_rng(0)
-    for number in range(CHECKED_DRAWS):
+    for number in range(CHECKED_POINTS):
         values: dict[str, Any] = {}
         for dimension in params.tune.space:
             if not _applies(dimension, settings | values):
@@ -146,7 +146,7 @@ def _applies(dimension: Range | Choice, settings: dict[str, Any]) -> bool:
 
 
 def _distribution(dimension: Range | Choice, settings: dict[str, Any]) -> BaseDistribution:
-    """What Optuna draws from, where earlier settings have these values."""
+    """What Optuna samples from, where earlier settings have these values."""
     if isinstance(dimension, Choice):
         return CategoricalDistribution([category(choice) for choice in dimension.choices])
     low, high = (float(settings[bound]) if isinstance(bound, str) else bound for bound in _bounds(dimension))
@@ -190,8 +190,8 @@ def suggest(trial: optuna.Trial, dimensions: Dimensions, settings: dict[str, Any
             )
         else:
             assert isinstance(distribution, FloatDistribution)
-            drawn = trial.suggest_float(dimension.key, distribution.low, distribution.high, log=distribution.log)
-            values[dimension.key] = rounded(drawn)
+            value = trial.suggest_float(dimension.key, distribution.low, distribution.high, log=distribution.log)
+            values[dimension.key] = rounded(value)
     return values
 
 
@@ -210,7 +210,7 @@ def with_values(params: SearchParams, values: Mapping[str, Any]) -> SearchParams
 
 
 def widest(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """Of each setting the range that holds all ranges it was drawn from."""
+    """Of each setting the range that holds all ranges it was sampled from."""
     found: dict[str, BaseDistribution] = {}
     for trial in trials:
         for key, new in trial.distributions.items():

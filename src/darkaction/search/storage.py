@@ -1,4 +1,4 @@
-"""Where studies are kept, and patience with a storage that is away for a while."""
+"""Where studies are kept, and calls that are tried again while it is away."""
 
 import sys
 import time
@@ -68,12 +68,12 @@ def _with_driver(url: str) -> str:
     return url
 
 
-def patiently(method: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
+def retry(method: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
     """A storage that is away for a while (a restart, a network) holds a search up, and does not end it. What may have
     been done before the connection broke can be done again."""
 
     @wraps(method)
-    def patient(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
+    def retrying(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -84,7 +84,7 @@ def patiently(method: Callable[Arguments, Answer]) -> Callable[Arguments, Answer
                 print(f"the storage is away, trying again ({reason_of(error)})", file=sys.stderr, flush=True)
                 time.sleep(RETRY_AFTER)
 
-    return patient
+    return retrying
 
 
 def is_storage_away(error: BaseException) -> bool:

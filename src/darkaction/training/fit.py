@@ -1,7 +1,5 @@
 """One training through Lightning, from fresh or given weights to the last epoch. A stopped one goes on where it was."""
 
-import hashlib
-import json
 import logging
 import math
 import shutil
@@ -177,11 +175,6 @@ def resumable(checkpoints: Path, fingerprint: str) -> Path | None:
     checkpoints.mkdir(parents=True)
     stamp.write_text(fingerprint)
     return None
-
-
-def fingerprint_of(*parts: Any) -> str:
-    """Identifies a training by whatever decides its result (settings, clips, starting weights), as JSON values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def uses_bf16(precision: str, backbone: str) -> bool:

@@ -1,19 +1,24 @@
-"""What a study is called, which there are, and which settings its launchers must agree on."""
+"""The studies of a storage: what they are called, made and joined, and on what their launchers must agree."""
 
 import hashlib
 import json
 import re
 import shlex
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
 import optuna
+from optuna.exceptions import DuplicatedStudyError
 
 from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.redact import without_credentials
+from darkaction.jobs.identity import training_code
 from darkaction.params import Params
+from darkaction.search.settings import SearchParams
 from darkaction.search.storage import connect
+from darkaction.search.study import Search
 
 PLAIN = "search"
 """The study of params.yaml as it stands."""
@@ -99,3 +104,58 @@ def made_with(study: optuna.Study) -> str:
     if arguments is None:
         return "its arguments are not on record"
     return str(arguments) or "no --profile, no --set"
+
+
+def create(url: str, name: str, params: SearchParams, *, data: str, arguments: str) -> Search:
+    """A new study.
+
+    Args:
+        data: identifies the clips and their split.
+        arguments: --profile and --set with which it is made, for whoever looks for it.
+
+    Raises:
+        UserError: when there is one of that name.
+    """
+    storage = connect(url)
+    try:
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+    except DuplicatedStudyError:
+        study = optuna.load_study(study_name=name, storage=storage)
+        if "settings" not in study.user_attrs and not study.get_trials():  # its maker was killed before it was whole
+            return _made(study, params, data, arguments)
+        raise UserError(
+            f"there is a study '{name}' in {without_credentials(url)}: --resume to go on with it, "
+            "--study NAME for another one"
+        ) from None
+    return _made(study, params, data, arguments)
+
+
+def _made(study: optuna.Study, params: SearchParams, data: str, arguments: str) -> Search:
+    study.set_user_attr("token", uuid.uuid4().hex)
+    study.set_user_attr("arguments", arguments)
+    study.set_user_attr("settings", agreed(params, data))  # last: what has it is whole
+    return Search(study, params, fresh=True)
+
+
+def join(url: str, name: str, params: SearchParams, *, data: str) -> Search:
+    """The study of that name.
+
+    Raises:
+        UserError: when there is none, or it was made with other settings, data or space.
+    """
+    study = find(url, name)
+    own, theirs = agreed(params, data), study.user_attrs.get("settings")
+    if theirs is None:
+        raise UserError(f"the study '{name}' was not made by this program, or not whole: --study NAME for another one")
+    for key in sorted(own.keys() | theirs.keys()):
+        if own.get(key) != theirs.get(key):
+            raise UserError(
+                f"the study '{name}' was made with {key} = {theirs.get(key)}, and {key} is {own.get(key)}: "
+                f"take that back, or --study NAME for another one (it was made with: {made_with(study)})"
+            )
+    return Search(study, params, fresh=False)
+
+
+def agreed(params: SearchParams, data: str) -> dict[str, str]:
+    """Whatever two launchers of one study must agree on."""
+    return settings_of(params) | {"data": data, "code": training_code()}

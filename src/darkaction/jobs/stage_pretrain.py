@@ -1,0 +1,91 @@
+"""The stage `pretrain`: trains the network on synthetic clips: -> models/pretraining."""
+
+import shutil
+from pathlib import Path
+
+from darkaction import tracking
+from darkaction.core.errors import reason_of
+from darkaction.core.folders import new_folder
+from darkaction.core.paths import ROOT, Paths
+from darkaction.core.provenance import command_line
+from darkaction.data.clips import write_settings
+from darkaction.jobs import enhancing, pretraining
+from darkaction.jobs.identity import pretraining_settings
+from darkaction.jobs.inputs import Pretraining
+from darkaction.jobs.job import COMPLETE, FAILED, STOPPED, Outcome
+from darkaction.jobs.launcher import Task
+from darkaction.params import Params
+from darkaction.tracking import Member
+from darkaction.training.fit import Row
+
+
+def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member: Member | None = None) -> None:
+    """Pretrains, on one device, for each fold that needs its own, into `target`, whole or not at all. What was stopped
+    goes on if nothing that decides its result has changed, and is removed otherwise.
+
+    Args:
+        workers: processes that make synthetic clips.
+        member: as which the run is known, where a search or comparison has it done.
+    """
+    enhancement = enhancing.settings(
+        params, params.datasets[0], weights=paths.read(Paths.ENHANCER) / "weights.safetensors"
+    )
+    stopped = paths.write(f"{Paths.CHECKPOINTS}/pretraining")
+    work = stopped / pretraining.identity(params, paths, enhancement)
+    for other in stopped.glob("*"):
+        if other != work:
+            shutil.rmtree(other)
+    with tracking.start_run(stage="pretrain", params=params, paths=paths, resume=True, member=member) as run:
+        made = []
+        reached: dict[int, float] = {}
+        folds = pretraining.folds_of(params)
+        for fold in range(folds):
+            prefix = "" if folds == 1 else f"fold_{fold}."
+
+            def record(epoch: int, row: Row, prefix: str = prefix, fold: int = fold) -> None:
+                reached[fold] = row["val_accuracy"]
+                run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
+
+            made.append(
+                pretraining.pretrain(
+                    params,
+                    paths,
+                    fold,
+                    work / f"fold_{fold}",
+                    enhancement=enhancement,
+                    workers=workers,
+                    on_epoch=record,
+                )
+            )
+        with new_folder(target) as folder:
+            for fold, path in enumerate(made):
+                shutil.copytree(path, folder / f"fold_{fold}")
+            write_settings(folder, pretraining_settings(params))
+        run.log_artifact(target)
+        if reached:  # not where it was finished before a stop
+            accuracy = f"{sum(reached.values()) / len(reached):.1%} on synthetic clips"
+            run.describe(f"validation accuracy {accuracy}", accuracy=accuracy)
+    shutil.rmtree(stopped)
+
+
+def pretraining_task(start: Pretraining, *, processes: int) -> Task:
+    """The pretraining that a search or comparison begins with, as a task for a worker."""
+    own = start.folder.relative_to(ROOT).parents[1]
+    member = Member(name="", command=command_line())
+    return Task(
+        key=start.folder,
+        name=f"synthetic pretraining, in {own}",
+        function=_pretrain_in_worker,
+        arguments=(start, processes, member),
+    )
+
+
+def _pretrain_in_worker(start: Pretraining, processes: int, member: Member) -> Outcome:
+    """A pretraining that was stopped goes on where it was."""
+    try:
+        pretrain(start.params, start.paths, start.folder, workers=processes, member=member)
+        return Outcome(state=COMPLETE)
+    except (KeyboardInterrupt, SystemExit):
+        return Outcome(state=STOPPED)
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong is the end of this pretraining, not of others
+        return Outcome(state=FAILED, reason=reason_of(error))

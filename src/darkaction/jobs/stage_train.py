@@ -1,0 +1,125 @@
+"""The stage `train`: trains the recognizer on the clip stores: -> models/recognizer/fold_<k>."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from darkaction import tracking
+from darkaction.core.agreement import recorded_in, require_same
+from darkaction.core.errors import UserError
+from darkaction.core.folders import new_folder
+from darkaction.core.paths import Paths
+from darkaction.data.clips import ENHANCER, SETTINGS, ClipStore
+from darkaction.enhancement import LEARNT
+from darkaction.jobs import recipe
+from darkaction.jobs.identity import index_settings, pretraining_settings, sha256
+from darkaction.jobs.job import starting_weights, train_folds
+from darkaction.params import Params
+from darkaction.training import data, weights
+from darkaction.training.fit import Row, uses_bf16
+
+
+def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
+    """Trains each fold, into models/recognizer, whole or not at all.
+
+    Args:
+        max_steps: stop after so many optimisation steps; None: train to the end.
+    """
+    clips = data.usable_clips(paths, index_settings(params))
+    if params.train.init_from == Paths.PRETRAINING:
+        require_pretraining(params, paths)
+    inits = starting_weights(params, paths)
+    print(f"computing in {'bfloat16' if uses_bf16(params.train.precision, params.model.backbone) else 'float32'}")
+    target = paths.write(Paths.RECOGNIZER)
+    with tracking.start_run(stage="train", params=params, paths=paths, resume=True) as run:
+        run.set_tags({f"sha256.init.fold_{fold}": sha256(path) for fold, path in enumerate(inits) if path is not None})
+
+        def record(prefix: str, epoch: int, row: Row) -> None:
+            run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
+
+        with new_folder(target, keep=tracking.is_first_process()) as folder:
+            copy_enhancer(params, paths, folder)
+            checkpoints = paths.write(f"{Paths.CHECKPOINTS}/recognizer")
+            train_folds(
+                params, paths, clips, folder, inits, record=record, checkpoints=checkpoints, max_steps=max_steps
+            )
+            card = weights.load(folder / "fold_0" / weights.WEIGHTS)[1]
+            (folder / "README.md").write_text(model_card(params, clips, card))
+            (folder / weights.TRAINED_ON).write_text(json.dumps({"split": data.split_digest(clips)}) + "\n")
+            run.set_tags(checksums(folder))
+        run.log_artifact(target, Paths.MODEL_ARTIFACT)
+        run.describe(
+            "trained, not yet evaluated" if max_steps is None else f"unfinished model: stopped after {max_steps} steps"
+        )
+
+
+def require_pretraining(params: Params, paths: Paths) -> None:
+    """Refuses a pretraining that was made with other settings."""
+    folder, command = paths.read(Paths.PRETRAINING), "python src/pretrain.py"
+    recorded = recorded_in(folder / SETTINGS, command=command)
+    require_same(recorded, pretraining_settings(params), made=folder, command=command)
+
+
+def model_card(params: Params, clips: pd.DataFrame, card: weights.Card) -> str:
+    """What a person who finds the weights should know, as Markdown.
+
+    Args:
+        clips: the index, of all parts.
+        card: of the first fold.
+    """
+    training = clips[clips["fold_0"] == "train"]
+    counts = ", ".join(f"{label} {count}" for label, count in training["label"].value_counts().sort_index().items())
+    synthetic = card.training is not None and card.training.synthetic
+    limits = "synthetic clips: it says nothing about real people" if synthetic else "clips of the named datasets only"
+    size = f"{params.enhance.height}x{params.enhance.width}"
+    found = card.validation
+    validation = "no validation clips, so probabilities are not calibrated"
+    if found is not None:
+        validation = (
+            f"{found.accuracy:.1%} [{found.low:.1%}, {found.high:.1%}] top-1 on {found.clips} validation clips of "
+            f"{found.scenes} scenes; temperature {found.temperature:.2f}, expected calibration error "
+            f"{found.error_before:.1%} before it, {found.error_after:.1%} after"
+        )
+    return f"""# Actions in the dark: {", ".join(params.data.classes)}
+
+`{params.model.backbone}` with the head `{params.model.head}`, trained on {", ".join(params.datasets)}.
+Made for research.
+
+- Training clips (fold 0): {len(training)} ({counts}); seed {params.seed}
+- Validation (fold 0): {validation}
+- Input: {params.sampling.num_frames} frames of {size} by {params.sampling.strategy} sampling
+- Enhancement: {recipe.enhancement_of_target(params).method}
+- Known limits: {limits}; nobody has looked at how it treats different people
+- Use: `python src/predict.py VIDEO --model FOLDER`, where FOLDER is the one this file is in
+- All settings are in the weights' own metadata; code, data and figures are in the MLflow run
+"""
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each fold's weights, as tags: the same code, data, settings and machine give the same again."""
+    paths = sorted(folder.glob(f"fold_*/{weights.WEIGHTS}"))
+    return {f"sha256.{path.parent.name}": sha256(path) for path in paths}
+
+
+def copy_enhancer(params: Params, paths: Paths, folder: Path) -> None:
+    """Puts the weights of the enhancement beside the recognizer's, so that the folder is all that prediction needs.
+
+    Raises:
+        UserError: when the enhancement was not trained, or the clips were enhanced with other weights.
+    """
+    if recipe.enhancement_of_target(params).method not in LEARNT:
+        return
+    source = paths.read(Paths.ENHANCER) / "weights.safetensors"
+    store = ClipStore(paths.read(Paths.clips(params.datasets[0])))
+    used = store.made_with().get(ENHANCER)
+    if used is not None and source.is_file() and used != sha256(source):
+        raise UserError(
+            f"{store.folder}: was enhanced with other weights than {source} holds now; run python src/enhance.py "
+            f"{params.datasets[0]} again"
+        )
+    try:
+        shutil.copyfile(source, folder / weights.ENHANCER)
+    except FileNotFoundError:
+        raise UserError(f"{source}: no such file; python src/train_enhancer.py writes it") from None
