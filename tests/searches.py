@@ -80,7 +80,7 @@ def busy_workers(project: Path) -> list[psutil.Process]:
     found = []
     for process in ray_processes(project):
         with contextlib.suppress(psutil.Error):  # gone meanwhile
-            if "run_trial" in process.cmdline()[0]:
+            if "run_job" in process.cmdline()[0]:
                 found.append(process)
     return found
 

@@ -12,13 +12,17 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from darkaction import search
 from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT
 from darkaction.core.processes import machine
-from darkaction.search import Search
+from darkaction.search.launchers import LAUNCHER_GONE
+from darkaction.search.results import judge
 from darkaction.search.settings import SearchParams
+from darkaction.search.space import baseline, check_space, with_values
+from darkaction.search.storage import RETRY_AFTER, connect, is_storage_away
+from darkaction.search.studies import arguments_text, chosen, create, find, join, name_for
+from darkaction.search.study import DIED, INTERRUPTED, TRIES, Scored, Search
 
 GAMMA = "{key: focal.gamma, type: float, low: 0.0, high: 5.0}"
 DELTA = "{key: sampling.delta_min, type: float, low: 0.0, high: 4.0}"
@@ -39,13 +43,13 @@ def storage(tmp_path: Path) -> str:
 
 def run_all(study: Search, budget: int, score: Any = None) -> list[dict[str, Any]]:
     """Runs a budget without training; the values of each trial."""
-    drawn = []
+    sampled = []
     study.fill(budget)
     while claim := study.claim(budget):
-        drawn.append(claim.values)
+        sampled.append(claim.values)
         value = 0.5 if score is None else score(claim.values)
         study.complete(claim.trial_id, value, [True, False])
-    return drawn
+    return sampled
 
 
 # The space
@@ -53,7 +57,7 @@ def run_all(study: Search, budget: int, score: Any = None) -> list[dict[str, Any
 
 def test_committed_spaces_are_valid() -> None:
     for profile in (None, *config.profile_names()):
-        search.check_space(SearchParams.load(profile=profile))
+        check_space(SearchParams.load(profile=profile))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,7 @@ def test_committed_spaces_are_valid() -> None:
 )
 def test_bad_space_is_named(entries: Sequence[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        search.check_space(params_with(*entries))
+        check_space(params_with(*entries))
     assert message in str(caught.value)
 
 
@@ -91,26 +95,26 @@ def test_conditions_and_bounds_hold_in_every_trial(storage: str) -> None:
         "{key: bert.layers, type: int, low: 1, high: 3, when: {model.head: [bert]}}",
         "{key: model.widths, type: choice, choices: [[16, 32, 64, 128], [8, 16, 32, 64]]}",
     )
-    search.check_space(params)
-    study = search.create(storage, "s", params, data="d", arguments="")
-    drawn = run_all(study, 30, lambda values: values["sampling.delta_max"] / 20)
-    assert drawn[0] == search.baseline(params)
-    assert all(values["sampling.delta_min"] <= values["sampling.delta_max"] <= 16 for values in drawn)
-    assert all(("bert.layers" in values) == (values["model.head"] == "bert") for values in drawn)
-    assert {tuple(values["model.widths"]) for values in drawn} == {(16, 32, 64, 128), (8, 16, 32, 64)}
-    for values in drawn:
-        search.with_values(params, values)
+    check_space(params)
+    study = create(storage, "s", params, data="d", arguments="")
+    sampled = run_all(study, 30, lambda values: values["sampling.delta_max"] / 20)
+    assert sampled[0] == baseline(params)
+    assert all(values["sampling.delta_min"] <= values["sampling.delta_max"] <= 16 for values in sampled)
+    assert all(("bert.layers" in values) == (values["model.head"] == "bert") for values in sampled)
+    assert {tuple(values["model.widths"]) for values in sampled} == {(16, 32, 64, 128), (8, 16, 32, 64)}
+    for values in sampled:
+        with_values(params, values)
     # the setting whose range depends on another has its share, here nearly all of it
     importances = study.importances()
     assert max(importances, key=lambda key: importances[key]) == "sampling.delta_max"
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "qmc"])
-def test_samplers_draw_and_repeat_with_the_seed(tmp_path: Path, sampler: str) -> None:
+def test_samplers_sample_and_repeat_with_the_seed(tmp_path: Path, sampler: str) -> None:
     params = params_with(GAMMA, DELTA, sampler=sampler)
     series = [
         run_all(
-            search.create(str(tmp_path / name), "s", params, data="d", arguments=""),
+            create(str(tmp_path / name), "s", params, data="d", arguments=""),
             14,
             lambda values: values["focal.gamma"],
         )
@@ -123,7 +127,7 @@ def test_samplers_draw_and_repeat_with_the_seed(tmp_path: Path, sampler: str) ->
 @pytest.mark.parametrize(("pruner", "stops"), [("hyperband", True), ("median", True), ("none", False)])
 def test_pruners_stop_what_is_worse(storage: str, pruner: str, stops: bool) -> None:
     params = params_with(GAMMA, pruner=pruner, min_epochs=1)
-    study = search.create(storage, "s", params, data="d", arguments="")
+    study = create(storage, "s", params, data="d", arguments="")
     study.fill(12)
     steps = []
     for number in range(12):
@@ -142,7 +146,7 @@ def test_pruners_stop_what_is_worse(storage: str, pruner: str, stops: bool) -> N
 
 def test_wilcoxon_prunes_by_seeds(storage: str) -> None:
     params = params_with(GAMMA, pruner="wilcoxon", seeds=8)
-    study = search.create(storage, "s", params, data="d", arguments="")
+    study = create(storage, "s", params, data="d", arguments="")
     study.fill(2)
     best, worse = study.claim(2), study.claim(2)
     assert best is not None and worse is not None
@@ -182,13 +186,13 @@ def test_pruner_and_seeds_must_fit() -> None:
 def test_a_study_is_named_by_what_is_laid_over_params_yaml(
     profile: str | None, overrides: list[str], name: str
 ) -> None:
-    assert search.name_for(profile, overrides, SearchParams.load(profile=profile, overrides=overrides)) == name
+    assert name_for(profile, overrides, SearchParams.load(profile=profile, overrides=overrides)) == name
 
 
 def test_names_of_many_settings_stay_short_and_differ() -> None:
     values = [[f"augmentation.{key}=0.{n}" for key in ("flip", "translation")] for n in (1, 2)]
     more = ["focal.gamma=1", "train.epochs=30", "train.batch_size=4", "optimizer.max_lr=0.001", "bert.dropout=0.1"]
-    names = {search.name_for(None, o, SearchParams.load(overrides=o)) for o in ([*v, *more] for v in values)}
+    names = {name_for(None, o, SearchParams.load(overrides=o)) for o in ([*v, *more] for v in values)}
     assert len(names) == 2
     assert all(len(name) <= 100 and name.startswith("search-7-settings-") for name in names)
 
@@ -198,44 +202,44 @@ def test_a_study_of_the_plain_name_is_found_by_its_settings(storage: str) -> Non
     given = ["focal.gamma=1", "tune.trials=8"]
     params = SearchParams.load(profile="smoke", overrides=given)
     own = "search-smoke-focal.gamma=1.0"
-    assert search.chosen(storage, "smoke", given, params) == own
-    search.create(storage, "search", SearchParams.load(), data="d", arguments="")
-    assert search.chosen(storage, "smoke", given, params) == own
+    assert chosen(storage, "smoke", given, params) == own
+    create(storage, "search", SearchParams.load(), data="d", arguments="")
+    assert chosen(storage, "smoke", given, params) == own
 
 
 def test_a_study_of_the_plain_name_with_these_settings_goes_on(storage: str) -> None:
     params = SearchParams.load(profile="smoke")
-    search.create(storage, "search", params, data="d", arguments="--profile smoke")
-    assert search.chosen(storage, "smoke", [], params) == "search"
-    assert search.chosen(storage, None, [], SearchParams.load()) == "search"
-    search.create(storage, "search-smoke", params, data="d", arguments="--profile smoke")
-    assert search.chosen(storage, "smoke", [], params) == "search-smoke"
+    create(storage, "search", params, data="d", arguments="--profile smoke")
+    assert chosen(storage, "smoke", [], params) == "search"
+    assert chosen(storage, None, [], SearchParams.load()) == "search"
+    create(storage, "search-smoke", params, data="d", arguments="--profile smoke")
+    assert chosen(storage, "smoke", [], params) == "search-smoke"
 
 
 def test_studies_are_listed_with_the_arguments_that_find_them(storage: str) -> None:
     params = SearchParams.load(profile="smoke")
-    arguments = search.arguments_text("smoke", ["tune.space=[{key: focal.gamma, type: float, low: 0, high: 1}]"])
-    search.create(storage, "a", params, data="d", arguments=arguments)
-    optuna.create_study(study_name="b", storage=search.connect(storage))
+    arguments = arguments_text("smoke", ["tune.space=[{key: focal.gamma, type: float, low: 0, high: 1}]"])
+    create(storage, "a", params, data="d", arguments=arguments)
+    optuna.create_study(study_name="b", storage=connect(storage))
     with pytest.raises(UserError) as caught:
-        search.find(storage, "search")
+        find(storage, "search")
     assert "; there are: a (--profile smoke --set 'tune.space=[{key: focal.gamma, type: float, " in str(caught.value)
     assert "; b (its arguments are not on record)" in str(caught.value)
 
 
 def test_names_settings_and_data_are_checked(storage: str) -> None:
     params = params_with(GAMMA)
-    search.create(storage, "s", params, data="d", arguments="")
+    create(storage, "s", params, data="d", arguments="")
     with pytest.raises(UserError, match=r"there is a study 's' in .*: --resume to go on with it"):
-        search.create(storage, "s", params, data="d", arguments="")
+        create(storage, "s", params, data="d", arguments="")
     with pytest.raises(UserError, match=r"there is no study 't' in .*; there are: s \(no --profile, no --set\)$"):
-        search.join(storage, "t", params, data="d")
+        join(storage, "t", params, data="d")
     with pytest.raises(UserError, match=r"made with tune.space = .*, and tune.space is"):
-        search.join(storage, "s", params_with(DELTA), data="d")
+        join(storage, "s", params_with(DELTA), data="d")
     with pytest.raises(UserError, match="made with data = d, and data is e"):
-        search.join(storage, "s", params, data="e")
+        join(storage, "s", params, data="e")
     other_budget = replace(params, tune=replace(params.tune, trials=99))
-    assert search.join(storage, "s", other_budget, data="d").token == search.join(storage, "s", params, data="d").token
+    assert join(storage, "s", other_budget, data="d").token == join(storage, "s", params, data="d").token
 
 
 @pytest.mark.parametrize(
@@ -249,7 +253,7 @@ def test_names_settings_and_data_are_checked(storage: str) -> None:
 )
 def test_bad_storage_is_named(url: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        search.connect(url)
+        connect(url)
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -258,7 +262,7 @@ def test_damaged_journal_is_named(tmp_path: Path) -> None:
     path = tmp_path / "studies.log"
     path.write_text("no journal\nat all\n")
     with pytest.raises(UserError, match="cannot be opened"):
-        search.connect(str(path))
+        connect(str(path))
 
 
 # The budget
@@ -266,8 +270,8 @@ def test_damaged_journal_is_named(tmp_path: Path) -> None:
 
 def test_two_launchers_never_run_the_same_trial(storage: str) -> None:
     params = params_with(GAMMA)
-    first = search.create(storage, "s", params, data="d", arguments="")
-    second = search.join(storage, "s", params, data="d")
+    first = create(storage, "s", params, data="d", arguments="")
+    second = join(storage, "s", params, data="d")
     first.fill(5)
     second.fill(5)
     claims = [launcher.claim(5) for launcher in (first, second, first, second, first, second)]
@@ -278,7 +282,7 @@ def test_two_launchers_never_run_the_same_trial(storage: str) -> None:
 
 def test_slot_filled_twice_is_run_once(storage: str) -> None:
     params = params_with(GAMMA)
-    study = search.create(storage, "s", params, data="d", arguments="")
+    study = create(storage, "s", params, data="d", arguments="")
     study.fill(2)
     study._study.enqueue_trial({}, user_attrs={"slot": 1})  # as by a launcher that looked at the same time
     assert len(run_all(study, 2)) == 2
@@ -287,34 +291,34 @@ def test_slot_filled_twice_is_run_once(storage: str) -> None:
 
 
 def test_a_lost_trial_is_repeated_once_with_its_values(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA), data="d", arguments="")
     study.fill(2)
     study.claim(2)
-    drawn = []
-    for _ in range(search.TRIES):
+    sampled = []
+    for _ in range(TRIES):
         claim = study.claim(2)
         assert claim is not None
-        drawn.append(claim.values)
-        study.lose(claim.trial_id, search.DIED, "its worker died")
+        sampled.append(claim.values)
+        study.mark_lost(claim.trial_id, DIED, "its worker died")
         study.fill(2)
     assert study.claim(2) is None
-    assert drawn[0] == drawn[1]
+    assert sampled[0] == sampled[1]
     assert study.progress(2) == {"running": 1, "failed": 1}
     assert study.table()["retry_of"].dropna().tolist() == [1]
 
 
 def test_a_stopped_trial_is_repeated_as_often_as_it_is_stopped(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA), data="d", arguments="")
     for _ in range(4):
         study.fill(1)
         claim = study.claim(1)
-        assert claim is not None and claim.values == search.baseline(params_with(GAMMA))
-        study.lose(claim.trial_id, search.INTERRUPTED, "the search was stopped")
+        assert claim is not None and claim.values == baseline(params_with(GAMMA))
+        study.mark_lost(claim.trial_id, INTERRUPTED, "the search was stopped")
     assert study.progress(1) == {"waiting": 1}
 
 
 def test_a_failed_trial_is_not_repeated(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA), data="d", arguments="")
     study.fill(1)
     claim = study.claim(1)
     assert claim is not None
@@ -325,13 +329,13 @@ def test_a_failed_trial_is_not_repeated(storage: str) -> None:
 
 
 def test_an_end_that_comes_too_late_changes_nothing(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA), data="d", arguments="")
     study.fill(1)
     claim = study.claim(1)
     assert claim is not None
-    study.lose(claim.trial_id, search.DIED, "its launcher is gone")
+    study.mark_lost(claim.trial_id, DIED, "its launcher is gone")
     study.complete(claim.trial_id, 0.9, [True])
-    study.lose(claim.trial_id, search.DIED, "again")
+    study.mark_lost(claim.trial_id, DIED, "again")
     assert [trial.state for trial in study._study.trials] == [TrialState.FAIL]
     assert study.table()["reason"].tolist() == ["its launcher is gone"]
 
@@ -346,7 +350,7 @@ def launched_by(study: Search, **owner: Any) -> int:
 
 
 def test_launcher_of_this_machine_is_gone_when_its_process_is(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA), data="d", arguments="")
     number = launched_by(study, host=machine(), pid=os.getpid(), started=0.0)
     assert [trial.number for trial in study.reconcile()] == [number]
     study.fill(1)
@@ -356,30 +360,30 @@ def test_launcher_of_this_machine_is_gone_when_its_process_is(storage: str) -> N
 def test_launcher_of_another_machine_is_gone_when_it_is_silent(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA), data="d", arguments="")
     number = launched_by(study, host="elsewhere")
-    for beat in range(12):  # it lives: its count changes
-        study._study.set_user_attr("launcher.other", beat)
+    for heartbeat in range(12):  # it lives: its count changes
+        study._study.set_user_attr("launcher.other", heartbeat)
         assert study.reconcile() == []
-        clock[0] += search.LAUNCHER_GONE / 3
+        clock[0] += LAUNCHER_GONE / 3
     for _ in range(2):
         assert study.reconcile() == []
-        clock[0] += search.LAUNCHER_GONE / 3 + 1
+        clock[0] += LAUNCHER_GONE / 3 + 1
     assert [trial.number for trial in study.reconcile()] == [number]
 
 
-def test_silence_while_nobody_could_beat_is_none(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_while_the_storage_was_away_is_none(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA), data="d", arguments="")
     launched_by(study, host="elsewhere")
     study.reconcile()
-    clock[0] += 10 * search.LAUNCHER_GONE  # the storage was away
+    clock[0] += 10 * LAUNCHER_GONE  # the storage was away
     assert study.reconcile() == []
 
 
 def test_first_trial_is_never_pruned(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA, pruner="median", min_epochs=1), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA, pruner="median", min_epochs=1), data="d", arguments="")
     study.fill(8)
     first = study.claim(8)
     assert first is not None
@@ -390,10 +394,10 @@ def test_first_trial_is_never_pruned(storage: str) -> None:
 
 
 def test_trials_of_a_launcher_that_leaves_are_open_again(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA), data="d", arguments="")
     study.fill(3)
     study.claim(3)
-    other = search.join(storage, "s", params_with(GAMMA), data="d")
+    other = join(storage, "s", params_with(GAMMA), data="d")
     other.claim(3)
     assert study.has_company()
     other.release("the search was stopped")
@@ -403,14 +407,14 @@ def test_trials_of_a_launcher_that_leaves_are_open_again(storage: str) -> None:
 
 
 def test_study_whose_maker_was_killed_is_made_whole(storage: str) -> None:
-    optuna.create_study(study_name="s", storage=search.connect(storage), direction="maximize")
+    optuna.create_study(study_name="s", storage=connect(storage), direction="maximize")
     with pytest.raises(UserError, match="not made by this program, or not whole"):
-        search.join(storage, "s", params_with(GAMMA), data="d")
-    assert len(run_all(search.create(storage, "s", params_with(GAMMA), data="d", arguments=""), 2)) == 2
+        join(storage, "s", params_with(GAMMA), data="d")
+    assert len(run_all(create(storage, "s", params_with(GAMMA), data="d", arguments=""), 2)) == 2
 
 
 def test_batch_size_that_fitted_is_the_result(storage: str) -> None:
-    study = search.create(
+    study = create(
         storage, "s", params_with("{key: train.batch_size, type: choice, choices: [8, 16]}"), data="d", arguments=""
     )
     study.fill(1)
@@ -422,7 +426,7 @@ def test_batch_size_that_fitted_is_the_result(storage: str) -> None:
 
 
 def test_storage_that_comes_back_is_waited_for(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA), data="d", arguments="")
     naps: list[float] = []
     monkeypatch.setattr(time, "sleep", naps.append)
     real = study._study.get_trials
@@ -435,12 +439,12 @@ def test_storage_that_comes_back_is_waited_for(storage: str, monkeypatch: pytest
 
     monkeypatch.setattr(study._study, "get_trials", get_trials)
     assert study.scored() == []
-    assert naps == [search.RETRY_AFTER] * 2
-    assert not search.is_storage_away(KeyError("no such study"))
+    assert naps == [RETRY_AFTER] * 2
+    assert not is_storage_away(KeyError("no such study"))
 
 
 def test_scores_and_first_trial(storage: str) -> None:
-    study = search.create(storage, "s", params_with(GAMMA), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA), data="d", arguments="")
     run_all(study, 6, lambda values: values["focal.gamma"] / 5)
     scored = study.scored()
     assert [entry.score for entry in scored] == sorted((entry.score for entry in scored), reverse=True)
@@ -450,7 +454,7 @@ def test_scores_and_first_trial(storage: str) -> None:
 
 
 def test_plots_are_drawn(storage: str, tmp_path: Path) -> None:
-    study = search.create(storage, "s", params_with(GAMMA, DELTA, DEPENDENT), data="d", arguments="")
+    study = create(storage, "s", params_with(GAMMA, DELTA, DEPENDENT), data="d", arguments="")
     study.fill(8)
     while claim := study.claim(8):
         study.report(claim.trial_id, 0, 0.1)
@@ -472,9 +476,9 @@ def test_only_search_imports_optuna_and_only_workers_ray() -> None:
 # What was found
 
 
-def scored(number: int, right: int) -> search.Scored:
+def scored(number: int, right: int) -> Scored:
     """A trial that has so many of 48 clips right."""
-    return search.Scored(number=number, score=right / 48, values={}, right=[k < right for k in range(48)])
+    return Scored(number=number, score=right / 48, values={}, right=[k < right for k in range(48)])
 
 
 @pytest.mark.parametrize(
@@ -487,10 +491,8 @@ def scored(number: int, right: int) -> search.Scored:
         (scored(3, 40), None, "did not end well, so there is nothing to compare with: the highest is trial 3"),
     ],
 )
-def test_a_trial_is_the_best_only_beyond_noise(
-    highest: search.Scored, first: search.Scored | None, doubt: str | None
-) -> None:
-    found = search.judge(
+def test_a_trial_is_the_best_only_beyond_noise(highest: Scored, first: Scored | None, doubt: str | None) -> None:
+    found = judge(
         highest,
         first,
         compared=4,

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import reproduce_tables
 from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT
 from darkaction.experiments import plan, record, render
-from darkaction.experiments.cell import STOPPED, Outcome
-from darkaction.experiments.launcher import Launcher, Task
-from darkaction.experiments.plan import Row, Table
-from darkaction.experiments.record import Cell
+from darkaction.experiments.plan import Method, Table
+from darkaction.experiments.record import Run
 from darkaction.experiments.render import Exam, Finished, Statistics
 from darkaction.experiments.write import choose
+from darkaction.jobs import inputs
+from darkaction.jobs.job import COMPLETE, FAILED, STOPPED, Outcome
+from darkaction.jobs.launcher import Task, Tasks, launch
 from darkaction.jobs.pool import Done, Pool
 from darkaction.models.settings import Backbone
 from darkaction.params import Params
@@ -35,71 +35,73 @@ PUBLISHED = {
 """Tables 1 to 4 of the paper."""
 
 
-def test_the_file_has_the_papers_rows_and_numbers() -> None:
-    tables = {table.key: {row.key: row.published for row in table.rows} for table in plan.load(FILE, VALUES)}
+def test_the_file_has_the_papers_methods_and_numbers() -> None:
+    tables = {
+        table.key: {method.key: method.published for method in table.methods} for table in plan.load(FILE, VALUES)
+    }
     assert {key: tables[key] for key in PUBLISHED} == PUBLISHED
-    networks = {row.fallback.model.backbone for table in plan.load(FILE, VALUES) for row in table.rows}
+    networks = {method.fallback.model.backbone for table in plan.load(FILE, VALUES) for method in table.methods}
     assert networks == set(Backbone.__args__)
     assert {key: value for key, value in tables["f1"].items() if value is not None} == {"ours": 90.46}
 
 
 @pytest.mark.parametrize("profile", ["paper", "tables-cpu"])
-def test_every_row_has_valid_settings_in_the_other_profiles(profile: str) -> None:
+def test_every_method_has_valid_settings_in_the_other_profiles(profile: str) -> None:
     values = config.as_nested(Params.load(profile=profile))
     if profile == "paper":  # 64 frames of six classes of ARID
         values["datasets"] = ["arid"]
     tables = plan.load(FILE, values)
     target = values["datasets"][0]
-    assert tables[3].rows[0].fallback.datasets == [target, {"demo": "demo_lit", "arid": "hmdb51"}[target]]
+    assert tables[3].methods[0].fallback.datasets == [target, {"demo": "demo_lit", "arid": "hmdb51"}[target]]
 
 
 def test_another_auxiliary_dataset_may_be_named() -> None:
-    [table] = plan.load(FILE, VALUES, tables=["4"], auxiliary="hmdb51")
-    assert table.rows[0].fallback.datasets == ["demo", "hmdb51"]
+    [table] = plan.load(FILE, VALUES, tables=["4"], source_domain="hmdb51")
+    assert table.methods[0].fallback.datasets == ["demo", "hmdb51"]
 
 
-def test_rows_and_tables_are_chosen_by_key_and_a_reference_stays() -> None:
-    [table] = plan.load(FILE, VALUES, rows=["tgap"])
-    assert (table.key, [row.key for row in table.rows]) == ("3", ["tgap", "r_bert"])
+def test_methods_and_tables_are_chosen_by_key_and_a_reference_stays() -> None:
+    [table] = plan.load(FILE, VALUES, methods=["tgap"])
+    assert (table.key, [method.key for method in table.methods]) == ("3", ["tgap", "r_bert"])
     assert [table.key for table in plan.load(FILE, VALUES, tables=["4", "1"])] == ["1", "4"]
-    with pytest.raises(UserError, match=r"--rows: tables\.yaml has no 'tgapp'; did you mean 'tgap'\? none, gamma"):
-        plan.load(FILE, VALUES, rows=["tgapp"])
-    with pytest.raises(UserError, match=r"--rows tgap: not in table 2, but in 3; --tables 3, or leave --tables out"):
-        plan.load(FILE, VALUES, tables=["2"], rows=["tgap"])
+    with pytest.raises(UserError, match=r"--methods: tables\.yaml has no 'tgapp'; did you mean 'tgap'\? none, gamma"):
+        plan.load(FILE, VALUES, methods=["tgapp"])
+    with pytest.raises(UserError, match=r"--methods tgap: not in table 2, but in 3; --tables 3, or leave --tables out"):
+        plan.load(FILE, VALUES, tables=["2"], methods=["tgap"])
     with pytest.raises(UserError, match=r"--tables: tables\.yaml has no '5'; did you mean '\w+'\? 1, 2, 3, 4, f1"):
         plan.load(FILE, VALUES, tables=["5"])
 
 
-def test_what_the_file_sets_for_all_rows_cannot_be_given_beside_it() -> None:
+def test_what_the_file_sets_for_all_methods_cannot_be_given_beside_it() -> None:
     assert plan.load(FILE, VALUES, tables=["3"], given=["train.epochs"])
-    with pytest.raises(UserError, match=r"--set model\.head: tables\.yaml sets it for all rows"):
+    with pytest.raises(UserError, match=r"--set model\.head: tables\.yaml sets it for all methods"):
         plan.load(FILE, VALUES, tables=["3"], given=["train.epochs", "model.head"])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rows: {a: {name: A, published: 5}, b: {name: B, published: 101, set: {seed: 1}}}", "or equal to 100"),
-        ("rows: {a: {name: A, published: 5}, b: {name: B, published: 6}}", "table t has 2 rows without `set`"),
-        ("rows: {a: {name: A, published: 5}, b: {name: B, published: 6, set: {model.heads: x}}}",
-         r"table t, row b: unknown key 'model\.heads'; did you mean 'model\.head'"),
-        ("rows: {a: {name: A, published: 5}, b: {name: B, published: 6, set: {model.head: x}}}",
-         r"table t, row b: model\.head is \"x\": should be 'bert' or 'average'"),
+        ("methods: {a: {name: A, published: 5}, b: {name: B, published: 101, set: {seed: 1}}}", "or equal to 100"),
+        ("methods: {a: {name: A, published: 5}, b: {name: B, published: 6}}", "table t has 2 methods without `set`"),
+        ("methods: {a: {name: A, published: 5}, b: {name: B, published: 6, set: {model.heads: x}}}",
+         r"table t, method b: unknown key 'model\.heads'; did you mean 'model\.head'"),
+        ("methods: {a: {name: A, published: 5}, b: {name: B, published: 6, set: {model.head: x}}}",
+         r"table t, method b: model\.head is \"x\": should be 'bert' or 'average'"),
     ],
 )  # fmt: skip
-def test_a_wrong_file_is_named_with_table_and_row(tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_file_is_named_with_table_and_method(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(f"auxiliary: {{}}\ncommon: {{}}\ntables:\n  t:\n    title: T\n    {text}\n")
+    path.write_text(f"source_domain: {{}}\ncommon: {{}}\ntables:\n  t:\n    title: T\n    {text}\n")
     with pytest.raises(UserError, match=rf"mine\.yaml.*{message}"):
         plan.load(path, VALUES)
 
 
-def test_the_same_system_in_two_tables_is_one_cell() -> None:
+def test_the_same_system_in_two_tables_is_one_run() -> None:
     references = {plan.fingerprint(table.reference.fallback) for table in plan.load(FILE, VALUES)}
     assert len(references) == 1
 
 
-def test_settings_that_a_row_does_not_use_do_not_change_its_identity() -> None:
+def test_settings_that_a_method_does_not_use_do_not_change_its_identity() -> None:
     def identity(*overrides: str, base: tuple[str, ...] = ()) -> str:
         return plan.fingerprint(Params.load(profile="smoke", overrides=[*base, *overrides]))
 
@@ -108,7 +110,7 @@ def test_settings_that_a_row_does_not_use_do_not_change_its_identity() -> None:
         assert identity(override) == same, override
     for override in ("zero_dce.epochs=9", "sampling.delta_max=3", "train.epochs=3", "enhance.curve_scale=0.5"):
         assert identity(override) != same, override
-    for override in ("pretrain.epochs=9", "transfer.input_rate=0.5"):
+    for override in ("pretrain.epochs=9", "pretrain.scenes=9"):
         assert identity(override) == same, override
         pretrained = ("pretrain.enabled=true", "train.init_from=models/pretraining")
         assert identity(override, base=pretrained) != identity(base=pretrained), override
@@ -118,44 +120,44 @@ def test_settings_that_a_row_does_not_use_do_not_change_its_identity() -> None:
     assert identity("zero_dce.epochs=9", base=gamma) == identity(base=gamma)
 
 
-def cell(**changes: object) -> Cell:
+def run(**changes: object) -> Run:
     values: dict[str, object] = {
-        "row": "tgap", "dataset": "demo", "profile": "smoke", "seed": 0, "settings": "s", "data": "d", "code": "c",
+        "method": "tgap", "dataset": "demo", "profile": "smoke", "seed": 0, "settings": "s", "data": "d", "code": "c",
         "accuracy": 0.5, "low": 0.25, "high": 0.75, "n": 4, "scenes": 2, "val_accuracy": None, "parameters": 1000,
         "gflop": 0.5, "clip_seconds": 0.01, "frame_seconds": 0.002, "train_seconds": 3.0, "device": "cpu",
         "run_id": "r", "ended": "2026-01-01T00:00:00Z", "predicted": "0101",
     }  # fmt: skip
-    return Cell(**{**values, **changes})  # type: ignore[arg-type]
+    return Run(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def test_cells_come_back_as_they_were_written(tmp_path: Path) -> None:
-    path = tmp_path / "tables/cells.csv"
-    cells = [cell(), cell(seed=1, val_accuracy=0.25), cell(row="a, b")]
-    for one in cells:
+def test_runs_come_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "tables/runs.csv"
+    runs = [run(), run(seed=1, val_accuracy=0.25), run(method="a, b")]
+    for one in runs:
         record.append(path, one)
-    assert record.read(path) == cells
+    assert record.read(path) == runs
     assert record.read(tmp_path / "none.csv") == []
 
 
 def test_a_line_that_was_cut_off_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "cells.csv"
-    record.append(path, cell())
+    path = tmp_path / "runs.csv"
+    record.append(path, run())
     whole = path.read_text()
     path.write_text(whole + "tgap,demo,smo")
-    assert record.read(path) == [cell()]
-    record.append(path, cell(seed=1))
-    assert record.read(path) == [cell(), cell(seed=1)]
+    assert record.read(path) == [run()]
+    record.append(path, run(seed=1))
+    assert record.read(path) == [run(), run(seed=1)]
     path.write_text(whole + "tgap,demo,smoke\n")
-    with pytest.raises(UserError, match=r"cells\.csv: line 3 is no cell"):
+    with pytest.raises(UserError, match=r"runs\.csv: line 3 is no run"):
         record.read(path)
 
 
 def test_of_two_versions_of_the_code_todays_counts() -> None:
-    old, new = cell(code="old", accuracy=0.1), cell(code="new", accuracy=0.2)
-    for cells in ([old, new], [new, old]):
-        assert record.latest(cells, code="new")[old.key] == new
+    old, new = run(code="old", accuracy=0.1), run(code="new", accuracy=0.2)
+    for runs in ([old, new], [new, old]):
+        assert record.latest(runs, code="new")[old.key] == new
     assert record.latest([old], code="new")[old.key] == old
-    assert record.latest([old, cell(code="older", accuracy=0.3)], code="new")[old.key].accuracy == 0.3
+    assert record.latest([old, run(code="older", accuracy=0.3)], code="new")[old.key].accuracy == 0.3
 
 
 def test_class_numbers_as_text() -> None:
@@ -174,9 +176,9 @@ EXAM = Exam(
 HOW = Statistics(resamples=200, confidence=0.95, seed=0)
 
 
-def row(key: str, published: float | None, *, reference: bool = False) -> Row:
+def method(key: str, published: float | None, *, reference: bool = False) -> Method:
     params = Params.load(profile="smoke")
-    return Row(
+    return Method(
         key=key,
         name=key.upper(),
         published=published,
@@ -188,7 +190,7 @@ def row(key: str, published: float | None, *, reference: bool = False) -> Row:
     )
 
 
-def table_of(*rows: Row) -> Table:
+def table_of(*methods: Method) -> Table:
     return Table(
         key="3",
         title="T",
@@ -197,41 +199,52 @@ def table_of(*rows: Row) -> Table:
         confused=("tgap", "r_bert"),
         curves={},
         clusters="scene",
-        rows=rows,
+        methods=methods,
     )
 
 
 def test_a_table_by_hand() -> None:
-    rows = [row("tgap", 82.74), row("other", 70.0), row("missing", None), row("r_bert", 90.46, reference=True)]
-    done = [
-        Finished(row=rows[0], cells=(cell(predicted="101122"), cell(seed=1, predicted="001122")), chosen="", code="c"),
-        Finished(row=rows[1], cells=(cell(predicted="222222", code="old"),), chosen="γ = 2", code="c"),
-        Finished(row=rows[2], cells=(), chosen="", code="c"),
-        Finished(row=rows[3], cells=(cell(predicted="001122"),), chosen="", code="c"),
+    methods = [
+        method("tgap", 82.74),
+        method("other", 70.0),
+        method("missing", None),
+        method("r_bert", 90.46, reference=True),
     ]
-    frame = render.as_frame(table_of(*rows), done, EXAM, HOW).set_index("key")
+    done = [
+        Finished(
+            method=methods[0], runs=(run(predicted="101122"), run(seed=1, predicted="001122")), chosen="", code="c"
+        ),
+        Finished(method=methods[1], runs=(run(predicted="222222", code="old"),), chosen="γ = 2", code="c"),
+        Finished(method=methods[2], runs=(), chosen="", code="c"),
+        Finished(method=methods[3], runs=(run(predicted="001122"),), chosen="", code="c"),
+    ]
+    frame = render.as_frame(table_of(*methods), done, EXAM, HOW).set_index("key")
     assert frame.loc["tgap", "accuracy"] == pytest.approx(11 / 12)
     assert frame.loc["tgap", "difference"] == pytest.approx(-1 / 6)  # only seed 0 has a partner
     assert frame.loc["other", "difference"] == pytest.approx(-4 / 6)
     assert np.isnan(frame.loc["r_bert", "difference"])
     assert frame["seeds"].to_dict() == {"tgap": 2, "other": 1, "missing": 0, "r_bert": 1}
-    text = render.as_markdown(table_of(*rows), done, EXAM, HOW, heading="Data.", failures={"missing": "no clips"})
+    text = render.as_markdown(table_of(*methods), done, EXAM, HOW, heading="Data.", failures={"missing": "no clips"})
     assert "| MISSING | not run: no clips | 0 |  |" in text
     assert "| OTHER (γ = 2) † | 33.3%" in text
     assert "† measured with an earlier version of the code." in text
     assert "| R_BERT | 100.0%" in text
     # two seeds of two sit and two stand clips, one taken for the other
     assert "- sit and stand taken for each other by TGAP: 12.5% " in text
-    assert "Kendall's tau over 3 rows is +1.00" in text
+    assert "Kendall's tau over 3 methods is +1.00" in text
 
 
-def test_rows_may_be_compared_with_others_than_the_reference(tmp_path: Path) -> None:
-    rows = [dataclasses.replace(row("a", None), against="b"), row("b", None), row("r_bert", None, reference=True)]
-    done = [
-        Finished(row=each, cells=(cell(predicted=answers),), chosen="", code="c")
-        for each, answers in zip(rows, ("000000", "001100", "001122"), strict=True)
+def test_methods_may_be_compared_with_others_than_the_reference(tmp_path: Path) -> None:
+    methods = [
+        dataclasses.replace(method("a", None), against="b"),
+        method("b", None),
+        method("r_bert", None, reference=True),
     ]
-    table = dataclasses.replace(table_of(*rows), key="limited_data", curves={"up": ("a", "b", "r_bert")})
+    done = [
+        Finished(method=each, runs=(run(predicted=answers),), chosen="", code="c")
+        for each, answers in zip(methods, ("000000", "001100", "001122"), strict=True)
+    ]
+    table = dataclasses.replace(table_of(*methods), key="limited_data", curves={"up": ("a", "b", "r_bert")})
     text = render.as_markdown(table, done, EXAM, HOW, heading="Data.", failures={})
     assert text.startswith("## T\n")
     assert "the paper" not in text.splitlines()[4]
@@ -240,13 +253,13 @@ def test_rows_may_be_compared_with_others_than_the_reference(tmp_path: Path) -> 
     assert (tmp_path / "curves.png").stat().st_size > 5000
 
 
-def test_the_study_of_limited_data_has_valid_rows_and_pairs() -> None:
+def test_the_study_of_limited_data_has_valid_methods_and_pairs() -> None:
     path = ROOT / "experiments/limited_data.yaml"
     main, ablations = plan.load(path, config.as_nested(Params.load(profile="arid-sample")))
-    pairs = {row.key: row.against for row in main.rows if row.against != main.reference.key}
+    pairs = {method.key: method.against for method in main.methods if method.against != main.reference.key}
     assert pairs == {f"scratch_{n}": f"pretrained_{n}" for n in ("1", "2", "4", "tgap")}
     assert main.reference.key == "pretrained_all" and main.clusters == "class and scene"
-    by_key = {row.key: row.fallback for row in main.rows}
+    by_key = {method.key: method.fallback for method in main.methods}
     for name, params in by_key.items():
         partner = by_key[name.replace("scratch", "pretrained")]
         same = dataclasses.replace(
@@ -255,35 +268,35 @@ def test_the_study_of_limited_data_has_valid_rows_and_pairs() -> None:
             optimizer=dataclasses.replace(params.optimizer, max_lr=0.002),
         )
         assert same == partner, name
-    assert len({plan.fingerprint(row.fallback) for table in (main, ablations) for row in table.rows}) == 26
-    assert {row.fallback.pretrain.epochs for row in ablations.rows} == {12}
-    generators = {row.key: row.fallback.pretrain for row in ablations.rows}
-    assert sum(key.endswith("_alone") for key in generators) == 7
-    for row in ablations.rows:
-        alone = row.key.endswith("_alone")
-        assert row.fallback.train.shots_per_class == (0 if alone else None)
-        assert generators[row.key] == generators[row.key.removesuffix("_alone")]
-        own = alone and row.key != "half_length_alone"
-        assert row.against == ("half_length_alone" if own else "half_length"), row.key
-    chosen = plan.load(path, config.as_nested(Params.load(profile="arid-sample")), rows=["scratch_2"])
-    assert [row.key for row in chosen[0].rows] == ["scratch_2", "pretrained_2", "pretrained_all"]
+    assert len({plan.fingerprint(method.fallback) for table in (main, ablations) for method in table.methods}) == 24
+    assert {method.fallback.pretrain.epochs for method in ablations.methods} == {12}
+    generators = {method.key: method.fallback.pretrain for method in ablations.methods}
+    assert sum(key.endswith("_alone") for key in generators) == 6
+    for method in ablations.methods:
+        alone = method.key.endswith("_alone")
+        assert method.fallback.train.shots_per_class == (0 if alone else None)
+        assert generators[method.key] == generators[method.key.removesuffix("_alone")]
+        own = alone and method.key != "half_length_alone"
+        assert method.against == ("half_length_alone" if own else "half_length"), method.key
+    chosen = plan.load(path, config.as_nested(Params.load(profile="arid-sample")), methods=["scratch_2"])
+    assert [method.key for method in chosen[0].methods] == ["scratch_2", "pretrained_2", "pretrained_all"]
 
 
-def test_how_to_train_on_is_told_from_drawn_clips_alone() -> None:
+def test_finetuning_is_chosen_on_synthetic_clips_alone() -> None:
     [table] = plan.load(
-        ROOT / "experiments/transfer.yaml", config.as_nested(Params.load(profile="arid-sample")), given=["seed"]
+        ROOT / "experiments/finetuning.yaml", config.as_nested(Params.load(profile="arid-sample")), given=["seed"]
     )
-    for params in (row.fallback for row in table.rows):
+    for params in (method.fallback for method in table.methods):
         assert (params.datasets, params.synthesize.domains) == (["demo"], ["demo"])
         assert params.train.init_from == "models/pretraining" and params.enhance.apply["demo"]
-    assert len({plan.fingerprint(row.fallback) for row in table.rows}) == len(table.rows)
+    assert len({plan.fingerprint(method.fallback) for method in table.methods}) == len(table.methods)
 
 
-def test_order_of_rows() -> None:
-    rows = [row("a", 10.0), row("b", 20.0), row("c", 30.0, reference=True)]
+def test_order_of_methods() -> None:
+    methods = [method("a", 10.0), method("b", 20.0), method("c", 30.0, reference=True)]
     answers = ["001122", "001100", "000000"]  # 100, 67 and 33 %: the paper's order upside down
     done = [
-        Finished(row=r, cells=(cell(predicted=p),), chosen="", code="c") for r, p in zip(rows, answers, strict=True)
+        Finished(method=r, runs=(run(predicted=p),), chosen="", code="c") for r, p in zip(methods, answers, strict=True)
     ]
     found = render.order(done, EXAM, HOW)
     assert found is not None
@@ -294,11 +307,11 @@ def test_order_of_rows() -> None:
 def test_a_sweep_takes_the_best_validation_accuracy_or_without_clips_the_own_value() -> None:
     params = [Params.load(overrides=["enhance.method=gamma", f"enhance.gamma={g}"]) for g in (1.5, 2.2, 3.0)]
     fallback = plan.fingerprint(params[1])
-    judged = [[cell(val_accuracy=v), cell(seed=1, val_accuracy=0.5)] for v in (0.2, 0.3, 0.9)]
+    judged = [[run(val_accuracy=v), run(seed=1, val_accuracy=0.5)] for v in (0.2, 0.3, 0.9)]
     assert choose(list(zip(params, judged, strict=True)), fallback)[0] == params[2]
-    tied = [[cell(val_accuracy=0.5)] for _ in params]
+    tied = [[run(val_accuracy=0.5)] for _ in params]
     assert choose(list(zip(params, tied, strict=True)), fallback)[0] == params[0]
-    blind = [[dataclasses.replace(c, val_accuracy=None) for c in cells] for cells in judged]
+    blind = [[dataclasses.replace(c, val_accuracy=None) for c in runs] for runs in judged]
     assert choose(list(zip(params, blind, strict=True)), fallback)[0] == params[1]
 
 
@@ -309,7 +322,7 @@ class PoolByHand(Pool):
         self.size, self.threads = 1, 1
         self._running = {}
 
-    def submit(self, key: int, function: Callable[..., Done], *arguments: object) -> None:
+    def submit(self, key: str, function: Callable[..., Done], *arguments: object) -> None:
         self._running[key] = function(key)
 
     def wait(self, seconds: float) -> list[Done]:
@@ -317,7 +330,7 @@ class PoolByHand(Pool):
 
 
 def test_a_task_whose_worker_died_or_was_stopped_is_tried_once_more() -> None:
-    good, stopped, bad = Outcome(), Outcome(reason=STOPPED), Outcome(reason="UserError: no")
+    good, stopped, bad = Outcome(state=COMPLETE), Outcome(state=STOPPED), Outcome(state=FAILED, reason="UserError: no")
     script = {
         "well": [good],
         "failed": [bad],
@@ -327,31 +340,27 @@ def test_a_task_whose_worker_died_or_was_stopped_is_tried_once_more() -> None:
     }
     left = {name: list(ends) for name, ends in script.items()}
 
-    def ends(name: str) -> Callable[[int], Done]:
-        def end(key: int) -> Done:
+    def ends(name: str) -> Callable[[str], Done]:
+        def end(key: str) -> Done:
             outcome = left[name].pop(0)
             return Done(key=key, lost="WorkerCrashedError") if outcome is None else Done(key=key, result=outcome)
 
         return end
 
-    done: list[Path] = []
-    failed: dict[Path, str] = {}
-
-    def book(key: Path, outcome: Outcome) -> str:
-        done.append(key)
-        return "well"
-
-    tasks = [Task(key=Path(name), name=name, function=ends(name), arguments=()) for name in script]
-    Launcher(PoolByHand(), tasks, book=book, fail=failed.__setitem__).run()
-    assert done == [Path("well"), Path("lost"), Path("stopped")]
-    assert failed == {
-        Path("failed"): "UserError: no",
-        Path("lost for good"): "its worker died (WorkerCrashedError)",
-    }
+    done: list[str] = []
+    failed: dict[str, str] = {}
+    source = Tasks(
+        [Task(key=name, name=name, function=ends(name), arguments=()) for name in script],
+        complete=lambda task, outcome: done.append(task.name) or "well",
+        fail=lambda task, reason: failed.update({task.name: reason}),
+    )
+    launch(PoolByHand(), source)
+    assert done == ["well", "lost", "stopped"] and source.failed == 2
+    assert failed == {"failed": "UserError: no", "lost for good": "its worker died (WorkerCrashedError)"}
     assert left["lost for good"] == [good]
 
 
 def test_an_index_of_other_settings_is_not_taken_for_todays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reproduce_tables, "changed_since", lambda stage, *_: ["split.strategy"])
+    monkeypatch.setattr(inputs, "changed_since", lambda stage, *_: ["split.strategy"])
     with pytest.raises(UserError, match="the index of demo was not made for these settings yet"):
-        reproduce_tables.indexes_for(Params.load(), ROOT / "runs/none", make=False)
+        inputs.indexes_for(Params.load(), make=False)

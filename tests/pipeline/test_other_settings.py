@@ -11,14 +11,13 @@ import pytest
 
 import enhance
 import prepare
-import train
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.data.clips import ClipStore
 from darkaction.data.index import read_index
 from darkaction.data.video import write_video
 from darkaction.enhancement.settings import frames_wanted
-from darkaction.jobs import enhancing, identity, pretraining
+from darkaction.jobs import enhancing, identity, pretraining, stage_train
 from darkaction.params import Params
 from darkaction.training import data
 
@@ -130,12 +129,12 @@ def test_weights_of_the_enhancement_must_be_those_of_the_frames(out: Path, tmp_p
         folder.mkdir(parents=True)
     (enhancer / "weights.safetensors").write_bytes(b"new")
     (store / "clips.csv").write_bytes((out / Paths.clips("mine") / "clips.csv").read_bytes())
-    train.copy_enhancer(params, Paths(out=tmp_path), tmp_path / "model")
+    stage_train.copy_enhancer(params, Paths(out=tmp_path), tmp_path / "model")
     (store / "settings.json").write_text(json.dumps({"enhancer.sha256": "of the old ones"}))
     with pytest.raises(
         UserError, match=r"data/clips/mine: was enhanced with other weights .*run python src/enhance\.py"
     ):
-        train.copy_enhancer(params, Paths(out=tmp_path), tmp_path / "model")
+        stage_train.copy_enhancer(params, Paths(out=tmp_path), tmp_path / "model")
 
 
 def test_an_enhancement_trained_with_other_settings_is_refused(tmp_path: Path) -> None:
@@ -152,6 +151,6 @@ def test_a_pretraining_with_other_settings_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / Paths.PRETRAINING
     folder.mkdir(parents=True)
     (folder / "settings.json").write_text(json.dumps(identity.pretraining_settings(params_of())))
-    train.require_pretraining(params_of("pretrain.enabled=true"), Paths(out=tmp_path))
+    stage_train.require_pretraining(params_of("pretrain.enabled=true"), Paths(out=tmp_path))
     with pytest.raises(UserError, match=r"models/pretraining: was made with pretrain\.scenes = \d+ \(now 7\)"):
-        train.require_pretraining(params_of("pretrain.scenes=7"), Paths(out=tmp_path))
+        stage_train.require_pretraining(params_of("pretrain.scenes=7"), Paths(out=tmp_path))

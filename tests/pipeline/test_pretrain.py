@@ -80,7 +80,7 @@ def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(
 def check_packaging(out: Path, card: weights.Card, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last step of `make weights`, into a folder of its own."""
     target = out / "packaged"
-    monkeypatch.setattr(paths, "SHIPPED", str(target))
+    monkeypatch.setattr(Paths, "SHIPPED", str(target))
     monkeypatch.setattr(sys, "argv", ["package_weights.py", "--profile", "smoke", "--out", str(out)])
     package_weights.main()
     packaged, same = weights.load(target / "fold_0" / weights.WEIGHTS)
@@ -100,7 +100,7 @@ def test_what_is_not_drawn_is_named() -> None:
         pretraining.settings_of(Params.load(profile="smoke", overrides=["pretrain.classes=[run, swim]"]))
     with pytest.raises(UserError, match=r"pretrain\.classes: sit of data\.classes is missing"):
         pretraining.settings_of(Params.load(profile="smoke", overrides=["pretrain.classes=[run, jump]"]))
-    with pytest.raises(UserError, match=r"fill is \[2, 1\]; expected \[low, high\] within \[0\.1, 3\]"):
+    with pytest.raises(UserError, match=r"subject_scale is \[2, 1\]; expected \[low, high\] within \[0\.1, 3\]"):
         Params.load(overrides=["pretrain.domain_randomization.subject_scale=[2, 1]"])
     with pytest.raises(UserError, match=r"train\.init_from must be given"):
         Params.load(overrides=["train.shots_per_class=0"])

@@ -1,4 +1,4 @@
-"""src/reproduce_tables.py in a copy of the project: stopped and continued, nothing twice, every cell a run."""
+"""src/reproduce_tables.py in a copy of the project: stopped and continued, nothing twice, every training a run."""
 
 import csv
 import re
@@ -28,7 +28,7 @@ class Tables:
 
     def __init__(self, project: Path) -> None:
         self.project, self.store = project, f"sqlite:///{project}/mlflow.db"
-        self.cells_file = project / "reports/tables/cells.csv"
+        self.runs_file = project / "reports/tables/runs.csv"
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return programs.start(self.project, "reproduce_tables.py", "--workers", "1", *arguments, store=self.store)
@@ -36,10 +36,10 @@ class Tables:
     def __call__(self, *arguments: str, code: int = 0) -> str:
         return programs.end(self.start(*arguments), code=code)
 
-    def cells(self) -> list[dict[str, str]]:
-        if not self.cells_file.exists():
+    def runs(self) -> list[dict[str, str]]:
+        if not self.runs_file.exists():
             return []
-        with self.cells_file.open(newline="") as file:
+        with self.runs_file.open(newline="") as file:
             return list(csv.DictReader(file))
 
     def table(self, key: str) -> str:
@@ -55,31 +55,31 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
 @pytest.fixture(scope="module")
 def continued(tables: Tables) -> Tables:
-    """Two rows with two seeds, killed after the first cell and started again."""
-    process = tables.start("--rows", "tgap", "--seeds", "2")
+    """Two methods with two seeds, killed after the first run and started again."""
+    process = tables.start("--methods", "tgap", "--seeds", "2")
     deadline = time.monotonic() + PATIENCE
-    while not tables.cells() and process.poll() is None and time.monotonic() < deadline:
+    while not tables.runs() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     psutil.wait_procs(family, timeout=60)
-    first = tables.cells()
+    first = tables.runs()
     assert 1 <= len(first) < 4
-    out = tables("--rows", "tgap", "--seeds", "2")
-    assert f"4 cells, {4 - len(first)} of them to run" in out
-    assert tables.cells()[: len(first)] == first
+    out = tables("--methods", "tgap", "--seeds", "2")
+    assert f"4 runs, {4 - len(first)} of them to train" in out
+    assert tables.runs()[: len(first)] == first
     return tables
 
 
-def test_a_killed_run_goes_on_without_computing_a_cell_twice(continued: Tables) -> None:
-    cells = continued.cells()
-    assert len(cells) == 4
-    assert len({(cell["settings"], cell["seed"]) for cell in cells}) == 4
-    assert {(cell["row"], cell["seed"]) for cell in cells} == {
-        (row, seed) for row in ("tgap", "r_bert") for seed in ("0", "1")
+def test_a_killed_run_goes_on_without_computing_a_run_twice(continued: Tables) -> None:
+    runs = continued.runs()
+    assert len(runs) == 4
+    assert len({(run["settings"], run["seed"]) for run in runs}) == 4
+    assert {(run["method"], run["seed"]) for run in runs} == {
+        (method, seed) for method in ("tgap", "r_bert") for seed in ("0", "1")
     }
-    assert "0 of them to run" in continued("--rows", "tgap", "--seeds", "2")
+    assert "0 of them to train" in continued("--methods", "tgap", "--seeds", "2")
 
 
 def test_tables_show_what_is_on_record(continued: Tables) -> None:
@@ -92,16 +92,16 @@ def test_tables_show_what_is_on_record(continued: Tables) -> None:
     assert (folder / "table_3.png").stat().st_size > 5000
     clips = pd.read_csv(folder / "table_3_clips.csv")
     assert list(clips) == ["clip_id", "label", "scene", "fold", "sha256"] and clips["clip_id"].is_monotonic_increasing
-    assert len(clips) == len(continued.cells()[0]["predicted"]) == 12
+    assert len(clips) == len(continued.runs()[0]["predicted"]) == 12
     settings = yaml.safe_load((folder / "table_3_params.yaml").read_text())
     assert settings["model"]["head"] == "bert" and config.build(Params, settings, origin="the table's settings")
-    out = continued("--tables", "2", "--no-run", "--seeds", "2")
+    out = continued("--tables", "2", "--report-only", "--seeds", "2")
     assert "| SlowFast network | not run" in out
-    assert "| Delta sampling | " in out  # the same system as in table 3, with its cells
+    assert "| Delta sampling | " in out  # the same method as in table 3, with its runs
     assert "Delta sampling | not run" not in out
 
 
-def test_every_cell_is_a_run_below_one_of_the_tables(continued: Tables) -> None:
+def test_every_training_is_a_run_below_one_of_the_tables(continued: Tables) -> None:
     client = MlflowClient(continued.store)
     experiment = client.get_experiment_by_name("darkaction-tables")
     assert experiment is not None
@@ -110,29 +110,29 @@ def test_every_cell_is_a_run_below_one_of_the_tables(continued: Tables) -> None:
     assert parent.info.status == "FINISHED"
     children = {run.info.run_id: run for run in runs if run.data.tags["stage"] == "cell"}
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children.values())
-    for cell in continued.cells():
-        run = children[cell["run_id"]]
+    for recorded in continued.runs():
+        run = children[recorded["run_id"]]
         assert run.info.status == "FINISHED"
-        assert run.data.metrics["test.accuracy"] == pytest.approx(float(cell["accuracy"]), abs=1e-4)
-        assert run.data.tags["table.row"] == cell["row"]
-    unfinished = [run for run in children.values() if run.info.run_id not in {c["run_id"] for c in continued.cells()}]
+        assert run.data.metrics["test.accuracy"] == pytest.approx(float(recorded["accuracy"]), abs=1e-4)
+        assert run.data.tags["table.method"] == recorded["method"]
+    unfinished = [run for run in children.values() if run.info.run_id not in {c["run_id"] for c in continued.runs()}]
     assert {run.info.status for run in unfinished} <= {
         "KILLED",
         "FINISHED",
     }  # finished when nobody was left to record it
 
 
-def test_other_weights_to_begin_with_are_another_cell(continued: Tables, smoke_out: Path) -> None:
+def test_other_weights_to_begin_with_are_another_run(continued: Tables, smoke_out: Path) -> None:
     own = continued.project / "start.safetensors"
-    wanted = ("--rows", "tgap", "--seeds", "1", "--set", f"train.init_from={own}")
+    wanted = ("--methods", "tgap", "--seeds", "1", "--set", f"train.init_from={own}")
     assert f"{own}: no such file" in continued(*wanted, code=1)
     network, card = weights.load(smoke_out / Paths.RECOGNIZER / "fold_0" / weights.WEIGHTS)
     weights.save(own, network, card)
-    assert "2 cells, 2 of them to run" in continued(*wanted)
-    assert "2 cells, 0 of them to run" in continued(*wanted)
+    assert "2 runs, 2 of them to train" in continued(*wanted)
+    assert "2 runs, 0 of them to train" in continued(*wanted)
     network.classifier.bias.data += 1
     weights.save(own, network, card)
-    assert "table 3: nothing on record for these settings" in continued(*wanted, "--no-run")
+    assert "table 3: nothing on record for these settings" in continued(*wanted, "--report-only")
 
 
 def test_enhanced_clips_are_made_once_and_may_be_deleted(continued: Tables) -> None:
@@ -142,14 +142,14 @@ def test_enhanced_clips_are_made_once_and_may_be_deleted(continued: Tables) -> N
 
 
 def test_wrong_names_end_with_the_valid_ones(tables: Tables) -> None:
-    assert "no 'slowfats'; did you mean 'slowfast'?" in tables("--rows", "slowfats", code=1)
+    assert "no 'slowfats'; did you mean 'slowfast'?" in tables("--methods", "slowfats", code=1)
     assert "no '9'; did you mean" in tables("--tables", "9", code=1)
     assert "run one after the other" in tables("--tables", "1,limited_data", code=1)
 
 
-def test_a_table_is_not_replaced_by_one_without_a_cell(continued: Tables) -> None:
+def test_a_table_is_not_replaced_by_one_without_a_run(continued: Tables) -> None:
     before = continued.table("3")
-    out = continued("--rows", "tgap", "--seeds", "2", "--no-run", "--set", "focal.gamma=4.5")
+    out = continued("--methods", "tgap", "--seeds", "2", "--report-only", "--set", "focal.gamma=4.5")
     assert "table 3: nothing on record for these settings" in out
     assert continued.table("3") == before
 
@@ -157,18 +157,18 @@ def test_a_table_is_not_replaced_by_one_without_a_cell(continued: Tables) -> Non
 def test_what_cannot_be_had_is_said_in_the_table(continued: Tables) -> None:
     own = continued.project / "experiments/own.yaml"
     own.write_text((continued.project / "experiments/tables.yaml").read_text().replace("demo_lit", "hmdb51"))
-    out = continued("--experiments", str(own), "--rows", "supervised", "--seeds", "1")
+    out = continued("--experiments", str(own), "--methods", "supervised", "--seeds", "1")
     assert "not run: data/raw/hmdb51: no such dataset; python src/import_dataset.py hmdb51 PATH brings it" in out
 
 
 def test_the_study_of_limited_data_pretrains_once(continued: Tables) -> None:
-    wanted = ("--tables", "limited_data", "--rows", "pretrained_0", "--seeds", "1")
+    wanted = ("--tables", "limited_data", "--methods", "pretrained_0", "--seeds", "1")
     out = continued(*wanted)
-    assert "2 cells, 2 of them to run" in out and "pretrainings to make first: 1" in out
-    assert re.search(r"pretraining on drawn actions, in cache/pretraining/\w+: made in \d+ s", out)
+    assert "2 runs, 2 of them to train" in out and "pretrainings to make first: 1" in out
+    assert re.search(r"synthetic pretraining, in cache/pretraining/\w+: made in \d+ s", out)
     out = continued(*wanted)
-    assert "pretrainings to make first" not in out and "0 of them to run" in out
-    assert "| Drawn actions alone, no real clip | " in out and "not run" not in out
+    assert "pretrainings to make first" not in out and "0 of them to train" in out
+    assert "| Synthetic clips alone, no target labels | " in out and "not run" not in out
     assert (continued.project / "reports/tables/demo-smoke/table_limited_data_curves.png").stat().st_size > 5000
     client = MlflowClient(continued.store)
     experiment = client.get_experiment_by_name("darkaction-pretraining")

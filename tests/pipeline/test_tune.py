@@ -1,6 +1,5 @@
 """src/tune.py as a person runs it: whole searches, stops and deaths, two launchers, storages, errors."""
 
-import argparse
 import json
 import subprocess
 import sys
@@ -19,12 +18,13 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 import tune as tune_program
-from darkaction import search
 from darkaction.core import cli
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
+from darkaction.jobs.job import with_smaller_batch
+from darkaction.params import Params
+from darkaction.search import results, search, studies
 from darkaction.search.settings import SearchParams
-from darkaction.search.trial import with_smaller_batch
 from searches import Tune, busy_workers
 from servers import Postgres, free_port
 
@@ -37,26 +37,37 @@ def tune(search_project: Path, tmp_path: Path) -> Tune:
     return Tune(search_project, tmp_path)
 
 
-def test_a_search_from_the_first_trial_to_the_plots(tune: Tune) -> None:
-    printed = tune("--trials", "8", "--workers", "2")
+@pytest.fixture(scope="module")
+def searched(search_project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Tune, str]:
+    """A whole search of eight trials, and what it printed."""
+    tune = Tune(search_project, tmp_path_factory.mktemp("searched"))
+    return tune, tune("--trials", "8", "--workers", "2")
+
+
+def test_every_trial_of_the_budget_ends(searched: tuple[Tune, str]) -> None:
+    tune, printed = searched
     trials = tune.trials()
     assert len(trials) == 8
     assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
     assert "[8/8]" in printed
 
-    # the first has the values of the settings, and every value drawn is within its bounds
+
+def test_the_first_trial_has_the_values_of_the_settings_and_all_are_within_bounds(searched: tuple[Tune, str]) -> None:
+    trials = searched[0].trials()
     smoke = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())
     assert trials[0].params["sampling.delta_max"] == smoke["sampling"]["delta_max"]
     assert all(t.params["sampling.delta_min"] <= t.params["sampling.delta_max"] for t in trials)
 
-    # the record: one parent, eight children, linked both ways
+
+def test_the_record_has_one_parent_and_a_child_for_each_trial(searched: tuple[Tune, str]) -> None:
+    tune, _ = searched
     (parent,) = tune.runs("tune")
     children = tune.runs("trial")
     assert len(children) == 8
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     by_number = {int(run.data.tags["optuna.trial"]): run for run in children}
-    for trial in trials:
+    for trial in tune.trials():
         run = by_number[trial.number]
         assert trial.user_attrs["mlflow_run"] == run.info.run_id
         assert run.data.tags["trial.state"] == trial.state.name.lower()
@@ -65,34 +76,37 @@ def test_a_search_from_the_first_trial_to_the_plots(tune: Tune) -> None:
         if trial.state == TrialState.COMPLETE:
             assert run.data.metrics["validation.accuracy"] == trial.value
 
-    # the results
-    folder = tune.project / "reports/tune"
-    best = json.loads((folder / "best.json").read_text())
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+
+def test_the_results_say_that_nothing_can_beat_chance_on_six_clips_of_one_scene(searched: tuple[Tune, str]) -> None:
+    tune, printed = searched
+    best = json.loads((tune.project / "reports/tune/best.json").read_text())
+    complete = [trial for trial in tune.trials() if trial.state == TrialState.COMPLETE]
     assert best["highest"]["validation_accuracy"] == pytest.approx(
         max(float(trial.value or 0) for trial in complete), abs=1e-6
     )
-    # six clips of one scene: nothing can be better than chance, and the result says so
     assert best["best"] is None
     assert best["verdict"].startswith("no trial beats chance, 16.7%: the highest is trial ")
     assert best["verdict"] in printed
     assert "best: trial" not in printed
-    assert parent.data.tags["verdict"] == best["verdict"]
+    assert tune.runs("tune")[0].data.tags["verdict"] == best["verdict"]
     assert best["trials"]["complete"] + best["trials"]["pruned"] == 8
+
+
+def test_trials_and_plots_are_written_and_join_the_record(searched: tuple[Tune, str]) -> None:
+    tune, _ = searched
+    folder = tune.project / "reports/tune"
+    (parent,) = tune.runs("tune")
     assert len(pd.read_csv(folder / "trials.csv")) == 8
     artifacts = {Path(file.path).name for file in MlflowClient(tune.store).list_artifacts(parent.info.run_id, "tune")}
     for name in PLOTS:
         assert (folder / name).stat().st_size > 5000
         assert name in artifacts
 
-    # again without --resume is an error; with it there is nothing left to do, and a larger budget is used up
+
+def test_a_search_is_not_begun_twice_and_other_settings_are_another_one(searched: tuple[Tune, str]) -> None:
+    tune, _ = searched
     assert tune.studies() == ["search-smoke"]
     assert "there is a study 'search-smoke'" in tune("--trials", "8", code=1)
-    tune("--trials", "8", "--resume")
-    assert len(tune.trials()) == 8
-    tune("--trials", "9", "--resume", "--workers", "1")
-    assert len(tune.trials()) == 9
-    assert len(tune.runs("tune")) == 1
     other = ["--set", "focal.gamma=1"]
     errors = tune("--resume", *other, code=1)
     assert "there is no study 'search-smoke-focal.gamma=1.0' in " in errors
@@ -100,6 +114,37 @@ def test_a_search_from_the_first_trial_to_the_plots(tune: Tune) -> None:
     errors = tune("--resume", *other, "--study", "search-smoke", code=1)
     assert "was made with focal.gamma = 2.0, and focal.gamma is 1.0" in errors
     assert "(it was made with: --profile smoke)" in errors
+
+
+def test_a_larger_budget_is_used_up(searched: tuple[Tune, str]) -> None:
+    """The last test with this search: it adds a trial."""
+    tune, _ = searched
+    tune("--trials", "8", "--resume", "--workers", "1")
+    assert len(tune.trials()) == 8
+    tune("--trials", "9", "--resume", "--workers", "1")
+    assert len(tune.trials()) == 9
+    assert len(tune.runs("tune")) == 1
+
+
+def test_optuna_dashboard_shows_the_study(searched: tuple[Tune, str]) -> None:
+    tune, _ = searched
+    port = free_port()
+    program = str(Path(sys.executable).parent / "optuna-dashboard")
+    dashboard = subprocess.Popen([program, tune.storage, "--port", str(port)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=10) as answer:
+                    studies = json.load(answer)["study_summaries"]
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+    finally:
+        dashboard.kill()
+        dashboard.wait()
+    assert [study["study_name"] for study in studies] == ["search-smoke"]
 
 
 def test_failed_trials_say_why_and_the_search_goes_on(tune: Tune) -> None:
@@ -233,27 +278,6 @@ def test_a_restart_of_the_database_holds_a_search_up(tune: Tune, postgres: Postg
     assert [trial.state for trial in trials if "lost" not in trial.user_attrs] == [TrialState.COMPLETE] * 4
 
 
-def test_optuna_dashboard_shows_the_study(tune: Tune) -> None:
-    tune("--trials", "2", "--workers", "1")
-    port = free_port()
-    program = str(Path(sys.executable).parent / "optuna-dashboard")
-    dashboard = subprocess.Popen([program, tune.storage, "--port", str(port)], stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=10) as answer:
-                    studies = json.load(answer)["study_summaries"]
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.3)
-    finally:
-        dashboard.kill()
-        dashboard.wait()
-    assert [study["study_name"] for study in studies] == ["search-smoke"]
-
-
 # --apply
 
 
@@ -268,19 +292,19 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, 
             "scene": [k % 8 for k in range(48)],
         }
     )
-    monkeypatch.setattr(tune_program.data, "usable_clips", lambda paths, datasets: clips)
-    monkeypatch.setattr(tune_program, "ROOT", tmp_path)
+    monkeypatch.setattr(results.data, "usable_clips", lambda paths, datasets: clips)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
 
     def apply(first: int, second: int, *, force: bool = False) -> None:
         params = SearchParams.load(overrides=["tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"])
-        study = search.create(str(tmp_path / f"{first}-{second}-{force}.log"), "s", params, data="d", arguments="")
+        study = studies.create(str(tmp_path / f"{first}-{second}-{force}.log"), "s", params, data="d", arguments="")
         study.fill(2)
         for right in (first, second):
             claim = study.claim(2)
             assert claim is not None
             study.complete(claim.trial_id, right / 48, [k < right for k in range(48)])
-        tune_program.apply(study, params, Paths(), force=force)
+        results.apply(study, params, Paths(), force=force)
 
     return apply
 
@@ -322,28 +346,23 @@ def test_apply_leaves_the_best_alone(
 # Memory
 
 
-def test_batch_is_halved_once_when_memory_does_not_suffice(tmp_path: Path) -> None:
-    params = SearchParams.load()
-    study = search.create(str(tmp_path / "studies.log"), "s", params, data="d", arguments="")
-    study.fill(1)
-    claim = study.claim(1)
-    assert claim is not None
-    tried = []
+def test_batch_is_halved_once_when_memory_does_not_suffice() -> None:
+    params = Params.load()
+    tried, told = [], []
 
-    def train(used: SearchParams, *, limit: int) -> list[bool]:
+    def train(used: Params, *, limit: int) -> list[bool]:
         tried.append(used.train.batch_size)
         if used.train.batch_size > limit:
             torch.empty(2**50)  # torch's own error
         return [True]
 
-    note = partial(study.note, claim.trial_id)
-    assert with_smaller_batch(partial(train, limit=4), params, note) == [True]
-    assert tried == [8, 4]
+    assert with_smaller_batch(partial(train, limit=4), params, told.append) == [True]
+    assert tried == [8, 4] and told == [4]
     with pytest.raises(RuntimeError, match="allocate"):
-        with_smaller_batch(partial(train, limit=2), params, note)
+        with_smaller_batch(partial(train, limit=2), params, told.append)
     assert tried == [8, 4, 8, 4]
     with pytest.raises(RuntimeError, match="other"):
-        with_smaller_batch(lambda used: raise_other(), params, note)
+        with_smaller_batch(lambda used: raise_other(), params, told.append)
 
 
 def raise_other() -> list[bool]:
@@ -366,6 +385,6 @@ def test_clips_of_other_settings_are_not_searched_on(monkeypatch: pytest.MonkeyP
     def changed(stage: str, *_: object) -> list[str]:
         return ["split.strategy"] if stage == "prepare@demo" else []
 
-    monkeypatch.setattr(tune_program, "changed_since", changed)
+    monkeypatch.setattr(search, "changed_since", changed)
     with pytest.raises(UserError, match=r"split\.strategy: not what stage prepare@demo ran with; dvc repro first"):
-        tune_program.prepared(SearchParams.load(), argparse.Namespace(profile=None, overrides=[]))
+        search.prepared(SearchParams.load())

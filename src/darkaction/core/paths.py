@@ -58,7 +58,7 @@ class Paths:
     """The page that shows them."""
 
     TABLES: ClassVar[str] = "reports/tables"
-    """cells.csv, the record of every finished cell, and a folder of tables a dataset and profile."""
+    """runs.csv, the record of every finished run of a comparison, and a folder of tables a dataset and profile."""
 
     TUNE: ClassVar[str] = "reports/tune"
     """best.json, trials.csv and plots of the last search."""

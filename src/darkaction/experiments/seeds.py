@@ -1,4 +1,4 @@
-"""How much the demo's accuracy depends on the seed, and what one frame of each clip suffices for: reports/seeds.json."""
+"""How much accuracy depends on the seed, and what one frame of each clip suffices for: -> reports/seeds.json."""
 
 import json
 from collections.abc import Sequence

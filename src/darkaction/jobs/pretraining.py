@@ -85,7 +85,7 @@ def settings_of(params: Params) -> Params:
             "init_from": None,
             "shots_per_class": None,
             "devices": 1,
-            "keep": "last",
+            "checkpoint": "last",
         },
     }
     return config.build(Params, whole, origin="the settings of pretrain")
