@@ -31,9 +31,10 @@ from darkaction.enhancement.zero_dce import ZeroDCE, save_weights
 from darkaction.models.build import build_recognizer
 from darkaction.models.heads.bert import Bert, cls_attention
 from darkaction.params import Params
-from darkaction.report import figures, pictures
+from darkaction.report import figures, pictures, sheet
+from darkaction.report.inputs import records
 from darkaction.training import weights
-from darkaction.training.sampling import BLANK
+from darkaction.training.sampling import BLANK, generator
 
 SECTIONS = ["result", "lengths", "sampling", "enhancement", "classes", "leakage", "attention", "provenance"]
 LARGEST = 3_000_000
@@ -202,7 +203,7 @@ def test_strips_show_what_the_sampler_takes(project: Path, page: str) -> None:
     assert len(slots) == card.sampling.num_frames
     clip_id = re.search(r'test clip:\s*<span class="mono">([^<]+)', page)
     assert clip_id is not None
-    rng = report.sampling.generator(seed=0, epoch=0, clip_id=clip_id[1], draw=0)
+    rng = generator(seed=0, epoch=0, clip_id=clip_id[1], draw=0)
     indices_T = card.sampler().draw_test(FRAMES, rng, 0, card.sampling.test_draws)
     assert [BLANK if blank else int(number) for number, blank in slots] == indices_T.tolist()
 
@@ -274,23 +275,23 @@ def test_another_enhancement_becomes_a_column(project: Path, monkeypatch: pytest
 
     monkeypatch.setitem(config.Enhance.__annotations__, "method", Literal["none", "negative", "zero_dce"])
     monkeypatch.setattr(report, "build_enhancer", build_enhancer)
-    columns, enhancers, left_out = report.enhancements(params, Paths(root=project))
+    columns, enhancers, left_out = sheet.enhancements(params, Paths(root=project))
     assert [column.title for column in columns] == ["raw", "negative", "Zero-DCE"]
     assert [column.used for column in columns] == [False, False, True]
     assert not left_out
-    row = report.records(read_index(project / "data/index/demo").head(1))[0]
-    raw, negative, _ = report.sheet_row(row, enhancers, Paths(root=project)).cells
+    row = records(read_index(project / "data/index/demo").head(1))[0]
+    raw, negative, _ = sheet.sheet_row(row, enhancers, Paths(root=project)).cells
     assert raw.luma + negative.luma == pytest.approx(255, abs=0.01)
 
 
 def test_an_enhancement_without_weights_is_left_out_or_required(tmp_path: Path) -> None:
     paths = Paths(root=tmp_path)
-    columns, _, left_out = report.enhancements(Params.load(overrides=["enhance.method=gamma"]), paths)
+    columns, _, left_out = sheet.enhancements(Params.load(overrides=["enhance.method=gamma"]), paths)
     assert [column.method for column in columns if column.used] == ["gamma"]
     assert "zero_dce" not in [column.method for column in columns]
     assert any("Zero-DCE is not shown" in sentence for sentence in left_out)
     with pytest.raises(UserError, match="train_enhancer"):
-        report.enhancements(Params.load(overrides=["enhance.method=zero_dce"]), paths)
+        sheet.enhancements(Params.load(overrides=["enhance.method=zero_dce"]), paths)
 
 
 def test_attention_is_that_of_the_forward_pass() -> None:
