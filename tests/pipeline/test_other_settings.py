@@ -12,13 +12,13 @@ import pytest
 import enhance
 import prepare
 import train
-from darkaction.core import agreement
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.data.clips import ClipStore
 from darkaction.data.index import read_index
 from darkaction.data.video import write_video
-from darkaction.jobs import pretraining
+from darkaction.enhancement.settings import frames_wanted
+from darkaction.jobs import identity, pretraining
 from darkaction.params import Params
 from darkaction.training import data
 
@@ -62,9 +62,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_index_and_store_say_what_they_were_made_with(out: Path) -> None:
     summary = json.loads((out / Paths.index("mine") / "summary.json").read_text())
-    assert summary["settings"] == agreement.index_settings(params_of())["mine"]
+    assert summary["settings"] == identity.index_settings(params_of())["mine"]
     store = ClipStore(out / Paths.clips("mine"))
-    assert store.made_with() == agreement.frames_wanted(params_of().enhance, "mine")
+    assert store.made_with() == frames_wanted(params_of().enhance, "mine")
 
 
 @pytest.mark.parametrize("program", ["train", "evaluate", "report", "leakage", "enhance mine", "train_enhancer"])
@@ -140,7 +140,7 @@ def test_weights_of_the_enhancement_must_be_those_of_the_frames(out: Path, tmp_p
 
 def test_an_enhancement_trained_with_other_settings_is_refused(tmp_path: Path) -> None:
     params = params_of("enhance.method=zero_dce")
-    recorded = {"method": "zero_dce", "settings": agreement.enhancer_settings(params)}
+    recorded = {"method": "zero_dce", "settings": identity.enhancer_settings(params)}
     (tmp_path / "metrics.json").write_text(json.dumps(recorded))
     enhance.settings(params, "mine", weights=tmp_path / "weights.safetensors")
     other = params_of("enhance.method=zero_dce", "zero_dce.epochs=99")
@@ -151,7 +151,7 @@ def test_an_enhancement_trained_with_other_settings_is_refused(tmp_path: Path) -
 def test_a_pretraining_with_other_settings_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / Paths.PRETRAINING
     folder.mkdir(parents=True)
-    (folder / "settings.json").write_text(json.dumps(agreement.pretraining_settings(params_of())))
+    (folder / "settings.json").write_text(json.dumps(identity.pretraining_settings(params_of())))
     train.require_pretraining(params_of("pretrain.enabled=true"), Paths(out=tmp_path))
     with pytest.raises(UserError, match=r"models/pretraining: was made with pretrain\.scenes = \d+ \(now 7\)"):
         train.require_pretraining(params_of("pretrain.scenes=7"), Paths(out=tmp_path))
