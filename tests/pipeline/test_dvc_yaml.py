@@ -361,7 +361,7 @@ def test_nothing_runs_again_where_nothing_changed(project: Project) -> None:
         ({"seed": 9}, EVERYTHING),
         (BOTH, {"synthesize@demo_lit", "prepare@demo_lit", "enhance@demo_lit", "leakage", *FROM_TRAIN}),
         (
-            OTHER_TARGET,
+            {**BOTH, "datasets": ["demo_lit", "demo"]},  # another target: other splits, another enhancer
             {*EVERYTHING, "synthesize@demo_lit", "prepare@demo_lit", "enhance@demo_lit"} - {"synthesize@demo"},
         ),
         (
