@@ -67,7 +67,7 @@ def model_card(card: "Card") -> str:
     if trained is None or validation is None:
         raise UserError("the pretraining has no card of its clips and its validation; train it anew: make weights")
     lengths = f"{trained.frames[0]:.0f} to {trained.frames[1]:.0f} frames"
-    return f"""# Weights to try: {", ".join(card.classes)}
+    return f"""# Weights for trying the program: {", ".join(card.classes)}
 
 `{card.model.backbone}` with the head `{card.model.head}`, and Zero-DCE, both trained on **synthetic clips only**:
 `python src/predict.py VIDEO` uses them until `dvc repro` has trained others.
@@ -85,9 +85,8 @@ sampling, after {card.enhance.method} |
 {validation.error_before:.1%} before, {validation.error_after:.1%} after |
 | Licence | Apache-2.0, as the project; no clip, frame or weight of others is in them |
 
-The generator's light, noise and lengths were fitted to unlabelled clips of ARID. On real video the accuracy is far
-lower: docs/limited-data.md says what was measured. Nobody has looked at how the weights treat different people. Made
-for research.
+The generator's light, noise and lengths were fitted to unlabelled clips of ARID. Accuracy on real video is far lower:
+docs/synthetic-pretraining.md reports it. Nobody has examined how the weights treat different people. Made for research.
 """
 
 

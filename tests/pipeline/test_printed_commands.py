@@ -45,6 +45,7 @@ NOT_RUN = {
     # of this repository, as a developer types them
     "make test": "this is it",
     "make test-long": HOURS,
+    "make outage": HOURS,
     "make smoke": "the pipeline chapter runs the same",
     "make seeds": "four trainings; src/train.py and src/evaluate.py are run as it runs them",
     "python src/seeds.py [--seeds 3]": "four trainings; src/train.py and src/evaluate.py are run as it runs them",
@@ -68,13 +69,13 @@ NOT_RUN = {
     # long
     "python src/reproduce_tables.py --profile smoke --out /tmp/smoke": "93 trainings, minutes",
     "python src/reproduce_tables.py --profile tables-cpu": HOURS,
-    "python src/reproduce_tables.py --tables 3 --rows tgap": ELSEWHERE + "tests/pipeline/test_reproduce_tables.py",
+    "python src/reproduce_tables.py --tables 3 --methods tgap": ELSEWHERE + "tests/pipeline/test_reproduce_tables.py",
     "python src/reproduce_tables.py --tables 2,3 --rows tgap": ELSEWHERE + "tests/pipeline/test_reproduce_tables.py",
-    "python src/reproduce_tables.py [--tables 1,2] [--rows tgap,flow] [--seeds 3]": HOURS,
+    "python src/reproduce_tables.py [--tables 1,2] [--methods tgap,flow] [--seeds 3]": HOURS,
     "python src/reproduce_tables.py --tables limited_data": HOURS,
     "python src/reproduce_tables.py --tables limited_data --seeds 3": HOURS,
     "python src/reproduce_tables.py --tables limited_data_ablations --seeds 2": HOURS,
-    "python src/reproduce_tables.py --experiments experiments/transfer.yaml": HOURS,
+    "python src/reproduce_tables.py --experiments experiments/finetuning.yaml": HOURS,
     "python src/train.py --set train.shots_per_class=0 --out DIR": ELSEWHERE + "tests/pipeline/test_pretrain.py",
     "python src/tune.py --profile smoke --trials 8": ELSEWHERE + "tests/pipeline/test_tune.py",
     "python benchmarks/search_speed.py workers": "a measurement of minutes",
@@ -115,8 +116,6 @@ NOT_RUN = {
     # prose
     "mlflow run . --env-manager local [-e STAGE] [-P dataset=NAME]": ELSEWHERE + "tests/pipeline/test_mlproject.py",
     "python src/import_dataset.py": PROSE,
-    "git clone": PROSE,
-    "git pull": PROSE,
     "git commit": PROSE,
     "dvc metrics": PROSE,
     "dvc repro --dry": ELSEWHERE + "tests/pipeline/test_fresh_clone.py",
@@ -167,6 +166,8 @@ PIPELINE = {
         Step("mlflow run . --env-manager local", says="up to date"),
         Step("python src/tracking_sync.py"),
         Step("python src/reproduce_tables.py --no-run"),
+        Step("python src/reproduce_tables.py --report-only"),
+        Step("make docs", says="pages: site/index.html"),
     ],
     "one change": [
         Step("python src/configure.py --set focal.gamma=3", says="+  gamma: 3"),
