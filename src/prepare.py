@@ -5,6 +5,7 @@ import pandas as pd
 from darkaction.core import cli
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
+from darkaction.core.processes import usable_processors
 from darkaction.data import index as indexing
 from darkaction.data import splits
 from darkaction.data.importers.official import read_official
@@ -26,7 +27,7 @@ def main() -> None:
         target=target,
         classes=params.data.classes,
         max_quarantined=params.prepare.max_quarantined,
-        workers=indexing.usable_processors(),
+        workers=usable_processors(),
         limits=params.video,
     )
     usable = index[index["status"] == indexing.OK]

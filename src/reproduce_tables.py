@@ -179,17 +179,14 @@ def clips_for(params: Params, work: Path, *, make: bool) -> Ready:
 
 
 def brought(params: Params, paths: Paths) -> dict[str, Any]:
-    """What training begins with, beside clips and settings: weights that were brought along, pictures to pretrain on.
+    """What training begins with, beside clips and settings: weights that were brought along.
 
     Raises:
-        UserError: when there are no such weights or pictures.
+        UserError: when there are no such weights.
     """
     source = params.train.init_from
-    if source is None:
+    if source is None or source == Paths.PRETRAINING:
         return {}
-    if source == Paths.PRETRAINING:
-        own = isinstance(params.pretrain.backgrounds, str)
-        return {"paths": pretraining.describe(params, paths)["backgrounds"]} if own else {}
     files = [tracking.find_weights(source, paths, fold=fold) for fold in range(params.split.folds)]
     return {"weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]}
 
@@ -290,7 +287,7 @@ def pretraining_for(params: Params, paths: Paths, enhancement: Settings) -> Pret
     """
     if not params.pretrain.enabled:
         raise UserError(f"train.init_from is {Paths.PRETRAINING}, but pretrain.enabled is false")
-    out = ROOT / CACHE / "pretraining" / pretraining.identity(params, paths, enhancement)
+    out = ROOT / CACHE / "pretraining" / pretraining.identity(params, enhancement)
     moved = {**paths.moved, Paths.PRETRAINING: out / Paths.PRETRAINING}
     return Pretraining(params=params, paths=replace(paths, out=out, moved=moved))
 

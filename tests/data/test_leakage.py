@@ -14,7 +14,9 @@ from darkaction.data.index import BACKGROUND, COLUMNS, measure, perceptual_hash,
 from darkaction.data.leakage import hash_bits, measure_leakage
 from darkaction.data.video import read_video, write_video
 from darkaction.params import Params
-from darkaction.synthetic.generate import DemoSettings, generate
+from darkaction.synthetic.dataset import write_clips
+from darkaction.synthetic.domain_randomization import Pretraining
+from darkaction.synthetic.generator import GeneratorSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("run", "sit", "walk")
@@ -110,11 +112,12 @@ def test_two_folds_are_pooled() -> None:
 
 
 def test_hashes_of_a_new_encoding_are_near_and_of_other_scenes_are_not(tmp_path: Path) -> None:
-    settings = DemoSettings(
-        classes=("walk",), scenes=3, takes=1, height=120, width=160, fps=30, lit=False, seed=0,
-        codec="mp4v", variation=Params.load(profile="demo").pretrain.domain_randomization, backgrounds=(),
+    settings = GeneratorSettings(
+        preset=Pretraining(ranges=Params.load(profile="demo").pretrain.domain_randomization),
+        classes=("walk",), scenes=3, takes=1, height=120, width=160, seed=0,
     )  # fmt: skip
-    paths = [clip.path for clip in generate(settings, tmp_path / "drawn", workers=0, progress=False)]
+    clips = write_clips(settings, tmp_path / "synthetic", codec="mp4v", workers=0, progress=False)
+    paths = [clip.path for clip in clips]
     write_video(tmp_path / "again.mp4", read_video(paths[0]) // 2, fps=30, codec="mp4v")  # darker and encoded again
     hashes = [measure(path).phash for path in [tmp_path / "again.mp4", *paths]]
     bits_NB = hash_bits(hashes)

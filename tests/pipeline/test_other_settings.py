@@ -12,13 +12,13 @@ import pytest
 import enhance
 import prepare
 import train
-from darkaction.core import agreement
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.data.clips import ClipStore
 from darkaction.data.index import read_index
 from darkaction.data.video import write_video
-from darkaction.jobs import pretraining
+from darkaction.enhancement.settings import frames_wanted
+from darkaction.jobs.identity import index_settings
 from darkaction.params import Params
 from darkaction.training import data
 
@@ -62,9 +62,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_index_and_store_say_what_they_were_made_with(out: Path) -> None:
     summary = json.loads((out / Paths.index("mine") / "summary.json").read_text())
-    assert summary["settings"] == agreement.index_settings(params_of())["mine"]
+    assert summary["settings"] == index_settings(params_of())["mine"]
     store = ClipStore(out / Paths.clips("mine"))
-    assert store.made_with() == agreement.frames_wanted(params_of().enhance, "mine")
+    assert store.made_with() == frames_wanted(params_of().enhance, "mine")
 
 
 @pytest.mark.parametrize("program", ["train", "evaluate", "report", "leakage", "enhance mine", "train_enhancer"])
@@ -96,12 +96,6 @@ def test_the_program_ends_with_one_line(out: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {out}/data/index/mine: was made with data.classes = ")
     assert done.stderr.count("\n") == 1
-
-
-def test_pretraining_in_the_targets_places_needs_its_index(out: Path, tmp_path: Path) -> None:
-    params = params_of("data.classes=[run, sit]", "pretrain.backgrounds=true")
-    with pytest.raises(UserError, match=r"data/index/mine: was made with data\.classes"):
-        pretraining.backgrounds(params, Paths(out=out), 0, tmp_path / "backgrounds")
 
 
 @pytest.mark.parametrize(

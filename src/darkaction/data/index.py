@@ -401,13 +401,8 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     )
 
 
-def usable_processors() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def summarize(index: pd.DataFrame, *, settings: Mapping[str, Any], strategy: str, validation: str) -> dict[str, Any]:
-    """The counts of an index with folds, and the `settings` it was made with, as agreement.index_settings gives them:
+    """The counts of an index with folds, and the `settings` it was made with, as identity.index_settings gives them:
     equal for equal input, whatever the machine and the time."""
     usable = index[index["status"] == OK]
     others = index[index["status"] == OTHER_CLASS]["label"].value_counts().sort_index()
@@ -494,7 +489,7 @@ def require_settings(folder: Path, wanted: Mapping[str, Any]) -> None:
 
     Args:
         folder: of the index.
-        wanted: those of today, as agreement.index_settings gives them.
+        wanted: those of today, as identity.index_settings gives them.
 
     Raises:
         UserError: naming the index, the settings with both values, and the command that makes it anew.

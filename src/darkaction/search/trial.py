@@ -187,7 +187,6 @@ def _pretrained(job: Job, params: SearchParams, scratch: Path, run: Run) -> Path
     made = pretraining.pretrain(
         params,
         job.paths,
-        0,
         scratch / "pretraining",
         enhancement=job.enhancement,
         workers=0,  # the other cores have trials of their own
