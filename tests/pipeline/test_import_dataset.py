@@ -24,7 +24,7 @@ from darkaction.core.folders import new_folder
 from darkaction.data.importers import archives, arid, hmdb51
 from darkaction.data.importers.engine import Import, import_dataset
 from darkaction.data.importers.official import read_official
-from darkaction.data.index import build_index
+from darkaction.data.prepare import build_index
 from darkaction.data.splits import assign_folds
 from darkaction.data.video import write_video
 

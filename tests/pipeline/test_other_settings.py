@@ -18,7 +18,7 @@ from darkaction.data.clips import ClipStore
 from darkaction.data.index import read_index
 from darkaction.data.video import write_video
 from darkaction.enhancement.settings import frames_wanted
-from darkaction.jobs.identity import index_settings
+from darkaction.jobs.identity import enhancer_settings, index_settings, pretraining_settings
 from darkaction.params import Params
 from darkaction.training import data
 
@@ -134,7 +134,7 @@ def test_weights_of_the_enhancement_must_be_those_of_the_frames(out: Path, tmp_p
 
 def test_an_enhancement_trained_with_other_settings_is_refused(tmp_path: Path) -> None:
     params = params_of("enhance.method=zero_dce")
-    recorded = {"method": "zero_dce", "settings": agreement.enhancer_settings(params)}
+    recorded = {"method": "zero_dce", "settings": enhancer_settings(params)}
     (tmp_path / "metrics.json").write_text(json.dumps(recorded))
     enhance.settings(params, "mine", weights=tmp_path / "weights.safetensors")
     other = params_of("enhance.method=zero_dce", "zero_dce.epochs=99")
@@ -145,7 +145,7 @@ def test_an_enhancement_trained_with_other_settings_is_refused(tmp_path: Path) -
 def test_a_pretraining_with_other_settings_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / Paths.PRETRAINING
     folder.mkdir(parents=True)
-    (folder / "settings.json").write_text(json.dumps(agreement.pretraining_settings(params_of())))
+    (folder / "settings.json").write_text(json.dumps(pretraining_settings(params_of())))
     train.require_pretraining(params_of("pretrain.enabled=true"), Paths(out=tmp_path))
     with pytest.raises(UserError, match=r"models/pretraining: was made with pretrain\.scenes = \d+ \(now 7\)"):
         train.require_pretraining(params_of("pretrain.scenes=7"), Paths(out=tmp_path))
