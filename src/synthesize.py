@@ -5,6 +5,7 @@ rooms. About a minute on two cores.
 """
 
 from darkaction.core import cli
+from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.core.processes import usable_processors
 from darkaction.params import settings_of
@@ -13,9 +14,11 @@ from darkaction.params import settings_of
 def main() -> None:
     arguments = cli.stage_arguments(__doc__, dataset=True)
     params, paths = settings_of(arguments)
+    name: str = arguments.dataset
+    if name not in params.synthesize.domains:
+        raise UserError(f"dataset '{name}' is none of synthesize.domains: {params.synthesize.domains}")
     from darkaction.synthetic.dataset import synthesize
 
-    name: str = arguments.dataset
     count = synthesize(
         name,
         params.synthesize,

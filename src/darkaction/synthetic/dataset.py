@@ -13,7 +13,6 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
-from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
 from darkaction.data.video import write_video
 from darkaction.synthetic.demo import DEMO, DEMO_LIT
@@ -50,16 +49,14 @@ def clip_name(action: Action, scene: int, take: int) -> str:
 
 
 def synthesize(name: str, section: Synthesize, *, classes: Sequence[str], seed: int, target: Path, workers: int) -> int:
-    """Writes the dataset `name` into the folder `target`, which appears whole or not at all.
+    """Writes the dataset `name`, a key of PRESETS, into the folder `target`, which appears whole or not at all.
 
     Returns:
         The number of clips.
 
     Raises:
-        UserError: when the section does not name the dataset, or a class is none of the generator's.
+        UserError: when a class is none of the generator's.
     """
-    if name not in section.domains:
-        raise UserError(f"dataset '{name}' is none of synthesize.domains: {section.domains}")
     settings = GeneratorSettings(
         preset=PRESETS[name],
         classes=tuple(classes),  # type: ignore[arg-type]  # checked by the settings
