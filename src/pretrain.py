@@ -20,7 +20,7 @@ def main() -> None:
     target = paths.write(Paths.PRETRAINING)
     if params.pretrain.enabled:
         # A stage that is off need not wait for torch.
-        from darkaction.data.index import usable_processors
+        from darkaction.core.processes import usable_processors
         from darkaction.jobs.stage_pretrain import pretrain
 
         pretrain(params, paths, target, workers=usable_processors())

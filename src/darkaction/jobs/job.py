@@ -259,7 +259,6 @@ def _pretrain(params: Params, paths: Paths, folder: Path, enhancement: Settings,
     made = pretraining.pretrain(
         params,
         paths,
-        0,
         folder,
         enhancement=enhancement,
         workers=0,  # the other cores have jobs of their own

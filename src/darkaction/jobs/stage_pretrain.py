@@ -20,8 +20,7 @@ from darkaction.training.fit import Row
 
 
 def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member: Member | None = None) -> None:
-    """Pretrains, on one device, for each fold that needs its own, into `target`, whole or not at all. What was stopped
-    goes on if nothing that decides its result has changed, and is removed otherwise.
+    """Pretrains, on one device, into `target`, whole or not at all. A stopped one goes on if nothing that decides its result has changed, and is removed otherwise.
 
     Args:
         workers: processes that make synthetic clips.
@@ -31,39 +30,26 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member
         params, params.datasets[0], weights=paths.read(Paths.ENHANCER) / "weights.safetensors"
     )
     stopped = paths.write(f"{Paths.CHECKPOINTS}/pretraining")
-    work = stopped / pretraining.identity(params, paths, enhancement)
+    work = stopped / pretraining.identity(params, enhancement)
     for other in stopped.glob("*"):
         if other != work:
             shutil.rmtree(other)
     with tracking.start_run(stage="pretrain", params=params, paths=paths, resume=True, member=member) as run:
-        made = []
-        reached: dict[int, float] = {}
-        folds = pretraining.folds_of(params)
-        for fold in range(folds):
-            prefix = "" if folds == 1 else f"fold_{fold}."
+        reached: list[float] = []
 
-            def record(epoch: int, row: Row, prefix: str = prefix, fold: int = fold) -> None:
-                reached[fold] = row["val_accuracy"]
-                run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
+        def record(epoch: int, row: Row) -> None:
+            reached.append(row["val_accuracy"])
+            run.log_metrics(dict(row), step=epoch)
 
-            made.append(
-                pretraining.pretrain(
-                    params,
-                    paths,
-                    fold,
-                    work / f"fold_{fold}",
-                    enhancement=enhancement,
-                    workers=workers,
-                    on_epoch=record,
-                )
-            )
+        made = pretraining.pretrain(
+            params, paths, work / "fold_0", enhancement=enhancement, workers=workers, on_epoch=record
+        )
         with new_folder(target) as folder:
-            for fold, path in enumerate(made):
-                shutil.copytree(path, folder / f"fold_{fold}")
+            shutil.copytree(made, folder / "fold_0")
             write_settings(folder, pretraining_settings(params))
         run.log_artifact(target)
         if reached:  # not where it was finished before a stop
-            accuracy = f"{sum(reached.values()) / len(reached):.1%} on synthetic clips"
+            accuracy = f"{reached[-1]:.1%} on synthetic clips"
             run.describe(f"validation accuracy {accuracy}", accuracy=accuracy)
     shutil.rmtree(stopped)
 
