@@ -14,7 +14,7 @@ from darkaction.core.paths import Paths
 from darkaction.params import Params, settings_of
 
 if TYPE_CHECKING:
-    from darkaction.tracking import Member
+    from darkaction.tracking.runs import Child
 
 EMPTY = "Empty: pretrain.enabled is false in params.yaml.\n"
 
@@ -30,21 +30,20 @@ def main() -> None:
         return
     with new_folder(target) as folder:
         (folder / "README.md").write_text(EMPTY)
-    paths.write(f"{Paths.RUNS}/pretrain.json").write_text("{}\n")  # DVC expects one
 
 
-def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member: "Member | None" = None) -> None:
+def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child: "Child | None" = None) -> None:
     """Pretrains, on one device, for each fold that needs its own, into `target`, whole or not at all. What was stopped
     goes on if nothing that decides its result has changed, and is removed otherwise.
 
     Args:
         workers: processes that draw.
-        member: of what, where a comparison has it done.
+        child: of what, where a comparison has it done.
     """
-    from darkaction import tracking
     from darkaction.data.clips import write_settings
     from darkaction.jobs import pretraining
     from darkaction.jobs.identity import pretraining_settings
+    from darkaction.tracking.runs import start_run
     from darkaction.training.fit import Row
     from enhance import settings
 
@@ -54,7 +53,7 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member
     for other in stopped.glob("*"):
         if other != work:
             shutil.rmtree(other)
-    with tracking.start_run(stage="pretrain", params=params, paths=paths, resume=True, member=member) as run:
+    with start_run(stage="pretrain", params=params, paths=paths, resume=True, child=child) as run:
         made = []
         reached: dict[int, float] = {}
         folds = pretraining.folds_of(params)

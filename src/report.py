@@ -32,6 +32,7 @@ from darkaction.params import Params, settings_of
 from darkaction.report import figures, page, pictures
 from darkaction.report.attention import attention_by_class, transformer
 from darkaction.report.strips import SampledClip, draw_strips
+from darkaction.tracking.weights import CHECKSUM, checksum, weights_of
 from darkaction.training import data, sampling, weights
 from darkaction.training.settings import Sampling
 
@@ -334,24 +335,16 @@ def attention(
 
 
 def origin(params: Params, paths: Paths) -> dict[str, Any]:
-    """Commit, run and versions of the data behind the page."""
+    """Commit, checksum of the weights, by which their run is found, and versions of the data behind the page."""
     tags = origin_tags(stage="report", settings=config.flatten(params), paths=paths)
     recorded = dvc_md5s(paths.root)
-    shown = {path: recorded[path] for path in sorted(recorded) if not path.startswith((Paths.REPORTS, Paths.RUNS))}
+    shown = {path: recorded[path] for path in sorted(recorded) if not path.startswith(Paths.REPORTS)}
     return {
         "commit": tags.get("mlflow.source.git.commit"),
         "dirty": tags.get("mlflow.source.git.dirty") == "true",
-        "run": training_run(paths.read(f"{Paths.RUNS}/train.json")),
+        "weights": {"tag": CHECKSUM, "value": checksum(weights_of(paths))},
         "versions": {path: md5 for path, md5 in shown.items() if paths.read(path) == paths.root / path},
     }
-
-
-def training_run(path: Path) -> dict[str, str] | None:
-    """The MLflow run that made the network: run_id, experiment, tracking_uri; None where none was recorded."""
-    if not path.exists():
-        return None
-    content = read_json(path, TRAIN)
-    return content if content["run_id"] else None
 
 
 def settings(params: Params) -> dict[str, str]:

@@ -30,9 +30,8 @@ import torch
 import enhance
 import pretrain
 import train_enhancer
-from darkaction import tracking
 from darkaction.core import cli, config
-from darkaction.core.arguments import add_worker_arguments, positive
+from darkaction.core.cli import add_worker_arguments, positive
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.provenance import changed_since, command_line, dvc_md5s, index_digest, training_code
@@ -48,6 +47,9 @@ from darkaction.experiments.plan import Row
 from darkaction.jobs import pretraining
 from darkaction.jobs.pool import Pool, start_pool
 from darkaction.params import Params
+from darkaction.tracking.delivery import end_killed
+from darkaction.tracking.runs import Child, parent_run
+from darkaction.tracking.weights import find_weights
 
 EXPERIMENTS = "experiments/tables.yaml"
 LIMITED_DATA = "experiments/limited_data.yaml"
@@ -190,7 +192,7 @@ def brought(params: Params, paths: Paths) -> dict[str, Any]:
     if source == Paths.PRETRAINING:
         own = isinstance(params.pretrain.backgrounds, str)
         return {"paths": pretraining.describe(params, paths)["backgrounds"]} if own else {}
-    files = [tracking.find_weights(source, paths, fold=fold) for fold in range(params.split.folds)]
+    files = [find_weights(source, paths, fold=fold) for fold in range(params.split.folds)]
     return {"weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]}
 
 
@@ -324,21 +326,21 @@ def run(comparisons: Comparisons, base: Params, arguments: argparse.Namespace) -
         return 0
     names = sorted({ready.data for ready in comparisons.ready.values()})
     parent = config.digest([comparisons.profile, names, training_code()])[:32]
-    with tracking.family_run(
+    with parent_run(
         stage="tables",
         params=base,
         paths=Paths(),
         name=f"comparison {comparisons.profile}",
         token=parent,
         varying=("",),
-        has_company=lambda: False,
-    ) as parent_run:
+        others_at_work=lambda: False,
+    ) as run:
         with start_pool(address=arguments.ray_address, workers=arguments.workers) as pool:
             print(f"{pool.size} workers with {pool.threads} threads", flush=True)
             failed = make_pretrainings(comparisons, pool, wanted)
             failed += make_cells(comparisons, pool, wanted, parent)
-        tracking.end_killed([], Paths())
-        parent_run.describe(f"{len(wanted) - failed} cells made, {failed} failed; {total - len(wanted)} were on record")
+        end_killed([], Paths())
+        run.describe(f"{len(wanted) - failed} cells made, {failed} failed; {total - len(wanted)} were on record")
     return failed
 
 
@@ -353,8 +355,8 @@ def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tup
         if start.folder not in users:
             own = start.folder.relative_to(ROOT).parents[1]
             name = f"pretraining on drawn actions, in {own}"
-            member = tracking.Member(name="", command=command_line())
-            arguments = (start.params, start.paths, start.folder, pool.threads, member)
+            child = Child(name="", command=command_line())
+            arguments = (start.params, start.paths, start.folder, pool.threads, child)
             tasks.append(Task(key=start.folder, name=name, function=pretrained, arguments=arguments))
         users.setdefault(start.folder, []).append(fingerprint)
 
@@ -366,10 +368,10 @@ def make_pretrainings(comparisons: Comparisons, pool: Pool, wanted: Sequence[tup
     return Launcher(pool, tasks, book=lambda folder, outcome: "made", fail=fail).run()
 
 
-def pretrained(params: Params, paths: Paths, folder: Path, processes: int, member: tracking.Member) -> Outcome:
+def pretrained(params: Params, paths: Paths, folder: Path, processes: int, child: Child) -> Outcome:
     """Pretrains, in a worker process; one that was stopped goes on where it was."""
     try:
-        pretrain.pretrain(params, paths, folder, workers=processes, member=member)
+        pretrain.pretrain(params, paths, folder, workers=processes, child=child)
         return Outcome()
     except (KeyboardInterrupt, SystemExit):
         return Outcome(reason=STOPPED)
@@ -416,8 +418,7 @@ def job_of(comparisons: Comparisons, row: Row, params: Params, seed: int, *, par
         data=ready.data,
         code=training_code(),
         inits=tuple(
-            None if init is None else tracking.find_weights(init, ready.paths, fold=fold)
-            for fold in range(params.split.folds)
+            None if init is None else find_weights(init, ready.paths, fold=fold) for fold in range(params.split.folds)
         ),
         paths=ready.paths,
         work=comparisons.work / "cells" / f"{fingerprint}-{ready.data}-{seed}",

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from darkaction import tracking
 from darkaction.core import cli
 from darkaction.core.agreement import recorded_in, require_same
 from darkaction.core.errors import UserError
@@ -23,7 +22,8 @@ from darkaction.enhancement import LEARNT
 from darkaction.jobs import recipe
 from darkaction.jobs.identity import index_settings, pretraining_settings
 from darkaction.params import Params, settings_of
-from darkaction.tracking import Run
+from darkaction.tracking.runs import Run, is_first_process, start_run
+from darkaction.tracking.weights import find_weights
 from darkaction.training import data, weights
 from darkaction.training.fit import Row, uses_bf16
 
@@ -40,12 +40,12 @@ def main() -> None:
     if source == Paths.PRETRAINING:
         require_pretraining(params, paths)
     folds = range(params.split.folds)
-    inits = [None if source is None else tracking.find_weights(source, paths, fold=fold) for fold in folds]
+    inits = [None if source is None else find_weights(source, paths, fold=fold) for fold in folds]
     print(f"computing in {'bfloat16' if uses_bf16(params.train.precision, params.model.backbone) else 'float32'}")
     target = paths.write(Paths.RECOGNIZER)
-    with tracking.start_run(stage="train", params=params, paths=paths, resume=True) as run:
+    with start_run(stage="train", params=params, paths=paths, resume=True) as run:
         run.set_tags({f"sha256.init.fold_{fold}": sha256(path) for fold, path in enumerate(inits) if path is not None})
-        with new_folder(target, keep=tracking.is_first_process()) as folder:
+        with new_folder(target, keep=is_first_process()) as folder:
             copy_enhancer(params, paths, folder)
             for fold in folds:
                 (folder / f"fold_{fold}").mkdir()

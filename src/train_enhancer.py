@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from darkaction import tracking
 from darkaction.core import cli
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
@@ -26,7 +25,7 @@ from darkaction.enhancement.training import Remedies, check_finite, judge
 from darkaction.enhancement.training_images import Source, draw_frames, pictures, training_frames
 from darkaction.jobs.identity import enhancer_settings, index_settings
 from darkaction.params import Params, settings_of
-from darkaction.tracking import Run
+from darkaction.tracking.runs import Run, start_run
 
 PROBE = 32
 """Training frames, evenly spaced, on which the light before and after is measured."""
@@ -61,7 +60,7 @@ def train_enhancer(params: Params, paths: Paths) -> None:
     dataset = params.datasets[0]
     require_settings(paths.read(Paths.index(dataset)), index_settings(params)[dataset])
     sources = training_clips(dataset, paths)
-    with tracking.start_run(stage="train_enhancer", params=params, paths=paths) as run:
+    with start_run(stage="train_enhancer", params=params, paths=paths) as run:
         train_and_write(params, paths, sources, target, run)
         run.log_artifact(target)
 

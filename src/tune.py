@@ -26,9 +26,9 @@ from typing import Any
 
 import enhance
 from configure import configure
-from darkaction import search, tracking
+from darkaction import search
 from darkaction.core import cli, config
-from darkaction.core.arguments import add_worker_arguments, positive
+from darkaction.core.cli import add_worker_arguments, positive
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.folders import new_folder
 from darkaction.core.paths import ROOT, Paths
@@ -38,7 +38,9 @@ from darkaction.jobs.pool import Done, Pool, start_pool
 from darkaction.search import Claim, Search, Verdict
 from darkaction.search.settings import SearchParams
 from darkaction.search.trial import Job, Outcome, data_digest, run_trial
-from darkaction.tracking import Run
+from darkaction.tracking.delivery import end_killed
+from darkaction.tracking.runs import Run, parent_run
+from darkaction.tracking.weights import find_weights
 from darkaction.training import data
 
 STORAGE = "runs/tune/studies.log"
@@ -102,14 +104,14 @@ def main() -> None:
         deadline=None if arguments.timeout is None else time.monotonic() + arguments.timeout,
     )
     study.fill(limits.trials)
-    with tracking.family_run(
+    with parent_run(
         stage="tune",
         params=params,
         paths=paths,
         name=study.name,
         token=study.token,
         varying=search.FREE,
-        has_company=study.has_company,
+        others_at_work=study.has_company,
     ) as run:
         if arguments.create:
             print(f"made the study '{study.name}' with {limits.trials} trials to run; --resume runs them")
@@ -118,7 +120,7 @@ def main() -> None:
             print(f"study '{study.name}': {limits.trials} trials, {pool.size} workers with {pool.threads} threads")
             job = replace(template, token=study.token, threads=pool.threads)
             Launcher(study, pool, job, limits).run()
-        tracking.end_killed([], paths)
+        end_killed([], paths)
         report(study, params, paths, limits, run, arguments.out)
     if arguments.apply:
         apply(study, params, paths, force=arguments.force)
@@ -131,7 +133,7 @@ def job_template(params: SearchParams, paths: Paths, arguments: argparse.Namespa
         weights = paths.read(Paths.ENHANCER) / "weights.safetensors"
         enhancement = enhance.settings(params, params.datasets[0], weights=weights)
     elif params.train.init_from is not None:
-        init = tracking.find_weights(params.train.init_from, paths, fold=0)
+        init = find_weights(params.train.init_from, paths, fold=0)
     return Job(
         claim=Claim(number=-1, trial_id=-1, values={}),
         study=arguments.study,
@@ -298,7 +300,7 @@ class Launcher:
         self.next_look = time.monotonic() + BEAT
         if gone := self.study.reconcile():
             print(f"trials {', '.join(str(t.number) for t in gone)}: their launcher is gone; they are tried again")
-            tracking.end_killed([trial.user_attrs.get("mlflow_run") for trial in gone], self.job.paths)
+            end_killed([trial.user_attrs.get("mlflow_run") for trial in gone], self.job.paths)
 
     def start_trials(self) -> None:
         """Claims trials for the workers that are free."""
@@ -317,7 +319,7 @@ class Launcher:
             outcome = Outcome(state="lost", reason="its worker was stopped")
         if outcome.state == "lost":
             run_id = self.study.lose(claim.trial_id, search.DIED, str(outcome.reason))
-            tracking.end_killed([run_id], self.job.paths)
+            end_killed([run_id], self.job.paths)
         self.ended[outcome.state] += 1
         progress = self.study.progress(self.limits.trials)
         ended = progress["complete"] + progress["pruned"] + progress["failed"]

@@ -237,10 +237,10 @@ stage = pathlib.Path(sys.argv[0]).stem
 dataset = sys.argv[1] if len(sys.argv) > 1 else ""
 outs = {
     "synthesize": [f"data/raw/{dataset}/clip"], "prepare": [f"data/index/{dataset}/index.csv"],
-    "train_enhancer": ["models/enhancer/weights", "models/runs/train_enhancer.json"],
-    "enhance": [f"data/clips/{dataset}/clips.csv"], "train": ["models/recognizer/weights", "models/runs/train.json"],
+    "train_enhancer": ["models/enhancer/weights"],
+    "enhance": [f"data/clips/{dataset}/clips.csv"], "train": ["models/recognizer/weights"],
     "evaluate": ["reports/metrics.json", "reports/details.json", "reports/predictions.csv", "reports/plots/luma.csv"],
-    "pretrain": ["models/pretraining/README.md", "models/runs/pretrain.json"],
+    "pretrain": ["models/pretraining/README.md"],
     "report": ["reports/report.html"],
     "leakage": ["reports/leakage.json", "reports/leakage/near_duplicates.csv"],
 }
@@ -311,7 +311,7 @@ def test_what_runs_again(project: Project) -> None:
     ]
     from_train = ["evaluate", "report", "train"]
     from_pretrain = ["evaluate", "pretrain", "report", "train"]
-    record = project.folder / "models/runs/train.json"
+    record = project.folder / "models/recognizer/weights"
 
     assert project.repro(datasets=["demo"], synthesize__domains=["demo"]) == everything
     assert project.repro() == []
@@ -326,7 +326,7 @@ def test_what_runs_again(project: Project) -> None:
     assert project.repro(focal__gamma=gamma + 1) == from_pretrain
     assert record.read_text() != first
     assert figures.read_text() != first_figures
-    # Taking it back restores the first model, the record of its run and the reports.
+    # Taking it back restores the first model and the reports.
     assert project.repro(focal__gamma=gamma) == []
     assert figures.read_text() == first_figures
     assert project.repro(prepare__near_duplicate=0.2) == ["leakage", "report"]

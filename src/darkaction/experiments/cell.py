@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from darkaction import tracking
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import Paths
 from darkaction.core.provenance import training_code
@@ -26,6 +25,7 @@ from darkaction.jobs.identity import index_settings
 from darkaction.jobs.scoring import Predictions, predict_part, scores
 from darkaction.models.recognizer import Recognizer
 from darkaction.params import Params
+from darkaction.tracking.runs import Child, Run, child_run
 from darkaction.training import data, weights
 from darkaction.training.fit import Row
 
@@ -70,10 +70,8 @@ def run_cell(job: Job) -> Outcome:
     if training_code() != job.code:
         raise UserError(f"the code in {Path(__file__).parents[1]} on {socket.gethostname()} is not the launcher's")
     try:
-        member = tracking.Member(name=job.name, command=job.command)
-        with tracking.member_run(
-            stage="cell", params=job.params, paths=job.paths, member=member, parent=job.parent
-        ) as run:
+        child = Child(name=job.name, command=job.command)
+        with child_run(stage="cell", params=job.params, paths=job.paths, child=child, parent=job.parent) as run:
             run.set_tags({"table.row": job.row, "table.settings": job.settings, "table.profile": job.profile})
             cell = _measure(job, run)
             run.log_metrics(
@@ -89,7 +87,7 @@ def run_cell(job: Job) -> Outcome:
         return Outcome(reason=reason_of(error))
 
 
-def _measure(job: Job, run: tracking.Run) -> Cell:
+def _measure(job: Job, run: Run) -> Cell:
     started = time.monotonic()
     clips = data.usable_clips(job.paths, index_settings(job.params))
     train_folds(job, clips, run)
@@ -129,7 +127,7 @@ def _measure(job: Job, run: tracking.Run) -> Cell:
     return cell
 
 
-def train_folds(job: Job, clips: pd.DataFrame, run: tracking.Run) -> None:
+def train_folds(job: Job, clips: pd.DataFrame, run: Run) -> None:
     """Trains each fold, unless that was done before a stop."""
     for fold in range(job.params.split.folds):
         folder = job.work / f"fold_{fold}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from darkaction import search, tracking
+from darkaction import search
 from darkaction.core import config
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import Paths
@@ -25,7 +25,7 @@ from darkaction.jobs.identity import index_settings
 from darkaction.jobs.scoring import predict_part
 from darkaction.search import Claim, Search
 from darkaction.search.settings import SearchParams
-from darkaction.tracking import Run
+from darkaction.tracking.runs import Child, Run, child_run
 from darkaction.training import data
 from darkaction.training.fit import Row
 from darkaction.training.weights import WEIGHTS
@@ -70,9 +70,9 @@ def run_trial(job: Job) -> Outcome:
     check_place(job)
     study = search.patiently(search.join)(job.storage, job.study, job.params, data=job.data)
     params = search.with_values(job.params, job.claim.values)
-    member = tracking.Member(name=f"trial {job.claim.number}", command=job.command)
+    child = Child(name=f"trial {job.claim.number}", command=job.command)
     try:
-        with tracking.member_run(stage="trial", params=params, paths=job.paths, member=member, parent=job.token) as run:
+        with child_run(stage="trial", params=params, paths=job.paths, child=child, parent=job.token) as run:
             run.set_tags({"optuna.study": job.study, "optuna.trial": str(job.claim.number)})
             study.note(job.claim.trial_id, mlflow_run=run.run_id)
             outcome = _train_and_end(job, params, study, run)
