@@ -27,7 +27,6 @@ def main() -> None:
         return
     with new_folder(target) as folder:
         (folder / "README.md").write_text(EMPTY)
-    paths.write(f"{Paths.RUNS}/pretrain.json").write_text("{}\n")  # DVC expects one
 
 
 if __name__ == "__main__":

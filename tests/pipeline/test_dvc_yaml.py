@@ -253,10 +253,10 @@ stage = pathlib.Path(sys.argv[0]).stem
 dataset = sys.argv[1] if len(sys.argv) > 1 else ""
 outs = {
     "synthesize": [f"data/raw/{dataset}/clip"], "prepare": [f"data/index/{dataset}/index.csv"],
-    "train_enhancer": ["models/enhancer/weights", "models/runs/train_enhancer.json"],
-    "enhance": [f"data/clips/{dataset}/clips.csv"], "train": ["models/recognizer/weights", "models/runs/train.json"],
+    "train_enhancer": ["models/enhancer/weights"],
+    "enhance": [f"data/clips/{dataset}/clips.csv"], "train": ["models/recognizer/weights"],
     "evaluate": ["reports/metrics.json", "reports/details.json", "reports/predictions.csv", "reports/plots/luma.csv"],
-    "pretrain": ["models/pretraining/README.md", "models/runs/pretrain.json"],
+    "pretrain": ["models/pretraining/README.md"],
     "report": ["reports/report.html"],
     "leakage": ["reports/leakage.json", "reports/leakage/near_duplicates.csv"],
 }
@@ -375,7 +375,7 @@ def test_a_setting_runs_the_stages_that_use_it(project: Project, changes: dict[s
 
 
 def test_taking_a_setting_back_restores_the_model_its_run_and_the_reports(project: Project) -> None:
-    files = [project.folder / "models/runs/train.json", project.folder / "reports/metrics.json"]
+    files = [project.folder / "models/recognizer/weights", project.folder / "reports/metrics.json"]
     before = [file.read_text() for file in files]
     project.set(train__epochs=1)
     assert project.repro() == sorted(FROM_TRAIN)

@@ -37,7 +37,7 @@ from darkaction.models.build import build_recognizer
 from darkaction.params import Params
 from darkaction.serving.mlflow_model import BASE64, VideoModel
 from darkaction.serving.predictor import Predictor
-from darkaction.tracking import find_weights
+from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
 from darkaction.training.loader import Clip
 from video_files import ODD, write_huge

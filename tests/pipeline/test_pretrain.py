@@ -21,7 +21,7 @@ from darkaction.enhancement.apply import Settings
 from darkaction.jobs import pretraining
 from darkaction.params import Params
 from darkaction.synthetic.human.motion import ACTIONS
-from darkaction.tracking import find_weights
+from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
 
 GAMMA = Settings(

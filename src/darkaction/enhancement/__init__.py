@@ -1,12 +1,11 @@
 """Enhancement of dark frames. Every method is a function from frames to frames."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # OpenCV takes longer to import than the settings, which lie in this package
-    from darkaction.data.video import Frames
+import numpy as np
+from numpy.typing import NDArray
 
-Enhancer = Callable[["Frames"], "Frames"]
+Enhancer = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """frames_NHWC uint8 -> frames_NHWC uint8 of the same shape."""
 
 LEARNT = ("zero_dce", "enlightengan")

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darkaction import tracking
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder, write_whole
 from darkaction.core.paths import Paths
@@ -21,6 +20,8 @@ from darkaction.evaluation.statistics import with_interval
 from darkaction.jobs.identity import index_settings
 from darkaction.jobs.scoring import Predictions, class_table, predict_part, rounded, scores, table
 from darkaction.params import Params
+from darkaction.tracking.runs import attach_run
+from darkaction.tracking.store import check_store
 from darkaction.training import data
 
 HEADLINE = {"test": ("accuracy", "low", "high", "macro_f1"), "shuffled": ("accuracy",), "validation": ("accuracy",)}
@@ -44,7 +45,7 @@ def evaluate(params: Params, paths: Paths) -> str:
     Raises:
         UserError: when the weights were trained with other settings or another split, or there is no test clip.
     """
-    tracking.check_store(paths)
+    check_store(paths)
     clips = data.usable_clips(paths, index_settings(params))
     data.require_trained_on(paths.read(Paths.RECOGNIZER), clips)
     test = predict_part(params, paths, clips, "test")
@@ -183,7 +184,7 @@ def record(params: Params, paths: Paths, report: dict[str, Any], reports: Path) 
     """Adds figures and files to the run that trained the model."""
     parts = [name for name in ("test", "shuffled", "validation") if name in report]
     figures = {f"{part}.{name}": float(value) for part in parts for name, value in report[part].items()}
-    with tracking.attach_run(stage="train", params=params, paths=paths) as run:
+    with attach_run(stage="train", params=params, paths=paths) as run:
         run.log_metrics(figures)
         run.describe(summary(report, params), accuracy=with_interval(report["test"]))
         run.log_artifact(reports / "metrics.json")

@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from darkaction import tracking
 from darkaction.core.errors import reason_of
 from darkaction.core.folders import new_folder
 from darkaction.core.paths import ROOT, Paths
@@ -15,16 +14,17 @@ from darkaction.jobs.inputs import Pretraining
 from darkaction.jobs.job import COMPLETE, FAILED, STOPPED, Outcome
 from darkaction.jobs.launcher import Task
 from darkaction.params import Params
-from darkaction.tracking import Member
+from darkaction.tracking.runs import Child, start_run
 from darkaction.training.fit import Row
 
 
-def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member: Member | None = None) -> None:
-    """Pretrains, on one device, into `target`, whole or not at all. A stopped one goes on if nothing that decides its result has changed, and is removed otherwise.
+def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child: Child | None = None) -> None:
+    """Pretrains, on one device, into `target`, whole or not at all. A stopped pretraining goes on if nothing that
+    decides its result has changed, and is removed otherwise.
 
     Args:
         workers: processes that make synthetic clips.
-        member: as which the run is known, where a search or comparison has it done.
+        child: as which the run is known, where a search or comparison has it done.
     """
     enhancement = enhancing.settings(
         params, params.datasets[0], weights=paths.read(Paths.ENHANCER) / "weights.safetensors"
@@ -34,7 +34,7 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member
     for other in stopped.glob("*"):
         if other != work:
             shutil.rmtree(other)
-    with tracking.start_run(stage="pretrain", params=params, paths=paths, resume=True, member=member) as run:
+    with start_run(stage="pretrain", params=params, paths=paths, resume=True, child=child) as run:
         reached: list[float] = []
 
         def record(epoch: int, row: Row) -> None:
@@ -57,19 +57,19 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member
 def pretraining_task(start: Pretraining, *, processes: int) -> Task:
     """The pretraining that a search or comparison begins with, as a task for a worker."""
     own = start.folder.relative_to(ROOT).parents[1]
-    member = Member(name="", command=command_line())
+    child = Child(name="", command=command_line())
     return Task(
         key=start.folder,
         name=f"synthetic pretraining, in {own}",
         function=_pretrain_in_worker,
-        arguments=(start, processes, member),
+        arguments=(start, processes, child),
     )
 
 
-def _pretrain_in_worker(start: Pretraining, processes: int, member: Member) -> Outcome:
+def _pretrain_in_worker(start: Pretraining, processes: int, child: Child) -> Outcome:
     """A pretraining that was stopped goes on where it was."""
     try:
-        pretrain(start.params, start.paths, start.folder, workers=processes, member=member)
+        pretrain(start.params, start.paths, start.folder, workers=processes, child=child)
         return Outcome(state=COMPLETE)
     except (KeyboardInterrupt, SystemExit):
         return Outcome(state=STOPPED)

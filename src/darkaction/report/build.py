@@ -21,6 +21,7 @@ from darkaction.report.attention import attention
 from darkaction.report.inputs import required
 from darkaction.report.sheet import contact_sheet
 from darkaction.report.strips import shortest_and_longest
+from darkaction.tracking.weights import CHECKSUM, checksum, weights_of
 from darkaction.training import data, weights
 
 EVALUATE, LEAKAGE, TRAIN = "python src/evaluate.py", "python src/leakage.py", "python src/train.py"
@@ -165,22 +166,16 @@ def leakage(paths: Paths) -> dict[str, Any]:
 
 
 def origin(params: Params, paths: Paths) -> dict[str, Any]:
-    """Commit, run and versions of the data behind the page."""
+    """Commit, checksum of the weights, by which their run is found, and versions of the data behind the page."""
     tags = origin_tags(stage="report", settings=config.flatten(params), paths=paths)
     recorded = dvc_md5s(paths.root)
-    shown = {path: recorded[path] for path in sorted(recorded) if not path.startswith((Paths.REPORTS, Paths.RUNS))}
+    shown = {path: recorded[path] for path in sorted(recorded) if not path.startswith(Paths.REPORTS)}
     return {
         "commit": tags.get("mlflow.source.git.commit"),
         "dirty": tags.get("mlflow.source.git.dirty") == "true",
-        "run": training_run(paths.read(f"{Paths.RUNS}/train.json")),
+        "weights": {"tag": CHECKSUM, "value": checksum(weights_of(paths))},
         "versions": {path: md5 for path, md5 in shown.items() if paths.read(path) == paths.root / path},
     }
-
-
-def training_run(path: Path) -> dict[str, str] | None:
-    """The MLflow run that trained the network: run_id, experiment, tracking_uri; None where none was recorded."""
-    content = recorded_in(path, command=TRAIN)
-    return content if content.get("run_id") else None
 
 
 def settings(params: Params) -> dict[str, str]:
