@@ -22,11 +22,12 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from darkaction import search
 from darkaction.core import config
 from darkaction.core.paths import ROOT, Paths
 from darkaction.evaluation.statistics import compare
+from darkaction.jobs.inputs import inputs_for
 from darkaction.params import Params
+from darkaction.search import studies
 from darkaction.training import data
 
 WORKERS = ("train.epochs=60", "tune.pruner=none", "train.precision=fp32")
@@ -68,24 +69,23 @@ class Searches:
         return pd.read_csv(result, parse_dates=["started", "ended"])
 
 
-def clips_of_smoke() -> Path:
-    """Where a search with the profile smoke has made its clips; the newest such place."""
-    return max((ROOT / "runs/tune/clips").glob("*/done"), key=lambda path: path.stat().st_mtime).parent
-
-
 def direct(trainings: int) -> float:
     """Seconds of one training with its validation, without Optuna, Ray and MLflow: the mean after the first."""
+    paths = inputs_for(Params.load(profile="smoke"), make=True).paths
+    moved = {name: str(place) for name, place in paths.moved.items()}
     program = f"""
 import sys, time, tempfile; sys.path.insert(0, "src")
 from pathlib import Path
 import torch; torch.set_num_threads(1)
-from darkaction import config
-from darkaction.jobs.scoring import predict_part
 from darkaction.core.paths import Paths
-from darkaction.training import data, recipe
+from darkaction.jobs import recipe
+from darkaction.jobs.identity import index_settings
+from darkaction.jobs.scoring import predict_part
+from darkaction.params import Params
+from darkaction.training import data
 params = Params.load(profile="smoke", overrides={WORKERS!r})
-paths = Paths(out=Path({str(clips_of_smoke())!r}))
-clips = data.usable_clips(paths, params.datasets)
+paths = Paths(moved={{name: Path(place) for name, place in {moved!r}.items()}})
+clips = data.usable_clips(paths, index_settings(params))
 for number in range({trainings}):
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
@@ -135,7 +135,7 @@ def best_within(searches: Searches, name: str, table: pd.DataFrame, epochs: floa
     if complete.empty:
         sys.exit(f"{name}: no trial was complete within {epochs:.0f} epochs")
     best = complete.loc[complete["score"].idxmax()]
-    trial = search.find(str(searches.folder / f"{name}.log"), name).trials[int(best["number"])]
+    trial = studies.find(str(searches.folder / f"{name}.log"), name).trials[int(best["number"])]
     return Best(score=float(best["score"]), right_N=[digit == "1" for digit in trial.user_attrs["right"]])
 
 

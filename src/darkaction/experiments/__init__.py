@@ -1,1 +1,1 @@
-"""Comparisons: systems as rows of tables, each trained with several seeds, recorded once, compared clip by clip."""
+"""Comparisons: methods in tables, each trained with several seeds, recorded once, compared clip by clip."""

@@ -76,7 +76,7 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows that are compared with one of them.
+    """Methods that are compared with one of them.
 
     confusions: pairs of classes, to be said how often the methods `confused` take one for the other.
     curves: name -> keys of the methods, by the number of real clips that each learns from.

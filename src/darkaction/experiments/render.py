@@ -54,7 +54,7 @@ class Finished:
 
 
 def right(run: Run, exam: Exam) -> NDArray[np.bool_]:
-    """Which test clips a run named rightly."""
+    """Which test clips a run classified correctly."""
     return np.asarray(decode(run.predicted) == exam.label_N)
 
 

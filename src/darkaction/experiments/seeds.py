@@ -158,5 +158,5 @@ def print_table(report: dict[str, Any]) -> None:
     }
     print(f"\n| network | test accuracy | {report['confidence']:.0%} interval |\n|---|---|---|")
     for key, name in names.items():
-        row = report[key]
-        print(f"| {name} | {row['accuracy']:.1%} | {row['low']:.1%} to {row['high']:.1%} |")
+        found = report[key]
+        print(f"| {name} | {found['accuracy']:.1%} | {found['low']:.1%} to {found['high']:.1%} |")
