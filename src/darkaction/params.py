@@ -18,7 +18,7 @@ from darkaction.core.errors import UserError
 from darkaction.core.explain import suggestion
 from darkaction.core.paths import Paths
 from darkaction.core.schema import STRICT, Count, DatasetName
-from darkaction.data.settings import ACTIONS, DRAWN, Data, Prepare, Split, VideoLimits
+from darkaction.data.settings import ACTIONS, SYNTHETIC, Data, Prepare, Split, VideoLimits
 from darkaction.enhancement.settings import Enhance, EnlightenGan, ZeroDce
 from darkaction.evaluation.settings import Evaluate
 from darkaction.models.settings import Bert, Model, Mran
@@ -160,8 +160,8 @@ def require_known_classes(params: Params, paths: Paths) -> None:
     """
     target = params.datasets[0]
     videos = paths.read(Paths.raw(target))
-    known = set(ACTIONS if target in (*DRAWN, "arid") else ())
-    if target not in DRAWN and videos.is_dir():
+    known = set(ACTIONS if target in (*SYNTHETIC, "arid") else ())
+    if target not in SYNTHETIC and videos.is_dir():
         known |= {path.name.lower() for path in videos.iterdir() if path.is_dir() and path.name[0] not in "._"}
     unknown = [name for name in params.data.classes if name not in known]
     if known and unknown:

@@ -1,5 +1,8 @@
 """The way of a setting: what load() accepts, and what it says about the rest."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +188,12 @@ def test_a_dataset_of_ones_own_may_be_named() -> None:
     assert params.enhance.apply["mine"] is False and params.enhance.apply["demo"] is True
     with pytest.raises(UserError, match=r"enhance\.apply\.mine"):
         Params.load(overrides=["enhance.apply.mine=perhaps"])
+
+
+def test_settings_are_read_without_the_libraries_that_use_them() -> None:
+    """A usage error and --help take no longer than reading params.yaml does."""
+    heavy = "cv2, lightning, matplotlib, mlflow, optuna, pandas, ray, scipy, sklearn, torch"
+    program = f"import sys, darkaction.params; print(set('{heavy}'.split(', ')) & set(sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr

@@ -84,7 +84,7 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, frames: Frames, codec: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_while_frames_are_drawn_leaves_the_old_file(clip: Path) -> None:
+def test_an_error_while_frames_are_made_leaves_the_old_file(clip: Path) -> None:
     before = clip.read_bytes()
 
     def failing() -> Iterator[Frames]:

@@ -78,7 +78,7 @@ def test_takes_and_domains_differ() -> None:
 def test_lossless_codec_keeps_the_frames(tmp_path: Path) -> None:
     record = write_clips(SMALL, tmp_path, codec="FFV1", workers=0, progress=False)[0]
     dark = generate_clip(SMALL, record.action, record.scene, record.take).dark_NHWC.astype(int)
-    assert np.abs(read_video(record.path).astype(int) - dark).mean() < 1.5  # all that is lost is chroma resolution
+    assert np.abs(read_video(record.path).astype(int) - dark).mean() < 1.5  # only chroma has less resolution
 
 
 @pytest.mark.parametrize("action", ACTIONS)

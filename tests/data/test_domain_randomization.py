@@ -196,7 +196,7 @@ def test_ranges_are_kept() -> None:
         assert 1.0 <= view.height <= 1.2 and 0.1 <= view.subject_offset <= 0.2 and clip.state.camera.still
         assert 40 <= len(clip.dark_NHWC) <= 50
         start = clip.state.performance.motion.yaw_N[clip.state.performance.timing.start]
-        assert np.radians(20) < start < np.radians(160)  # the idle time may turn the body by up to 50 degrees
+        assert np.radians(20) < start < np.radians(160)  # before the action the body may turn by up to 50 degrees
         luma.append(np.mean([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).mean() for frame in clip.dark_NHWC[::5]]))
         heights.append(np.ptp(clip.state.joints_NJ2[:, :, 1], axis=1).max() / 120)
     assert 17 < np.median(luma) < 23
@@ -284,6 +284,12 @@ def test_impossible_ranges_are_named(change: dict[str, object], named: str) -> N
     [(name, value)] = change.items()
     with pytest.raises(UserError, match=rf"params\.yaml: pretrain\.domain_randomization(\.|: ){named}"):
         Params.load(overrides=[f"pretrain.domain_randomization.{name}={json.dumps(value)}"])
+
+
+@pytest.mark.parametrize("key", ["pretrain.backgrounds", "pretrain.domain_randomization.on_background"])
+def test_real_backgrounds_are_gone(key: str) -> None:
+    with pytest.raises(UserError, match=rf"unknown key '{key}' of an earlier version: removed: real places"):
+        Params.load(overrides=[f"{key}=true"])
 
 
 def test_every_range_has_limits() -> None:

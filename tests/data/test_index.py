@@ -350,8 +350,8 @@ def make_folder(root: Path, *, classes: Sequence[str] = ("Run", "Walk"), takes: 
 
 
 def reasons(index: pd.DataFrame) -> dict[str, str]:
-    lost = index[index["status"] == "quarantined"]
-    return dict(zip(lost["path"], lost["reason"], strict=True))
+    rows = index[index["status"] == "quarantined"]
+    return dict(zip(rows["path"], rows["reason"], strict=True))
 
 
 def test_each_file_of_a_folder_in_a_class_folder_is_counted(tmp_path: Path) -> None:

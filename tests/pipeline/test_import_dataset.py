@@ -192,20 +192,20 @@ def test_a_killed_import_goes_on_where_it_was(target: Path, tmp_path: Path) -> N
     command = [sys.executable, str(ROOT / "src/import_dataset.py"), "arid", str(tmp_path / "clips.zip")]
     command += ["--root", str(target.parents[2]), "--no-dvc"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    staging = target.with_name(".arid.importing")
-    while process.poll() is None and len(list(staging.rglob("*.mp4"))) < 20:
+    partial = target.with_name(".arid.importing")
+    while process.poll() is None and len(list(partial.rglob("*.mp4"))) < 20:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = len(list(staging.rglob("*.mp4")))
+    done = len(list(partial.rglob("*.mp4")))
     assert done < 400, "it was done before it could be killed"
     assert not target.exists()
-    first = min(staging.rglob("*.mp4"), key=lambda path: path.stat().st_mtime_ns)
+    first = min(partial.rglob("*.mp4"), key=lambda path: path.stat().st_mtime_ns)
     written = first.stat().st_mtime_ns
     subprocess.run(command, check=True, capture_output=True)
     assert len(files_under(target)) == 400
     assert (target / "Walk" / first.name).stat().st_mtime_ns == written  # not unpacked again
-    assert not staging.exists()
+    assert not partial.exists()
 
 
 def test_another_download_does_not_mix_with_a_broken_off_one(

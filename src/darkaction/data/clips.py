@@ -105,7 +105,7 @@ def _write_array(path: Path, chunks: Iterable[Frames], shape: tuple[int, int, in
         checksum = _sha256(partial)
         if count == shape[0]:
             os.replace(partial, path)
-    except OSError as error:  # named here, since its way out of a worker process loses where it arose
+    except OSError as error:  # named here, since outside the worker process nobody knows the file
         raise OSError(error.errno, error.strerror, error.filename or str(path)) from None
     finally:
         partial.unlink(missing_ok=True)

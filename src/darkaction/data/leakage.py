@@ -1,4 +1,4 @@
-"""Leakage of a split: copies and scenes on both sides, and the mean-frame 1-NN baseline.
+"""The leakage of a split: copies and scenes on both sides, and the mean-frame 1-NN baseline.
 
 Legend of names: N clips, B bits of the perceptual hashes, F test clips, R training clips.
 """

@@ -141,16 +141,16 @@ def require_folders(raw: Path, *, target: bool, classes: Sequence[str]) -> None:
 
 def require_enough(index: pd.DataFrame, *, raw: Path, classes: Sequence[str], max_quarantined: float) -> None:
     considered = index[index["label"].isin(classes)]
-    lost = considered[considered["status"] == QUARANTINED]
+    unusable = considered[considered["status"] == QUARANTINED]
     if len(considered) == 0:
         found = ", ".join(folder.name for folder in arid.class_folders(raw)) or "none"
         raise UserError(
             f"{raw}: no clips of the classes {', '.join(classes)} (folders there: {found}); expected {arid.EXPECTED}"
         )
-    if len(lost) > max_quarantined * len(considered):
-        examples = "\n".join(f"  {row.path}: {row.reason}" for row in lost.head(10).itertuples())
-        more = f"\n  and {len(lost) - 10} more" if len(lost) > 10 else ""
+    if len(unusable) > max_quarantined * len(considered):
+        examples = "\n".join(f"  {row.path}: {row.reason}" for row in unusable.head(10).itertuples())
+        more = f"\n  and {len(unusable) - 10} more" if len(unusable) > 10 else ""
         raise UserError(
-            f"{raw}: {len(lost)} of {len(considered)} clips cannot be used, more than prepare.max_quarantined "
+            f"{raw}: {len(unusable)} of {len(considered)} clips cannot be used, more than prepare.max_quarantined "
             f"{max_quarantined} allows:\n{examples}{more}"
         )

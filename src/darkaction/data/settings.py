@@ -7,11 +7,11 @@ from pydantic.dataclasses import dataclass
 
 from darkaction.core.schema import STRICT, Above0, Fraction, Positive
 
-DRAWN = ("demo", "demo_lit")
-"""Datasets that the generator draws."""
+SYNTHETIC = ("demo", "demo_lit")
+"""Datasets that the generator makes."""
 
 ACTIONS = ("drink", "jump", "pick", "pour", "push", "run", "sit", "stand", "turn", "walk", "wave")
-"""The classes of ARID, which are those that the generator draws."""
+"""The classes of ARID, which are those of the generator."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -107,7 +107,7 @@ def sample_demo_yaw(rng: np.random.Generator) -> float:
 def _act(
     rng: np.random.Generator, action: Action, motion: Motion, timing: Timing, subject: Subject, fps: float
 ) -> tuple[HeldObject, ...]:
-    """Put the action into the motion; returns what it is done with."""
+    """Put the action into the motion; returns the objects it uses."""
     tempo, vigour = subject.tempo, subject.vigour
     acts: dict[Action, Callable[[], tuple[HeldObject, ...] | None]] = {
         "run": lambda: _go(rng, motion, timing, sample_running(rng, tempo=tempo, vigour=vigour), fps),

@@ -69,7 +69,7 @@ _BODY_GESTURES = (_mid_step, _mid_step, _mid_step, _mid_step, _stoop)
 
 
 def add_gestures(rng: np.random.Generator, motion: Motion, start: int, stop: int, *, seated: bool) -> None:
-    """Fill an idle interval with a held gesture, mostly over all of it, and maybe a small turn of the body."""
+    """Fill an interval without action with a held gesture, mostly over all of it, maybe with a small turn."""
     n = len(motion.yaw_N)
     if stop - start < 10:
         return

@@ -1,4 +1,4 @@
-"""When a person acts, and the curves that movements are made of.
+"""When a person acts, and the curves that movements consist of.
 
 The action fills 40 to 85 % of a clip of the demo. The time around it (`idle_motion`) holds the same gestures, poses and
 small turns of the body in every class, many of them frozen moments of the actions themselves, and in most clips it

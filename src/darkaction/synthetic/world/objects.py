@@ -1,4 +1,4 @@
-"""Things that are handled: which hands carry them when, and where that puts them. N frames."""
+"""Objects that people use: which hands carry them when, and where they are. N frames."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Shapes of the objects that are handled: cups, bottles, balls, parcels, boxes, carts, panels, and what they stand on.
+"""Shapes of the objects that people use: cups, bottles, balls, parcels, boxes, carts, panels, and what they stand on.
 
 N frames.
 """
@@ -94,7 +94,7 @@ def _add_vessel(painter: Painter, item: SceneObject, others: tuple[SceneObject, 
 
 
 def add_objects(painter: Painter, objects: tuple[SceneObject, ...]) -> None:
-    """Add everything a performance is done with."""
+    """Add the objects of a clip."""
     for item in objects:
         held = item.held
         if item.support:
