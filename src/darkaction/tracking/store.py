@@ -97,7 +97,7 @@ def connect(uri: str) -> "MlflowClient":
     with _creation_lock(uri):
         if uri.startswith(DATABASES):
             _check_database(uri)
-        client = MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiments = client.search_experiments()
     if (database := sqlite_file(uri)) is not None:
         check_locations(database, {experiment.name: experiment.artifact_location for experiment in experiments})
