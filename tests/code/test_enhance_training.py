@@ -13,7 +13,6 @@ import pytest
 import torch
 
 import train_enhancer
-from darkaction import tracking
 from darkaction.core.errors import UserError
 from darkaction.data.index import COLUMNS
 from darkaction.data.video import Frames, write_video
@@ -251,7 +250,7 @@ def run_command(project: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str)
 
 def test_command_writes_weights_metrics_and_contact_sheet(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = SilentRun()
-    monkeypatch.setattr(tracking, "start_run", lambda **_: contextlib.nullcontext(run))
+    monkeypatch.setattr(train_enhancer, "start_run", lambda **_: contextlib.nullcontext(run))
     (project / "data" / "raw" / "demo" / "Walk" / "Walk_1_2.avi").write_bytes(b"a test clip that nobody may open")
     short = ["images=16", "image_size=32", "epochs=8", "batch_size=4", "lr=0.002", "extra_images=null"]
     forms = ["losses=published", "exposure=0.6", "weights={spa: 1.0, exp: 10.0, col: 5.0, tv: 200.0}", "grad_clip=0.1"]

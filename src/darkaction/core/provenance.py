@@ -31,7 +31,7 @@ TRAINING_CODE = (
     "synthetic",
     "training",
 )
-"""The parts of the package that decide what a training on given clips, or on drawn ones, gives."""
+"""The parts of the package that decide the result of a training, on given or on synthetic clips."""
 
 
 def origin_tags(*, stage: str, settings: Mapping[str, Any], paths: Paths) -> dict[str, str]:
@@ -144,7 +144,7 @@ def uncommitted(root: Path) -> str:
 
 def dataset_sources(datasets: list[str], paths: Paths) -> list[dict[str, Any]]:
     """The indexed datasets a run reads: name, digest (that of the tags), source with DVC's md5, profile (the counts of
-    `prepare`) and role, target for the first and auxiliary for the others."""
+    `prepare`) and role, target for the first and source for the others."""
     recorded = dvc_md5s(paths.root)
     found = []
     for position, name in enumerate(datasets):
@@ -159,7 +159,7 @@ def dataset_sources(datasets: list[str], paths: Paths) -> list[dict[str, Any]]:
                 "digest": index_digest(index),
                 "source": {"path": raw, "dvc_md5": recorded[raw]} if raw in recorded else {"path": raw},
                 "profile": summary.read_text() if summary.exists() else None,
-                "role": "target" if position == 0 else "auxiliary",
+                "role": "target" if position == 0 else "source",
             }
         )
     return found

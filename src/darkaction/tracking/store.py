@@ -79,7 +79,7 @@ def connect(uri: str) -> "MlflowClient":
     Creating the tables takes seconds and is not safe against a second process, so it is done under a lock.
 
     Raises:
-        UserError: for a database that is none of MLflow's, or whose artifacts lie in another project's folder.
+        UserError: for a database that is none of MLflow's, or whose artifacts are in another project's folder.
         Exception: whatever MLflow, the database or the network throws; `refusal_of` tells what of it lasts.
     """
     for name, value in (
