@@ -45,8 +45,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("videos", nargs="+", metavar="VIDEO|FOLDER|GLOB")
-    models = f"a folder (default: {Paths.RECOGNIZER}, else {Paths.SHIPPED}), runs:/RUN_ID or models:/NAME@ALIAS"
-    parser.add_argument("--model", help=models)
+    parser.add_argument("--model", help=f"{Paths.RECOGNIZER} or another folder, runs:/RUN_ID, models:/NAME@ALIAS")
     parser.add_argument("--top", type=cli.positive, default=3, metavar="K", help="classes to print (default: 3)")
     rule = f"answer '{UNSURE}' below this probability (default: {UNSURE_BELOW})"
     parser.add_argument("--unsure-below", type=cli.fraction, default=UNSURE_BELOW, metavar="P", help=rule)

@@ -29,7 +29,7 @@ def recorded_in(path: Path, *, command: str, section: str | None = None) -> dict
 
 
 def require_same(recorded: Mapping[str, Any], wanted: Mapping[str, Any], *, made: Path, command: str) -> None:
-    """Refuses an output that an earlier stage made with other settings. Settings that were not recorded are not compared.
+    """Refuses an output that an earlier stage made with other settings. Unrecorded settings are not compared.
 
     Args:
         recorded: settings that `made` was made with.

@@ -109,8 +109,8 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any], *, origin: str, prefix: str = "") -> dict[str, Any]:
-    """`base` with the values of `overlay`, section by section. A key that `base` lacks is an error that names the nearest,
-    except in a section in which a person names datasets."""
+    """`base` with the values of `overlay`, section by section. A key that `base` lacks is an error that names the
+    nearest, except in a section in which a person names datasets."""
     result = dict(base)
     for key, value in overlay.items():
         if key not in base and prefix in OPEN_SECTIONS:

@@ -74,8 +74,8 @@ def row_of(video: Path, prediction: Prediction, unsure_below: float) -> Row:
 
 
 def write_rows(rows: list[Row], classes: list[str], *, as_json: bool, as_text: bool, path: Path | None) -> None:
-    """JSON to standard output, a table to `path` or, where nothing else was printed, to standard output; the accuracy, if
-    there is one, to standard error.
+    """JSON to standard output, a table to `path` or, where nothing else was printed, to standard output; the accuracy,
+    if there is one, to standard error.
 
     Args:
         as_text: the answer was printed as text already.

@@ -1,5 +1,5 @@
-"""Paths of artifacts in an SQLite store. MLflow stores absolute paths, so a project that was moved or copied would go on
-writing into its former folder. `check_locations` finds that, `relocate` corrects the paths."""
+"""Paths of artifacts in an SQLite store. MLflow stores absolute paths, so a project that was moved or copied would
+go on writing into its former folder. `check_locations` finds that, `relocate` corrects the paths."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
