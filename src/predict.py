@@ -28,7 +28,7 @@ def main() -> None:
     if arguments.save is not None and len(found) != 1:
         raise UserError(f"--save writes one video; {len(found)} were given")
     model = videos.load_model(arguments.model)
-    unsure, single = arguments.unsure_below, len(found) == 1 and arguments.csv is None
+    single, unsure = len(found) == 1 and arguments.csv is None, arguments.unsure_below
     rows, predictions = videos.predict_videos(model, found, unsure_below=unsure, stop=single)
     failures = len(rows) - len(predictions)
     if single and not arguments.json:
@@ -37,8 +37,7 @@ def main() -> None:
         print(f"note: {note}", file=sys.stderr)
     if arguments.save is not None and not failures:
         videos.save(found[0], model, predictions[0], unsure, arguments.save)
-    as_table = arguments.csv is not None or not (single or arguments.json)
-    write_rows(rows, model.card.classes, as_json=arguments.json, as_table=as_table, path=arguments.csv)
+    write_rows(rows, model.card.classes, as_json=arguments.json, as_text=single, path=arguments.csv)
     if failures:
         raise UserError(f"{failures} of {len(found)} videos could not be used; the column error says why")
 
@@ -46,10 +45,9 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("videos", nargs="+", metavar="VIDEO|FOLDER|GLOB")
-    models = f"a folder (default: {Paths.RECOGNIZER}, else {Paths.SHIPPED}), runs:/RUN_ID or models:/NAME@ALIAS"
-    parser.add_argument("--model", help=models)
+    parser.add_argument("--model", help=f"{Paths.RECOGNIZER} or another folder, runs:/RUN_ID, models:/NAME@ALIAS")
     parser.add_argument("--top", type=cli.positive, default=3, metavar="K", help="classes to print (default: 3)")
-    rule = f"answer '{UNSURE}' where no class has this probability (default: {UNSURE_BELOW})"
+    rule = f"answer '{UNSURE}' below this probability (default: {UNSURE_BELOW})"
     parser.add_argument("--unsure-below", type=cli.fraction, default=UNSURE_BELOW, metavar="P", help=rule)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table (several videos: standard output)")

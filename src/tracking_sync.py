@@ -30,7 +30,7 @@ def relocate() -> None:
     """Relocates the project's store, and prints what was done."""
     done = relocate_store(Paths())
     if not done.locations:
-        print("nothing to relocate: the artifacts lie in this project")
+        print("nothing to relocate: the artifacts are in this project")
         return
     former = ", ".join(str(folder) for folder in done.old)
     print(f"{done.locations} locations in {former} are here now; the database as it was: {done.backup}")

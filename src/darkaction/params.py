@@ -79,7 +79,7 @@ class Params:
 
     @classmethod
     def load(cls, path: Path = PARAMS, *, profile: str | None = None, overrides: Iterable[str] = ()) -> Self:
-        """The settings of params.yaml, with a profile and then `a.b=value` overrides laid over them.
+        """The settings of params.yaml, overridden by a profile and then by `a.b=value`.
 
         Raises:
             UserError: naming the file, the key and what would be valid.

@@ -19,12 +19,12 @@ PARAMS = (ROOT / "params.yaml").read_text()
 TWICE = "seed: 0\nfocal:\n  gamma: 2.0\n  alpha: null\n  gamma: 3.0\n"
 
 BROKEN = {
-    TWICE: "line 5: key 'focal.gamma' stands twice, first in line 3",
-    "seed: 0\nseed: 0\n": "line 2: key 'seed' stands twice, first in line 1",
-    "a: {x: 1, x: 2}\n": "line 1: key 'a.x' stands twice",
-    "a:\n- {x: 1}\n- {y: 1, y: 2}\n": "line 3: key 'a.1.y' stands twice",
-    "a: &a {x: 1}\nb: {<<: *a, <<: *a}\n": "line 2: key 'b.<<' stands twice",
-    "1: a\n0x1: b\n": "line 2: key '1' stands twice",
+    TWICE: "line 5: key 'focal.gamma' is repeated, first in line 3",
+    "seed: 0\nseed: 0\n": "line 2: key 'seed' is repeated, first in line 1",
+    "a: {x: 1, x: 2}\n": "line 1: key 'a.x' is repeated",
+    "a:\n- {x: 1}\n- {y: 1, y: 2}\n": "line 3: key 'a.1.y' is repeated",
+    "a: &a {x: 1}\nb: {<<: *a, <<: *a}\n": "line 2: key 'b.<<' is repeated",
+    "1: a\n0x1: b\n": "line 2: key '1' is repeated",
     "a:\n\tb: 1\n": "line 2, column 1: a tab; YAML is indented and spaced with spaces",
     "a: 1\nb: [1, 2\nc: 3\n": "line 3, column 2: not valid YAML: expected ',' or ']'",
     "a: 1\n---\nb: 2\n": "line 2, column 1: a second document begins; expected one",
@@ -78,12 +78,12 @@ def test_a_profile_with_a_key_twice_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(config, "ROOT", tmp_path)
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "mine.yaml").write_text(TWICE)
-    with pytest.raises(UserError, match=r"profiles/mine\.yaml: line 5: key 'focal\.gamma' stands twice"):
+    with pytest.raises(UserError, match=r"profiles/mine\.yaml: line 5: key 'focal\.gamma' is repeated"):
         config.read_profile("mine")
 
 
 def test_a_section_on_the_command_line_is_read_alike() -> None:
-    with pytest.raises(UserError, match=r"--set focal=\{gamma: 1, gamma: 2\}: line 1: key 'gamma' stands twice"):
+    with pytest.raises(UserError, match=r"--set focal=\{gamma: 1, gamma: 2\}: line 1: key 'gamma' is repeated"):
         Params.load(overrides=["focal={gamma: 1, gamma: 2}"])
 
 

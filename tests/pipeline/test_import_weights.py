@@ -14,8 +14,8 @@ from darkaction.core.errors import UserError
 from darkaction.models.backbones.r2plus1d import R2Plus1D
 from darkaction.models.build import build_recognizer
 from darkaction.params import Params
+from darkaction.serving.released import RELEASED, find, kind_of, read_pickle
 from darkaction.training import weights
-from import_weights import RELEASED, find, kind_of, read_pickle
 
 TORCHVISION_NETWORKS = {
     "s3d": s3d,

@@ -1,4 +1,4 @@
-"""Prediction: the same probabilities from the command line, from MLflow's model and from its server; and the gate."""
+"""Prediction, the same from the command line, from MLflow's model and from its server; and the promotion criterion."""
 
 import base64
 import csv
@@ -25,7 +25,7 @@ import torch
 from mlflow.pyfunc.model import PythonModelContext
 
 from darkaction.core.errors import UserError
-from darkaction.core.paths import MODEL_ARTIFACT, ROOT, Paths
+from darkaction.core.paths import ROOT, Paths
 from darkaction.data.clips import ClipStore, write_clip, write_list
 from darkaction.data.measure import measure
 from darkaction.data.video import VideoError, count_frames, iter_frames, probe, read_video, write_video
@@ -37,6 +37,7 @@ from darkaction.models.build import build_recognizer
 from darkaction.params import Params
 from darkaction.serving.mlflow_model import BASE64, VideoModel
 from darkaction.serving.predictor import Predictor
+from darkaction.tracking.store import open_store
 from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
 from darkaction.training.loader import Clip
@@ -248,7 +249,7 @@ def test_videos_over_the_limits_are_refused(tmp_path: Path, model: Path, videos:
     reason = f"frames of 8192x8192 pixels are over video.max_pixels {limits.max_pixels}"
     assert done.stderr == f"error: {huge}: {reason}\n"
     context = PythonModelContext(
-        {MODEL_ARTIFACT: str(model)}, {"video": {**dataclasses.asdict(limits), "max_frames": 89}}
+        {Paths.MODEL_ARTIFACT: str(model)}, {"video": {**dataclasses.asdict(limits), "max_frames": 89}}
     )
     served = VideoModel()
     served.load_context(context)
@@ -387,21 +388,19 @@ def predictions(*, wrong: int) -> pd.DataFrame:
 
 
 def record_run(
-    store: Paths, model: Path, *, wrong: int, digest: str = "d1", tested: bool = True, auxiliary: str | None = None
+    store: Paths, model: Path, *, wrong: int, digest: str = "d1", tested: bool = True, source_domain: str | None = None
 ) -> str:
-    from darkaction.serving import mlflow_model
-
-    client = mlflow_model.connect(store)
+    client = open_store(store)
     found = client.get_experiment_by_name("test")
     place = str(store.root / "artifacts")
     experiment = found.experiment_id if found else client.create_experiment("test", artifact_location=place)
     tags = {"data.demo.digest": digest, "split.strategy": "scene", "mlflow.source.git.commit": "c0ffee"}
     tags |= {"mlflow.source.git.dirty": "false", "command": "python src/train.py"}
     (model / "README.md").write_text("# A card\n")
-    if auxiliary is not None:
-        tags[f"data.{auxiliary}.digest"] = "of clips that only join training"
+    if source_domain is not None:
+        tags[f"data.{source_domain}.digest"] = "of clips that only join training"
     run_id = str(client.create_run(experiment, tags=tags).info.run_id)
-    client.log_param(run_id, "datasets", json.dumps(["demo"] if auxiliary is None else ["demo", auxiliary]))
+    client.log_param(run_id, "datasets", json.dumps(["demo"] if source_domain is None else ["demo", source_domain]))
     client.log_artifacts(run_id, str(model), "recognizer")
     if tested:
         path = store.root / "predictions.csv"
@@ -420,8 +419,6 @@ def promote(store: Paths, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_only_a_model_that_is_not_worse_becomes_champion(store: Paths, model: Path) -> None:
-    from darkaction.serving import mlflow_model
-
     good, bad = record_run(store, model, wrong=2), record_run(store, model, wrong=25)
     done = promote(store, good)
     assert done.returncode == 0, done.stderr
@@ -447,21 +444,21 @@ def test_only_a_model_that_is_not_worse_becomes_champion(store: Paths, model: Pa
 
     done = promote(store, bad, "--force", "the old one fails on rain")
     assert done.returncode == 0, done.stderr
-    version = mlflow_model.connect(store).get_model_version_by_alias("darkaction", "champion")
+    version = open_store(store).get_model_version_by_alias("darkaction", "champion")
     assert (str(version.version), version.run_id) == ("2", bad)
-    assert version.tags["gate.forced"] == "the old one fails on rain"
-    assert version.tags["gate.passed"] == "false"
+    assert version.tags["promotion.forced"] == "the old one fails on rain"
+    assert version.tags["promotion.passed"] == "false"
     facts = {"test.accuracy": "37.5% [27.5%, 42.5%]", "data.demo.digest": "d1", "git.commit": "c0ffee"}
     assert facts.items() <= version.tags.items()
     assert all(f"- {name}: {value}" in version.description for name, value in facts.items())
     assert version.description.endswith("# A card\n")
-    assert json.loads(version.tags["gate.comparison"])["n"] == 40
-    assert promote(store, record_run(store, model, wrong=2, auxiliary="demo_lit")).returncode == 0
+    assert json.loads(version.tags["promotion.comparison"])["n"] == 40
+    assert promote(store, record_run(store, model, wrong=2, source_domain="demo_lit")).returncode == 0
     assert promote(store, good).returncode == 0  # and back
     done = describe("models:/darkaction@champion")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"run {good}\n")
-    for line in ("data.demo.digest             d1", "test.accuracy                0.95", "gate.passed"):
+    for line in ("data.demo.digest             d1", "test.accuracy                0.95", "promotion.passed"):
         assert line in done.stdout
     for model_uri in ("models:/darkaction@nobody", "models:/darkaction/99", "runs:/0123", "darkaction"):
         done = describe(model_uri)
@@ -473,7 +470,7 @@ def test_only_a_model_that_is_not_worse_becomes_champion(store: Paths, model: Pa
     done = promote(store, bad)
     assert done.returncode == 1 and "its predictions.csv cannot be read" in done.stderr
     done = promote(store, bad, "--force", "the champion's record is damaged")
-    assert done.returncode == 0 and "the champion cannot be asked" in done.stdout
+    assert done.returncode == 0 and "the champion cannot be compared" in done.stdout
 
 
 def describe(model_uri: str) -> subprocess.CompletedProcess[str]:

@@ -11,14 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from darkaction.tracking.refusals import RefusedError, refusal_of
 
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.params import Params
 from darkaction.tracking.delivery import deliver_waiting
 from darkaction.tracking.runs import RANK_VARIABLES, start_run
-from darkaction.tracking.store import open_store
+from darkaction.tracking.store import open_store, refusal_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -195,7 +194,7 @@ def test_what_goes_wrong_later_ends_no_training(
         time.sleep(0.3)
 
         def refuse(uri: str) -> None:
-            raise RefusedError("the password was changed")
+            raise UserError("the password was changed")
 
         monkeypatch.setattr(delivery, "connect", refuse)
         for epoch in range(3):

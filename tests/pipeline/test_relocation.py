@@ -13,7 +13,6 @@ import pytest
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.params import Params
-from darkaction.serving import mlflow_model
 from darkaction.tracking.runs import RANK_VARIABLES, start_run
 from darkaction.tracking.store import open_store, relocate_store, tracking_uri
 from darkaction.tracking.weights import fetch_model
@@ -136,7 +135,7 @@ def test_artifacts_left_behind_are_said(original: tuple[Path, str], tmp_path: Pa
 def test_every_command_that_reads_the_store_refuses(original: tuple[Path, str], tmp_path: Path) -> None:
     shutil.copy(original[0] / "mlflow.db", tmp_path)
     with pytest.raises(UserError, match="--relocate"):
-        mlflow_model.connect(Paths(root=tmp_path))
+        open_store(Paths(root=tmp_path))
     with pytest.raises(UserError, match="--relocate"):
         fetch_model(f"models:/{MODEL}/1", Paths(root=tmp_path))
 

@@ -23,11 +23,12 @@ from darkaction.core.paths import Paths
 from darkaction.params import Params
 from darkaction.tracking import delivery, runs
 from darkaction.tracking.delivery import deliver_waiting
-from darkaction.tracking.records import ATTACHED_TO, MAX_TAG_LENGTH
+from darkaction.tracking.records import MAX_TAG_LENGTH, OF_RUN, ORIGINAL
 from darkaction.tracking.relocation import relocate
 from darkaction.tracking.runs import RANK_VARIABLES, attach_run, parameter_text, start_run
 from darkaction.tracking.spool import SILENT_FOR, Spool, orphans
 from darkaction.tracking.store import tracking_uri
+from darkaction.tracking.weights import CHECKSUM, checksum, weights_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,12 +36,9 @@ CHILD = """
     import sys
     sys.path.insert(0, {src!r})
     from pathlib import Path
-    from darkaction.core import config, provenance
-    from darkaction.tracking.delivery import deliver_waiting
-    from darkaction.tracking.records import ATTACHED_TO, MAX_TAG_LENGTH
-    from darkaction.tracking.runs import RANK_VARIABLES, attach_run, parameter_text, start_run
-    from darkaction.tracking.store import tracking_uri
     from darkaction.core.paths import Paths
+    from darkaction.params import Params
+    from darkaction.tracking.runs import start_run
     paths = Paths(root=Path(sys.argv[1]), out=Path(sys.argv[3]))
     with start_run(stage=sys.argv[2], params=Params.load(), paths=paths) as run:
         run.log_metrics({{"loss": 1.5}}, step=3)
@@ -103,9 +101,19 @@ def artifacts(record: Any) -> Path:
     return Path(unquote(urlsplit(record.info.artifact_uri).path))
 
 
-def recorded(paths: Paths, stage: str = "train") -> dict[str, str]:
-    path = (paths.out or paths.root) / f"models/runs/{stage}.json"
-    return dict(json.loads(path.read_text()))
+def latest(paths: Paths, stage: str = "train") -> Any:
+    """The run that was started last."""
+    client = client_of(paths.root)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    order = ["attributes.start_time DESC"]
+    return client.search_runs(experiments, f"tags.stage = '{stage}'", order_by=order, max_results=1)[0]
+
+
+def make_model(paths: Paths, content: str = "weights") -> Path:
+    """A file in the place of the model's weights."""
+    path = paths.write(f"{Paths.RECOGNIZER}/fold_0/weights.safetensors")
+    path.write_text(content)
+    return path
 
 
 def test_three_processes_make_one_store(shared_store: tuple[Path, list[tuple[int, str, str]]]) -> None:
@@ -137,11 +145,11 @@ def test_round_trip(paths: Paths, params: Params, monkeypatch: pytest.MonkeyPatc
         for epoch in range(3):
             run.log_metrics({"train_loss": 1.0 / (epoch + 1), "val_accuracy": epoch / 3}, step=epoch)
         run.log_artifact(weights, "model")
-        run.log_artifact(tmp_path / "a project" / "models")
+        run.log_artifact(make_model(paths).parent.parent)
         run.log_text("seen", "notes/one.txt")
         run.set_tags({"long": "x" * 9000})
     client = client_of(paths.root)
-    record = client.get_run(recorded(paths)["run_id"])
+    record = latest(paths)
     assert record.info.status == "FINISHED" and record.info.run_name.endswith(" seed 0 (brave-idea)")
     assert record.data.params == {key: parameter_text(v) for key, v in config.flatten(params).items()}
     assert record.data.params["focal.gamma"] == "2.0" and record.data.params["train.init_from"] == "null"
@@ -150,12 +158,11 @@ def test_round_trip(paths: Paths, params: Params, monkeypatch: pytest.MonkeyPatc
     assert history == [(0, 1.0), (1, 0.5), (2, 1.0 / 3)]
     folder = artifacts(record)
     assert (folder / "model" / "weights.safetensors").read_bytes() == weights.read_bytes()
-    assert (folder / "runs" / "train.json").exists() and (folder / "notes" / "one.txt").read_text() == "seen"
+    assert (folder / "fold_0" / "weights.safetensors").exists() and (folder / "notes" / "one.txt").read_text() == "seen"
     assert config.build(Params, yaml.safe_load((folder / "params.yaml").read_text()), origin="artifact") == params
     tags = record.data.tags
     assert (tags["stage"], tags["dvc.stage"], tags["dvc.experiment"]) == ("train", "train", "brave-idea")
     assert tags["split.strategy"] == "scene" and len(tags["long"]) == MAX_TAG_LENGTH
-    assert recorded(paths)["tracking_uri"] == "sqlite:///mlflow.db"
 
 
 def test_data_versions_are_tags(paths: Paths, params: Params) -> None:
@@ -210,7 +217,7 @@ def test_commit_and_dirty_state(tmp_path: Path) -> None:
 def test_failure_is_recorded_with_its_traceback(paths: Paths, params: Params) -> None:
     with pytest.raises(ZeroDivisionError), start_run(stage="train", params=params, paths=paths):
         _ = 1 // 0
-    record = client_of(paths.root).get_run(recorded(paths)["run_id"])
+    record = latest(paths)
     assert record.info.status == "FAILED"
     text = (artifacts(record) / "traceback.txt").read_text()
     assert "ZeroDivisionError" in text and "_ = 1 // 0" in text
@@ -225,7 +232,7 @@ def test_failure_is_recorded_with_its_traceback(paths: Paths, params: Params) ->
 def test_status_of_exits(paths: Paths, params: Params, error: BaseException, status: str) -> None:
     with pytest.raises(type(error)), start_run(stage="train", params=params, paths=paths):
         raise error
-    record = client_of(paths.root).get_run(recorded(paths)["run_id"])
+    record = latest(paths)
     assert record.info.status == status
     note = record.data.tags["mlflow.note.content"]
     assert note.startswith(
@@ -274,12 +281,12 @@ def test_datasets_are_inputs_of_the_run(paths: Paths, params: Params) -> None:
     (paths.root / "dvc.lock").write_text("stages: {a: {outs: [{path: data/raw/demo, md5: 12ab.dir}]}}")
     with start_run(stage="train", params=params, paths=paths):
         pass
-    inputs = client_of(paths.root).get_run(recorded(paths)["run_id"]).inputs.dataset_inputs
+    inputs = latest(paths).inputs.dataset_inputs
     [found] = inputs
     assert (found.dataset.name, found.dataset.source_type) == ("demo", "dvc")
     assert json.loads(found.dataset.source) == {"path": "data/raw/demo", "dvc_md5": "12ab.dir"}
     assert json.loads(found.dataset.profile) == {"usable": 7}
-    tags = client_of(paths.root).get_run(recorded(paths)["run_id"]).data.tags
+    tags = latest(paths).data.tags
     assert tags["data.demo.digest"] == found.dataset.digest
     assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "target")]
 
@@ -289,14 +296,13 @@ def test_a_stopped_run_goes_on(paths: Paths, params: Params) -> None:
         with start_run(stage="train", params=params, paths=paths, resume=True) as run:
             run.log_metrics({"loss": 2.0}, step=0)
             raise KeyboardInterrupt
-    first = recorded(paths)["run_id"]
+    first = latest(paths).info.run_id
     client = client_of(paths.root)
     assert client.get_run(first).info.status == "KILLED"
-    shutil.rmtree(paths.root / "models")  # DVC deletes the outputs of a stage before it starts
     with start_run(stage="train", params=params, paths=paths, resume=True) as run:
         assert client.get_run(first).info.status == "RUNNING"
         run.log_metrics({"loss": 1.0}, step=1)
-    assert recorded(paths)["run_id"] == first
+    assert latest(paths).info.run_id == first
     assert [m.step for m in client.get_metric_history(first, "loss")] == [0, 1]
     assert client.get_run(first).info.status == "FINISHED"
     with start_run(stage="train", params=params, paths=paths, resume=True) as run:
@@ -306,13 +312,13 @@ def test_a_stopped_run_goes_on(paths: Paths, params: Params) -> None:
 def test_a_stopped_run_of_other_settings_is_left_alone(paths: Paths, params: Params) -> None:
     with pytest.raises(KeyboardInterrupt), start_run(stage="train", params=params, paths=paths):
         raise KeyboardInterrupt
-    first = recorded(paths)["run_id"]
+    first = latest(paths).info.run_id
     other = dataclasses.replace(params, focal=dataclasses.replace(params.focal, gamma=params.focal.gamma + 1))
     with start_run(stage="train", params=other, paths=paths, resume=True) as run:
         assert run.run_id != first
     with pytest.raises(KeyboardInterrupt), start_run(stage="train", params=params, paths=paths):
         raise KeyboardInterrupt
-    second = recorded(paths)["run_id"]
+    second = latest(paths).info.run_id
     with start_run(stage="train", params=params, paths=paths) as run:
         assert run.run_id != second  # resume was not asked for
 
@@ -325,7 +331,7 @@ def test_children_of_mlflow_run(paths: Paths, params: Params, monkeypatch: pytes
     for stage in ("train_enhancer", "train"):
         with start_run(stage=stage, params=params, paths=paths):
             pass
-        record = client.get_run(recorded(paths, stage)["run_id"])
+        record = latest(paths, stage)
         assert record.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert record.info.experiment_id == "0" and record.info.status == "FINISHED"
     assert client.get_run(parent.info.run_id).info.status == "RUNNING"  # it is not ours to end
@@ -333,54 +339,69 @@ def test_children_of_mlflow_run(paths: Paths, params: Params, monkeypatch: pytes
     monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)  # of another store
     with start_run(stage="train", params=params, paths=paths):
         pass
-    tags = client.get_run(recorded(paths)["run_id"]).data.tags
+    tags = latest(paths).data.tags
     assert "mlflow.parentRunId" not in tags
 
 
-def test_evaluate_adds_to_the_run_of_its_model(paths: Paths, params: Params) -> None:
+def train(paths: Paths, params: Params, content: str = "weights") -> str:
+    """A run of train that makes a model with this content; its id."""
     with start_run(stage="train", params=params, paths=paths) as run:
         run.log_metrics({"loss": 1.0}, step=0)
-    with attach_run(stage="train", params=params, paths=paths) as again:
-        assert again.run_id == run.run_id
-        again.log_metrics({"test.accuracy": 0.75})
+        run.set_tags({CHECKSUM: checksum(make_model(paths, content))})
+        run.describe("trained", accuracy="70.0%")
     assert run.run_id is not None
-    record = client_of(paths.root).get_run(run.run_id)
+    return run.run_id
+
+
+def test_evaluate_adds_to_the_run_of_its_model(paths: Paths, params: Params) -> None:
+    run_id = train(paths, params)
+    train(paths, params, content="other weights")
+    make_model(paths)
+    with attach_run(stage="train", params=params, paths=paths) as again:
+        assert again.run_id == run_id
+        again.log_metrics({"test.accuracy": 0.75})
+    record = client_of(paths.root).get_run(run_id)
     assert record.data.metrics == {"loss": 1.0, "test.accuracy": 0.75} and record.info.status == "FINISHED"
     with pytest.raises(RuntimeError), attach_run(stage="train", params=params, paths=paths):
         raise RuntimeError("evaluation failed")
-    assert client_of(paths.root).get_run(run.run_id).info.status == "FINISHED"
+    assert client_of(paths.root).get_run(run_id).info.status == "FINISHED"
+
+
+def test_of_two_runs_with_the_same_weights_the_one_with_the_same_out_is_meant(paths: Paths, params: Params) -> None:
+    own = Paths(root=paths.root, out=paths.root / "out")
+    first, of_try, second = train(paths, params), train(own, params), train(paths, params)
+    for where, expected in ((paths, second), (own, of_try)):
+        with attach_run(stage="train", params=params, paths=where) as run:
+            assert run.run_id == expected != first
 
 
 def test_a_try_leaves_the_run_of_the_pipeline_alone(paths: Paths, params: Params) -> None:
-    with start_run(stage="train", params=params, paths=paths) as run:
-        run.describe("trained", accuracy="70.0%")
+    run_id = train(paths, params)
     other = dataclasses.replace(params, focal=dataclasses.replace(params.focal, gamma=3.5))
     own = Paths(root=paths.root, out=paths.root / "out")
     with attach_run(stage="train", params=other, paths=own) as figures:
         figures.describe("test accuracy 1%")
-    assert figures.run_id != run.run_id
+    assert figures.run_id != run_id
     client = client_of(paths.root)
-    assert client.get_run(run.run_id).data.tags["mlflow.note.content"] == "trained"
+    assert client.get_run(run_id).data.tags["mlflow.note.content"] == "trained"
     record = client.get_run(figures.run_id)
-    assert record.data.tags["darkaction.model_of_run_id"] == run.run_id
+    assert record.data.tags[OF_RUN] == run_id
     assert (record.data.tags["origin"], record.data.tags["out"]) == ("try", str(own.out))
     assert record.info.run_name.startswith("try: demo ") and "focal.gamma=3.5" in record.info.run_name
 
 
-def test_a_lost_run_is_replaced_once(paths: Paths, params: Params) -> None:
-    original = "0123456789abcdef" * 2
-    path = paths.write("models/runs/train.json")
-    path.write_text(json.dumps({"run_id": original, "token": None}))
+def test_a_model_of_another_store_gets_one_run(paths: Paths, params: Params) -> None:
+    make_model(paths)
     ids = []
     for accuracy in (0.5, 0.75):
         with attach_run(stage="train", params=params, paths=paths) as run:
             run.log_metrics({"test.accuracy": accuracy})
         ids.append(run.run_id)
-    assert ids[0] == ids[1] != original
+    assert ids[0] == ids[1] is not None
     record = client_of(paths.root).get_run(ids[0])
-    assert record.data.tags[ATTACHED_TO] == original
+    assert record.data.tags[ORIGINAL] == f"{CHECKSUM} = {checksum(weights_of(paths))}"
     assert record.data.params["seed"] == str(params.seed) and record.info.status == "FINISHED"
-    assert json.loads(path.read_text())["run_id"] == original  # a stage output: rewriting it would redo the stage
+    assert record.data.metrics == {"test.accuracy": 0.75}
 
 
 @pytest.fixture
@@ -420,8 +441,8 @@ def test_a_dead_server_ends_no_training(
         assert run.run_id is None
     warnings = capsys.readouterr().err
     assert warnings.count("cannot be reached") == 1 and "records wait in" in warnings
-    assert "secret" not in warnings and "secret" not in paths.write("models/runs/train.json").read_text()
-    assert recorded(paths)["run_id"] is None
+    written = [path.read_text() for path in (tmp_path / "checkpoints").rglob("*.json")]
+    assert written and "secret" not in warnings + "".join(written)
 
 
 def test_records_of_an_outage_arrive_in_order(
@@ -442,7 +463,7 @@ def test_records_of_an_outage_arrive_in_order(
         for epoch in range(6):
             run.log_metrics({"loss": float(epoch)}, step=epoch)
     client = client_of(paths.root)
-    assert recorded(paths)["run_id"] == run.run_id is not None
+    assert latest(paths).info.run_id == run.run_id is not None
     record = client.get_run(run.run_id)
     assert record.info.status == "FINISHED" and record.data.params["seed"] == str(params.seed)
     assert [m.value for m in client.get_metric_history(run.run_id, "loss")] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from darkaction.tracking import runs
 from darkaction.tracking.records import TOKEN
 from servers import MlflowServer, Postgres
 
@@ -25,11 +24,9 @@ OUTAGE = 22.0
 TRAINING = """
     import sys, time
     from pathlib import Path
-    from darkaction.core import config
-    from darkaction.tracking.delivery import deliver_waiting
-    from darkaction.tracking.records import TOKEN
-    from darkaction.tracking.runs import start_run
     from darkaction.core.paths import Paths
+    from darkaction.params import Params
+    from darkaction.tracking.runs import start_run
 
     root, enough, longest, step = Path(sys.argv[1]), int(sys.argv[2]), 0.0, 0
     with start_run(stage="train", params=Params.load(), paths=Paths(root=root), resume=True) as run:
@@ -59,7 +56,8 @@ def sync(root: Path, uri: str) -> subprocess.CompletedProcess[str]:
     """tracking_sync.py for the project in `root`."""
     program = (
         "import sys; from pathlib import Path\n"
-        "from darkaction.core import cli, tracking; from darkaction.core.paths import Paths\n"
+        "from darkaction.core import cli; from darkaction.core.paths import Paths\n"
+        "from darkaction.tracking.delivery import deliver_waiting\n"
         "cli.run(lambda: print(*deliver_waiting(Paths(root=Path(sys.argv[1])))))"
     )
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT / "src")}
@@ -159,9 +157,11 @@ def test_what_a_finished_training_could_not_deliver_is_delivered_later(server: M
     assert int(done.stdout.split()[0]) > 60
     client = client_of(server)
     experiment = client.get_experiment_by_name("darkaction-recognizer")
-    token = runs._read_run(root / "models/runs/train.json")
-    assert token is not None
-    [run] = client.search_runs([experiment.experiment_id], f"tags.`{TOKEN}` = '{token['token']}'")
+    [run] = [
+        run
+        for run in client.search_runs([experiment.experiment_id])
+        if len(client.get_metric_history(run.info.run_id, "loss")) == 60
+    ]
     assert_complete(server, run.info.run_id, 60)
     assert sync(root, server.uri).stdout.split() == ["0", "0"]
 

@@ -1,7 +1,7 @@
-"""Whether what an earlier stage made goes together with today's settings.
+"""Whether the output of an earlier stage was made with today's settings.
 
-A stage records the settings that decide what it makes; whoever reads that asks here whether they are still today's.
-`dvc repro` sees to it by itself; a program that is started by hand, with --set or --out, does not.
+A stage records the settings that decide its output; a program that reads the output checks here that they are the same
+today. `dvc repro` makes sure of it by itself; a program that is started by hand, with --set or --out, needs the check.
 """
 
 import json
@@ -17,7 +17,7 @@ def recorded_in(path: Path, *, command: str, section: str | None = None) -> dict
 
     Args:
         command: what makes it anew.
-        section: the key under which they stand; None: they are the whole.
+        section: their key in the file; None: they are the whole file.
     """
     if not path.exists():
         return {}
@@ -29,7 +29,7 @@ def recorded_in(path: Path, *, command: str, section: str | None = None) -> dict
 
 
 def require_same(recorded: Mapping[str, Any], wanted: Mapping[str, Any], *, made: Path, command: str) -> None:
-    """Refuses what an earlier stage made with other settings. What was not recorded is not compared.
+    """Refuses an output that an earlier stage made with other settings. Unrecorded settings are not compared.
 
     Args:
         recorded: settings that `made` was made with.

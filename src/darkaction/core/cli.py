@@ -23,7 +23,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """--profile, --set, --out."""
-    parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml for this run")
+    parser.add_argument("--profile", metavar="NAME", help="override params.yaml with profiles/NAME.yaml for this run")
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="for example focal.gamma=3"
     )

@@ -40,7 +40,7 @@ S = TypeVar("S", bound=Settings)
 
 
 def load(kind: type[S], path: Path = PARAMS, *, profile: str | None = None, overrides: Iterable[str] = ()) -> S:
-    """Reads `path`, lays the profile and then each `a.b=value` override over it, and checks the whole.
+    """Reads `path`, overrides it with the profile and then with each `a.b=value`, and checks the whole.
 
     Raises:
         UserError: naming the file, the key and what would be valid.
@@ -109,8 +109,8 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any], *, origin: str, prefix: str = "") -> dict[str, Any]:
-    """`overlay` laid over `base`, section by section. Keys that `base` lacks are an error that names the nearest, but
-    for those of a section in which a person names datasets."""
+    """`base` with the values of `overlay`, section by section. A key that `base` lacks is an error that names the
+    nearest, except in a section in which a person names datasets."""
     result = dict(base)
     for key, value in overlay.items():
         if key not in base and prefix in OPEN_SECTIONS:
@@ -138,7 +138,7 @@ def build(kind: type[S], values: Mapping[str, Any], *, origin: str) -> S:
 
 
 def as_nested(params: Settings) -> dict[str, Any]:
-    """The settings as params.yaml has them, to lay others over."""
+    """The settings as nested values, as params.yaml has them."""
     return dataclasses.asdict(params, dict_factory=_as_yaml)
 
 

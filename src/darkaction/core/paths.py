@@ -34,7 +34,7 @@ class Paths:
     """Weights of other projects, by src/import_weights.py."""
 
     MODEL_ARTIFACT: ClassVar[str] = "recognizer"
-    """Name under which RECOGNIZER stands among the artifacts of its MLflow run."""
+    """Name of RECOGNIZER among the artifacts of its MLflow run."""
 
     CHECKPOINTS: ClassVar[str] = "checkpoints"
     """Training states to resume from; outside every stage output, since DVC deletes those first."""

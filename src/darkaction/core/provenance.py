@@ -96,7 +96,7 @@ def uncommitted(root: Path) -> str:
 
 def dataset_sources(datasets: list[str], paths: Paths) -> list[dict[str, Any]]:
     """The indexed datasets a run reads: name, digest (that of the tags), source with DVC's md5, profile (the counts of
-    `prepare`) and role, target for the first and auxiliary for the others."""
+    `prepare`) and role, target for the first and source for the others."""
     recorded = dvc_md5s(paths.root)
     found = []
     for position, name in enumerate(datasets):
@@ -111,7 +111,7 @@ def dataset_sources(datasets: list[str], paths: Paths) -> list[dict[str, Any]]:
                 "digest": index_digest(index),
                 "source": {"path": raw, "dvc_md5": recorded[raw]} if raw in recorded else {"path": raw},
                 "profile": summary.read_text() if summary.exists() else None,
-                "role": "target" if position == 0 else "auxiliary",
+                "role": "target" if position == 0 else "source",
             }
         )
     return found

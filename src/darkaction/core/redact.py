@@ -14,6 +14,6 @@ def without_credentials(uri: str) -> str:
 
 def scrub(text: str) -> str:
     """`text` with user names and passwords taken out of the addresses in it; MLflow's errors quote them. A password may
-    hold / and @, or stand behind a ?."""
+    contain / and @, or follow a ?."""
     without = re.sub(r"://[^\s'\"]+@", "://", text)
     return re.sub(r"([?&](?:user|password|token)=)[^\s&'\"]+", r"\1...", without)

@@ -1,4 +1,4 @@
-"""The one reader of YAML: as strict as DVC about keys that stand twice, and clear about where something is wrong."""
+"""The one reader of YAML: as strict as DVC about repeated keys; errors name the line."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -20,7 +20,7 @@ def parse(text: str, *, origin: str) -> Any:
 
     Raises:
         UserError: naming the origin, the line and what is wrong there: the syntax, a tab, a second document, a value
-            of no known kind, or a key that stands twice in its section (of which plain YAML keeps the last).
+            of no known kind, or a repeated key of a section (plain YAML keeps the last).
     """
     try:
         loader = yaml.SafeLoader(text)
@@ -54,7 +54,7 @@ def _refuse_repeated_keys(loader: yaml.SafeLoader, node: yaml.Node, prefix: str,
             raise UserError(f"{origin}: line {line}: a list or a section cannot be a key")
         if name in lines:
             raise UserError(
-                f"{origin}: line {line}: key '{prefix}{name}' stands twice, first in line {lines[name]}; "
+                f"{origin}: line {line}: key '{prefix}{name}' is repeated, first in line {lines[name]}; "
                 "leave one of the two"
             )
         lines[name] = line

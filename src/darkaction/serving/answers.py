@@ -73,12 +73,16 @@ def row_of(video: Path, prediction: Prediction, unsure_below: float) -> Row:
     }
 
 
-def write_rows(rows: list[Row], classes: list[str], *, as_json: bool, as_table: bool, path: Path | None) -> None:
-    """JSON to standard output, a table to `path` or standard output, and the accuracy, if there is one, to standard
-    error."""
+def write_rows(rows: list[Row], classes: list[str], *, as_json: bool, as_text: bool, path: Path | None) -> None:
+    """JSON to standard output, a table to `path` or, where nothing else was printed, to standard output; the accuracy,
+    if there is one, to standard error.
+
+    Args:
+        as_text: the answer was printed as text already.
+    """
     if as_json:
         print(json.dumps(rows, indent=2))
-    if as_table:
+    if path is not None or not (as_text or as_json):
         write_csv(rows, classes, path)
     if accuracy := accuracy_in_folders(rows, classes):
         print(accuracy, file=sys.stderr)

@@ -199,6 +199,7 @@ def register(client: MlflowClient, run_id: str, name: str, paths: Paths, limits:
     """Registers the model of a run under `name`, with signature and input example; the number of its version."""
     folder = fetch_model(f"runs:/{run_id}", paths)
     mlflow.set_tracking_uri(client.tracking_uri)
+    mlflow.set_registry_uri(client.tracking_uri)
     run = client.get_run(run_id)
     before = run.info
     with mlflow.start_run(run_id=run_id):

@@ -165,7 +165,7 @@ def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + STARTING
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise UserError(f"mlflow ui ended with exit code {server.returncode}; what it said stands above")
+            raise UserError(f"mlflow ui ended with exit code {server.returncode}; its message is above")
         try:
             urllib.request.urlopen(f"http://{ADDRESS}:{port}/health", timeout=5).close()
         except OSError:

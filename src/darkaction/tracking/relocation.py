@@ -1,5 +1,5 @@
-"""Where the artifacts of an SQLite store lie. MLflow stores absolute paths, so a project that was moved or copied would
-go on writing into the folder it came from; this finds that out, and puts it right."""
+"""Paths of artifacts in an SQLite store. MLflow stores absolute paths, so a project that was moved or copied would
+go on writing into its former folder. `check_locations` finds that, `relocate` corrects the paths."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -37,12 +37,12 @@ class Relocated:
 
 
 def check_locations(database: Path, locations: Mapping[str, str]) -> None:
-    """Refuses to work with a store whose artifacts lie beside another one.
+    """Refuses a store whose artifacts are in the folder of another store.
 
     Args:
         database: the SQLite file.
-        locations: experiment -> where its artifacts lie. Only what has the form that our own experiments get is looked
-            at; any other place was chosen by somebody.
+        locations: experiment -> folder of its artifacts. Only folders of the form that our experiments get are
+            checked; a person chose any other.
 
     Raises:
         UserError: naming the folder and the remedy.
@@ -52,15 +52,15 @@ def check_locations(database: Path, locations: Mapping[str, str]) -> None:
         if project is not None and not _same(project, database.parent):
             raise UserError(
                 f"{database}: was moved or copied here: artifacts of {experiment} would be written to {project}. "
-                f"{REMEDY} makes them lie in {database.parent}"
+                f"{REMEDY} changes their paths to {database.parent}"
             )
 
 
 def relocate(database: Path) -> Relocated:
-    """Makes all locations that lie beside another database lie beside this one, after a copy of it, all or none.
+    """Changes all paths into the folder of another database to the folder of this one, after a copy of it, all or none.
 
-    Files are not moved: mlartifacts and mlruns are to lie beside the database, as they do where a whole folder was
-    moved or copied.
+    Files are not moved: mlartifacts and mlruns must be in the folder of the database, as they are where a whole folder
+    was moved or copied.
 
     Raises:
         UserError: when there is no such store.
@@ -85,14 +85,14 @@ def relocate(database: Path) -> Relocated:
 
 
 def _former_projects(connection: sqlite3.Connection, root: Path) -> list[Path]:
-    """The folders other than `root` in which artifacts of our experiments lie."""
+    """The folders other than `root` that have artifacts of our experiments."""
     rows = connection.execute("SELECT name, artifact_location FROM experiments").fetchall()
     found = dict.fromkeys(_project_of(location or "", name) for name, location in rows)
     return [project for project in found if project is not None and not _same(project, root)]
 
 
 def _changes(connection: sqlite3.Connection, project: Path, root: Path) -> Iterator[tuple[str, str, int, str]]:
-    """Table, column, row and new location of all that lies in one of FOLDERS of `project`."""
+    """Table, column, row and new location of everything in one of FOLDERS of `project`."""
     for table, column in COLUMNS:
         for number, location in connection.execute(f"SELECT rowid, {column} FROM {table}").fetchall():
             path = _path(location or "")
@@ -103,7 +103,7 @@ def _changes(connection: sqlite3.Connection, project: Path, root: Path) -> Itera
 
 
 def _project_of(location: str, experiment: str) -> Path | None:
-    """The folder beside whose store an experiment's artifacts lie as ours do, in mlartifacts/EXPERIMENT; else None."""
+    """The folder PROJECT of artifacts in PROJECT/mlartifacts/EXPERIMENT; None for any other location."""
     path = _path(location)
     if path is None or path.parts[-2:] != ("mlartifacts", experiment):
         return None

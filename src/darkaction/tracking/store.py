@@ -79,7 +79,7 @@ def connect(uri: str) -> "MlflowClient":
     Creating the tables takes seconds and is not safe against a second process, so it is done under a lock.
 
     Raises:
-        UserError: for a database that is none of MLflow's, or whose artifacts lie in another project's folder.
+        UserError: for a database that is none of MLflow's, or whose artifacts are in another project's folder.
         Exception: whatever MLflow, the database or the network throws; `refusal_of` tells what of it lasts.
     """
     for name, value in (
@@ -97,7 +97,7 @@ def connect(uri: str) -> "MlflowClient":
     with _creation_lock(uri):
         if uri.startswith(DATABASES):
             _check_database(uri)
-        client = MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiments = client.search_experiments()
     if (database := sqlite_file(uri)) is not None:
         check_locations(database, {experiment.name: experiment.artifact_location for experiment in experiments})
