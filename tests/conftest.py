@@ -60,11 +60,16 @@ def search_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         process.kill()
 
 
+PACKAGES = {"chromium": "chromium", "setpriv": "util-linux", "git": "git", "make": "make"}
+"""Debian packages of the optional programs; PostgreSQL has those that are not listed."""
+
+
 def require_program(name: str) -> str:
     """The path of an optional system program; its absence skips the test, the only reason for which one may be."""
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"program '{name}' is not installed (the README's line of optional system packages has it)")
+        package = PACKAGES.get(name, "postgresql")
+        pytest.skip(f"program '{name}' is not installed; `apt-get install {package}` and `make test` run this")
     return path
 
 
