@@ -28,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params = Params.load()
     settings: Any = {
-        "resamples": params.evaluate.bootstrap_samples,
+        "bootstrap_samples": params.evaluate.bootstrap_samples,
         "confidence": params.evaluate.confidence,
         "seed": params.seed,
     }

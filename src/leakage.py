@@ -95,7 +95,7 @@ def room_interval(params: Params, leakage: Leakage) -> Interval:
     return accuracy_interval(
         (leakage.background["label"] == leakage.background["predicted"]).to_numpy(),
         leakage.background["scene"].to_numpy(),
-        resamples=params.evaluate.bootstrap_samples,
+        bootstrap_samples=params.evaluate.bootstrap_samples,
         confidence=params.evaluate.confidence,
         seed=params.seed,
     )

@@ -47,7 +47,7 @@ def main() -> None:
             candidate,
             None if current is None else mlflow_model.evaluated_run(client, current),
             level=params.registry.significance_level,
-            resamples=params.evaluate.bootstrap_samples,
+            bootstrap_samples=params.evaluate.bootstrap_samples,
             confidence=params.evaluate.confidence,
             seed=params.seed,
         )

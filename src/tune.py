@@ -423,7 +423,7 @@ def judged(study: Search, params: SearchParams, paths: Paths) -> Verdict | None:
         compared=study.compared(),
         labels_N=[*clips["label"]] * params.tune.seeds,
         scenes_N=[*clips["scene"].astype(str)] * params.tune.seeds,
-        resamples=params.evaluate.bootstrap_samples,
+        bootstrap_samples=params.evaluate.bootstrap_samples,
         confidence=params.evaluate.confidence,
         seed=params.seed,
     )

@@ -36,7 +36,9 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
     the others are compared with."""
     folder.mkdir(parents=True, exist_ok=True)
     on_record = record.latest(record.read(comparisons.cells_file), code=training_code())
-    how = Statistics(resamples=base.evaluate.bootstrap_samples, confidence=base.evaluate.confidence, seed=base.seed)
+    how = Statistics(
+        bootstrap_samples=base.evaluate.bootstrap_samples, confidence=base.evaluate.confidence, seed=base.seed
+    )
     for table in comparisons.tables:
         exam = exam_of(comparisons, table)
         rows = [finished(comparisons, row, on_record) for row in table.rows]

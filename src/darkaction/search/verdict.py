@@ -61,7 +61,7 @@ def judge(
     compared: int,
     labels_N: ArrayLike,
     scenes_N: Sequence[str],
-    resamples: int,
+    bootstrap_samples: int,
     confidence: float,
     seed: int,
 ) -> Verdict:
@@ -74,12 +74,12 @@ def judge(
         compared: trials that the highest was chosen from.
         labels_N: (N,) class of each prediction in `Scored.right`.
         scenes_N: (N,) its scene.
-        resamples: bootstrap resamples for one trial alone.
+        bootstrap_samples: how many, for one trial alone.
         confidence: of the intervals, for example 0.95.
         seed: of the resampling.
     """
     others = max(1, compared - 1)
-    settings = {"resamples": resamples * min(others, MOST_RESAMPLES), "seed": seed}
+    settings = {"bootstrap_samples": bootstrap_samples * min(others, MOST_RESAMPLES), "seed": seed}
     error = 1 - confidence
     _, counts_K = np.unique(np.asarray(labels_N), return_counts=True)
     return Verdict(

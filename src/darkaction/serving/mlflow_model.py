@@ -159,7 +159,13 @@ def evaluated_run(client: MlflowClient, run_id: str) -> Evaluated:
 
 
 def judge(
-    candidate: Evaluated, champion: Evaluated | None, *, level: float, resamples: int, confidence: float, seed: int
+    candidate: Evaluated,
+    champion: Evaluated | None,
+    *,
+    level: float,
+    bootstrap_samples: int,
+    confidence: float,
+    seed: int,
 ) -> Verdict:
     """The gate: the first model passes; later ones must be evaluated on the same data and split as the champion, and
     must not be worse by the paired test over scenes at `level`."""
@@ -185,7 +191,7 @@ def judge(
         (pair["predicted_a"] == pair["label"]).to_numpy(),
         (pair["predicted_b"] == pair["label"]).to_numpy(),
         pair["scene"].to_numpy(),
-        resamples=resamples,
+        bootstrap_samples=bootstrap_samples,
         confidence=confidence,
         seed=seed,
     )
