@@ -67,8 +67,8 @@ smoke: $(INSTALLED)  ## the whole pipeline in a copy of the project, with tiny s
 	python .ci/smoke.py
 
 # One thread per test worker: torch would otherwise start one per core in each of them.
-test: $(INSTALLED)  ## every test but the long ones
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $${TEST_WORKERS:-2} --dist loadfile
+test: $(INSTALLED)  ## every test but the long ones, and how much of src they cover
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $${TEST_WORKERS:-2} --dist loadfile --cov
 
 # What a processor without AMX, without AVX-512 or with other threads rounds otherwise.
 test-processors: $(INSTALLED)  ## the tests of networks and training as other processors compute them
@@ -122,5 +122,5 @@ lock-check: $(INSTALLED)  ## ask pip for the lock on every platform; installs no
 	python .ci/lock.py check
 
 clean:  ## remove .venv, site and caches; data, models and runs stay
-	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

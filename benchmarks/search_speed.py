@@ -158,7 +158,7 @@ def pruning(searches: Searches) -> None:
         half = best_within(searches, f"hyperband{seed}", tables["hyperband"], epochs["none"] / 2)
         pruned = best_within(searches, f"hyperband{seed}", tables["hyperband"], epochs["hyperband"])
         found = compare(
-            half.right_N, whole.right_N, clips["scene"].to_numpy(), resamples=2000, confidence=0.95, seed=seed
+            half.right_N, whole.right_N, clips["scene"].to_numpy(), bootstrap_samples=2000, confidence=0.95, seed=seed
         )
         gained.append(found.difference)
         shares.append(epochs["hyperband"] / epochs["none"])

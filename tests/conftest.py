@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -14,15 +15,25 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 SMOKE_STAGES = (
-    ["synthesize.py", "demo"],
-    ["prepare.py", "demo"],
-    ["leakage.py"],
-    ["train_enhancer.py"],
-    ["enhance.py", "demo"],
-    ["pretrain.py"],
-    ["train.py"],
-    ["evaluate.py"],
+    "synthesize demo",
+    "prepare demo",
+    "leakage",
+    "train_enhancer",
+    "enhance demo",
+    "pretrain",
+    "train",
+    "evaluate",
 )
+RUN_STAGES = """
+import importlib, sys
+sys.path.insert(0, "src")
+stages, arguments = sys.argv[1].split(","), sys.argv[2:]
+for stage in stages:
+    name, *dataset = stage.split()
+    sys.argv = [f"src/{name}.py", *dataset, *arguments]
+    importlib.import_module(name).main()
+"""
+"""One process for all stages: each would take seconds to import torch."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,16 +46,28 @@ def interruptible() -> None:
 
 @pytest.fixture(scope="session")
 def smoke_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a pipeline run with --profile smoke --out; every stage ended well."""
-    out = tmp_path_factory.mktemp("smoke")
+    """The folder of a pipeline run with --profile smoke --out; every stage ended well. The workers of a test run share
+    the run, and each has a copy of the folder."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with (shared / "smoke.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if not lock.read():
+            run_pipeline(shared / "smoke")
+            lock.write("done")
+    return Path(shutil.copytree(shared / "smoke", own / "smoke-copy"))
+
+
+def run_pipeline(out: Path) -> None:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{out}/mlflow.db"}
     for name in ("MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME"):
         environment.pop(name, None)
-    for stage in SMOKE_STAGES:
-        command = [sys.executable, f"src/{stage[0]}", *stage[1:], "--profile", "smoke", "--out", str(out)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{stage}: {done.stderr[-3000:]}"
-    return out
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    command = [sys.executable, "-c", RUN_STAGES, ",".join(SMOKE_STAGES), "--profile", "smoke", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="session")
@@ -60,11 +83,16 @@ def search_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         process.kill()
 
 
+PACKAGES = {"chromium": "chromium", "setpriv": "util-linux", "git": "git", "make": "make"}
+"""Debian packages of the optional programs; PostgreSQL has those that are not listed."""
+
+
 def require_program(name: str) -> str:
     """The path of an optional system program; its absence skips the test, the only reason for which one may be."""
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"program '{name}' is not installed (docs/quickstart.md lists optional programs)")
+        package = PACKAGES.get(name, "postgresql")
+        pytest.skip(f"program '{name}' is not installed; `apt-get install {package}` and `make test` run this")
     return path
 
 

@@ -1,10 +1,13 @@
 """Programs of the project run in a copy of it, for the tests that stop, kill and continue them."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from dvc.cli import main as dvc_main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,6 +32,12 @@ def clone_project(folder: Path) -> None:
         ["commit", "--quiet", "--message", "The project"],
     ):
         subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def dvc(folder: Path, *arguments: str) -> int:
+    """Exit code of `dvc ...` in `folder`, in this process: DVC takes seconds to import."""
+    with contextlib.chdir(folder):
+        return int(dvc_main(list(arguments)))
 
 
 def copy_project(folder: Path) -> None:

@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_s
 
 from darkaction.evaluation import metrics
 
-SETTINGS = {"resamples": 300, "confidence": 0.95, "seed": 0}
+SETTINGS = {"bootstrap_samples": 300, "confidence": 0.95, "seed": 0}
 
 # Two draws, three clips, two classes.
 PROBABILITIES_DNK = np.array(

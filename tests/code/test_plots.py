@@ -12,7 +12,7 @@ from darkaction.evaluation import metrics, plots, sample_plot, style
 from darkaction.evaluation.statistics import accuracy_interval
 
 CLASSES = ["run", "sit", "stand"]
-SETTINGS = {"resamples": 100, "confidence": 0.95, "seed": 0}
+SETTINGS = {"bootstrap_samples": 100, "confidence": 0.95, "seed": 0}
 
 rng = np.random.default_rng(0)
 LABEL_N = np.repeat([0, 1, 2], 12)

@@ -498,7 +498,7 @@ def test_a_trial_is_the_best_only_beyond_noise(highest: Scored, first: Scored | 
         compared=4,
         labels_N=[k // 8 for k in range(48)],
         scenes_N=[str(k % 8) for k in range(48)],
-        resamples=500,
+        bootstrap_samples=500,
         confidence=0.95,
         seed=0,
     ).doubt

@@ -8,7 +8,7 @@ import pytest
 
 from darkaction.evaluation.statistics import accuracy_interval, compare, mcnemar_p, seeds_interval
 
-SETTINGS = {"resamples": 2000, "confidence": 0.95, "seed": 0}
+SETTINGS = {"bootstrap_samples": 2000, "confidence": 0.95, "seed": 0}
 
 
 def drawn_scenes(
@@ -28,7 +28,7 @@ def test_mean_and_counts_of_a_known_case() -> None:
 
 
 def test_interval_equals_a_loop_over_all_resamples() -> None:
-    """With 4 scenes all 256 resamples can be listed; the drawn quantiles must agree with the listed ones."""
+    """With 4 scenes all 256 bootstrap samples can be listed; the sampled quantiles must agree with the listed ones."""
     scene_N = np.repeat([0, 1, 2, 3], [30, 20, 40, 10])
     correct_N = np.repeat([1, 0, 0, 1, 1, 0], [20, 10, 15, 5, 38, 12])
     means = []
@@ -37,7 +37,7 @@ def test_interval_equals_a_loop_over_all_resamples() -> None:
         means.append(clips.mean())
     # 68.27 % of a normal is +-1 sd: t quantile with 3 degrees 1.1969, times sqrt(4/3) = 1.3820, tail 0.08348.
     low, high = np.quantile(means, [0.08348, 1 - 0.08348])
-    interval = accuracy_interval(correct_N, scene_N, resamples=60000, confidence=0.6827, seed=1)
+    interval = accuracy_interval(correct_N, scene_N, bootstrap_samples=60000, confidence=0.6827, seed=1)
     assert interval.low == pytest.approx(low, abs=0.02)
     assert interval.high == pytest.approx(high, abs=0.02)
 
@@ -47,7 +47,7 @@ def test_same_seed_same_interval_and_order_does_not_matter() -> None:
     order = np.random.default_rng(1).permutation(len(correct_N))
     first = accuracy_interval(correct_N, scene_N, **SETTINGS)
     assert accuracy_interval(correct_N[order], scene_N[order], **SETTINGS) == first
-    assert accuracy_interval(correct_N, scene_N, resamples=2000, confidence=0.95, seed=1) != first
+    assert accuracy_interval(correct_N, scene_N, bootstrap_samples=2000, confidence=0.95, seed=1) != first
 
 
 @pytest.mark.parametrize(("scenes", "clips", "spread"), [(12, 18, 1.0), (8, 12, 0.0), (24, 4, 1.5)])
@@ -57,7 +57,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(scenes: int, clips: i
     trials = 300
     for trial in range(trials):
         correct_N, scene_N, truth = drawn_scenes(rng, scenes=scenes, clips=clips, spread=spread)
-        interval = accuracy_interval(correct_N, scene_N, resamples=600, confidence=0.95, seed=trial)
+        interval = accuracy_interval(correct_N, scene_N, bootstrap_samples=600, confidence=0.95, seed=trial)
         hits += interval.low <= truth <= interval.high
         half = 1.96 * math.sqrt(correct_N.mean() * (1 - correct_N.mean()) / len(correct_N))
         naive_hits += abs(correct_N.mean() - truth) <= half
@@ -119,7 +119,7 @@ def test_seeds_interval_covers_the_truth() -> None:
         scene_N = np.repeat(np.arange(12), 10)
         chance_SN = 1 / (1 + np.exp(-(seed_effect_S[:, None] + scene_effect_G[scene_N])))
         correct_SN = list(rng.random(chance_SN.shape) < chance_SN)
-        interval = seeds_interval(correct_SN, [scene_N] * 3, resamples=500, confidence=0.95, seed=trial)
+        interval = seeds_interval(correct_SN, [scene_N] * 3, bootstrap_samples=500, confidence=0.95, seed=trial)
         hits += interval.low <= 0.5 <= interval.high
     assert 0.90 <= hits / trials <= 1.0
 
@@ -148,7 +148,7 @@ def test_drawn_and_listed_signs_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = rng.random(60) < 0.7, rng.random(60) < 0.55
     exact = compare(a, b, scene_N, **SETTINGS)
     monkeypatch.setattr("darkaction.evaluation.statistics.EXACT_SCENES", 0)
-    drawn = compare(a, b, scene_N, resamples=20000, confidence=0.95, seed=0)
+    drawn = compare(a, b, scene_N, bootstrap_samples=20000, confidence=0.95, seed=0)
     assert 0.01 < exact.p_value < 0.99
     assert drawn.p_value == pytest.approx(exact.p_value, abs=0.02)
 
@@ -160,9 +160,9 @@ def test_p_values_are_uniform_when_nothing_differs_and_small_when_much_does() ->
     null, real = [], []
     for trial in range(150):
         a, b = rng.random((2, len(scene_N))) < chance_G[scene_N]
-        null.append(compare(a, b, scene_N, resamples=400, confidence=0.95, seed=trial).p_value)
+        null.append(compare(a, b, scene_N, bootstrap_samples=400, confidence=0.95, seed=trial).p_value)
         better = rng.random(len(scene_N)) < chance_G[scene_N] * 0.5
-        real.append(compare(a, better, scene_N, resamples=400, confidence=0.95, seed=trial).p_value)
+        real.append(compare(a, better, scene_N, bootstrap_samples=400, confidence=0.95, seed=trial).p_value)
     assert np.mean(np.array(null) < 0.05) < 0.11  # expected 0.05 with a standard error of 0.018
     assert 0.35 < np.mean(null) < 0.65
     assert np.mean(np.array(real) < 0.05) > 0.9
@@ -174,5 +174,5 @@ def test_mcnemar_by_hand() -> None:
     # 12 clips differ, 10 of them for a: 2 * (C(12,0) + C(12,1) + C(12,2)) / 2^12
     assert mcnemar_p(a, b) == pytest.approx(2 * (1 + 12 + 66) / 4096)
     assert mcnemar_p(a, a) == 1.0
-    found = compare(a, b, list(range(17)), resamples=100, confidence=0.95, seed=0)
+    found = compare(a, b, list(range(17)), bootstrap_samples=100, confidence=0.95, seed=0)
     assert found.mcnemar_p == mcnemar_p(a, b)

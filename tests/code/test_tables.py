@@ -173,7 +173,7 @@ EXAM = Exam(
     scene_N=np.array(["1", "2", "1", "2", "1", "2"]),
     classes=["sit", "stand", "walk"],
 )
-HOW = Statistics(resamples=200, confidence=0.95, seed=0)
+HOW = Statistics(bootstrap_samples=200, confidence=0.95, seed=0)
 
 
 def method(key: str, published: float | None, *, reference: bool = False) -> Method:

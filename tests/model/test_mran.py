@@ -156,7 +156,7 @@ def test_labels_come_in_the_order_of_the_domains() -> None:
         epochs=1,
         delta_curriculum=0.0,
     )
-    loader = training_loader(shown, batch_size=4, workers=0, auxiliary=[6, 7, 8, 9, 10, 11])
+    loader = training_loader(shown, batch_size=4, workers=0, source=[6, 7, 8, 9, 10, 11])
     labels = [label.tolist() for _, label in loader]
     assert labels == [[1, 1, 0, 0]] * 3
 

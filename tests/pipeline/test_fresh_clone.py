@@ -1,14 +1,12 @@
 """What a fresh clone says of the pipeline, before any stage has run there."""
 
-import json
-import os
-import subprocess
-import sys
+import contextlib
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
-from programs import clone_project
+from programs import clone_project, dvc
 
 STAGES = ("synthesize.py demo", "prepare.py demo", "leakage.py", "train_enhancer.py", "enhance.py demo", "pretrain.py")
 STAGES += ("train.py", "evaluate.py", "report.py")
@@ -21,25 +19,16 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-
-
 def test_status_tells_what_is_to_run(clone: Path) -> None:
-    done = dvc(clone, "status", "--json")
-    assert done.returncode == 0, done.stderr
-    assert {name.partition("@")[0] + ".py" for name in json.loads(done.stdout)} == {
-        text.partition(" ")[0] for text in STAGES
-    }
+    with contextlib.chdir(clone), Repo() as repo:
+        changed = repo.status()
+    assert {name.partition("@")[0] + ".py" for name in changed} == {text.partition(" ")[0] for text in STAGES}
 
 
-def test_what_the_readme_says_of_dry_runs_is_so(clone: Path) -> None:
+def test_what_the_readme_says_of_dry_runs_is_so(clone: Path, caplog: pytest.LogCaptureFixture) -> None:
     """DVC asks for the dependencies of a stage also where an earlier one would make them."""
-    done = dvc(clone, "repro", "--dry", "--force")
-    assert done.returncode == 0, done.stderr
-    commands = [line.partition("src/")[2].partition("  #")[0] for line in done.stdout.splitlines() if line[:1] == ">"]
+    assert dvc(clone, "repro", "--dry", "--force") == 0
+    texts = [record.getMessage() for record in caplog.records]
+    commands = [text.partition("src/")[2].partition("  #")[0] for text in texts if text[:1] == ">"]
     assert sorted(commands) == sorted(STAGES)
-    plain = dvc(clone, "repro", "--dry")
-    assert plain.returncode != 0, "DVC does this now: take what the README says of it back"
+    assert dvc(clone, "repro", "--dry") != 0, "DVC does this now: take what the README says of it back"

@@ -269,9 +269,18 @@ def modules_that_import(name: str) -> set[str]:
     return {path.relative_to(ROOT / "src").as_posix() for path in files if pattern.search(path.read_text())}
 
 
-def test_mlflow_is_imported_in_its_own_rooms_only() -> None:
-    modules = modules_that_import("mlflow")
-    assert {path.removeprefix("darkaction/").partition("/")[0] for path in modules} <= {"tracking", "serving"}
+@pytest.mark.parametrize(
+    ("library", "rooms"),
+    [
+        ("mlflow", {"tracking", "serving"}),
+        ("optuna", {"search"}),
+        ("ray", {"jobs"}),
+        ("pytorch_lightning", {"training", "jobs"}),
+    ],
+)
+def test_a_library_is_imported_in_its_own_rooms_only(library: str, rooms: set[str]) -> None:
+    modules = modules_that_import(library)
+    assert {path.removeprefix("darkaction/").partition("/")[0] for path in modules} <= rooms
 
 
 def test_videos_are_opened_in_one_room_only() -> None:

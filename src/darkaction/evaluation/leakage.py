@@ -126,7 +126,7 @@ def _baseline(leakage: Leakage, evaluate: Evaluate, seed: int) -> Interval:
     return accuracy_interval(
         (table["label"] == table["predicted"]).to_numpy(),
         table["scene"].to_numpy(),
-        resamples=evaluate.bootstrap_samples,
+        bootstrap_samples=evaluate.bootstrap_samples,
         confidence=evaluate.confidence,
         seed=seed,
     )

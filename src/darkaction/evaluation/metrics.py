@@ -60,7 +60,7 @@ def per_class(
     scene_N: NDArray[np.str_],
     classes: list[str],
     *,
-    resamples: int,
+    bootstrap_samples: int,
     confidence: float,
     seed: int,
 ) -> pd.DataFrame:
@@ -72,9 +72,13 @@ def per_class(
         if not own.any():
             continue
         interval = accuracy_interval(
-            predicted_N[own] == number, scene_N[own], resamples=resamples, confidence=confidence, seed=seed
+            predicted_N[own] == number,
+            scene_N[own],
+            bootstrap_samples=bootstrap_samples,
+            confidence=confidence,
+            seed=seed,
         )
-        right, guessed = counts_KK[number, number], counts_KK[:, number].sum()
+        right, predicted = counts_KK[number, number], counts_KK[:, number].sum()
         rows.append(
             {
                 "class": name,
@@ -83,8 +87,8 @@ def per_class(
                 "accuracy": interval.mean,
                 "low": interval.low,
                 "high": interval.high,
-                "precision": float(right / guessed) if guessed else 0.0,
-                "f1": float(2 * right / (guessed + interval.n)),
+                "precision": float(right / predicted) if predicted else 0.0,
+                "f1": float(2 * right / (predicted + interval.n)),
             }
         )
     return pd.DataFrame(rows)
@@ -96,7 +100,7 @@ def accuracy_by_luma(
     scene_N: NDArray[np.str_],
     *,
     bins: int,
-    resamples: int,
+    bootstrap_samples: int,
     confidence: float,
     seed: int,
 ) -> pd.DataFrame:
@@ -111,7 +115,7 @@ def accuracy_by_luma(
     for group in np.unique(group_N):
         own = group_N == group
         interval = accuracy_interval(
-            correct_N[own], scene_N[own], resamples=resamples, confidence=confidence, seed=seed
+            correct_N[own], scene_N[own], bootstrap_samples=bootstrap_samples, confidence=confidence, seed=seed
         )
         rows.append(
             {

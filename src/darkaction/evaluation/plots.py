@@ -1,5 +1,5 @@
 """Pictures of results as PNG, in one style. Every function takes plain tables or arrays and the path to write; what
-draws on an axis is the report's too."""
+draws on an axis serves the report too."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -192,13 +192,13 @@ def leakage(
         left.errorbar(labels, found["accuracy"], yerr=interval_lengths(found), **WHISKER)
         left.axhline(chance, color=ORANGE, label="chance")
         left.legend(loc="upper left")
-        left.set_title("Accuracy of the mean-frame 1-NN baseline")
+        left.set_title("Accuracy of mean-frame 1-NN")
         left.set_ylim(0, 1.2)
         left.set_yticks(np.linspace(0, 1, 6))
         near = [report[name]["near_duplicates"] / max(report[name]["test_clips"], 1) for name in names]
         bars = right.bar(labels, near, color=colours, width=0.55)
         right.bar_label(bars, [f"{report[name]['near_duplicates']} of {report[name]['test_clips']}" for name in names])
-        right.set_title("Test clips with a near duplicate in training")
+        right.set_title("Near duplicates in training")
         right.set_ylim(0, 1)
         percent(left.yaxis)
         percent(right.yaxis)

@@ -1,6 +1,6 @@
 """How sure are we: intervals and comparisons that respect scenes.
 
-Takes of one scene are near repeats, so n clips are worth fewer than n independent ones. Everything here resamples whole
+Takes of one scene are alike, so n clips are worth fewer than n independent ones. The bootstrap here samples whole
 scenes: the error is that of a test on other scenes of the same kind. Results depend on the data and `seed` alone.
 """
 
@@ -46,7 +46,7 @@ class Comparison:
 
 
 def accuracy_interval(
-    correct_N: ArrayLike, scene_N: ArrayLike, *, resamples: int, confidence: float, seed: int
+    correct_N: ArrayLike, scene_N: ArrayLike, *, bootstrap_samples: int, confidence: float, seed: int
 ) -> Interval:
     """Accuracy of one set of predictions with a scene-clustered bootstrap interval.
 
@@ -59,18 +59,23 @@ def accuracy_interval(
     Args:
         correct_N: (N,) right or wrong.
         scene_N: (N,) the scene of each clip.
-        resamples: bootstrap resamples.
+        bootstrap_samples: how many.
         confidence: for example 0.95.
         seed: of the resampling.
 
     Raises:
         ValueError: for no clips or arrays of different lengths.
     """
-    return seeds_interval([correct_N], [scene_N], resamples=resamples, confidence=confidence, seed=seed)
+    return seeds_interval([correct_N], [scene_N], bootstrap_samples=bootstrap_samples, confidence=confidence, seed=seed)
 
 
 def seeds_interval(
-    correct_SN: Sequence[ArrayLike], scene_SN: Sequence[ArrayLike], *, resamples: int, confidence: float, seed: int
+    correct_SN: Sequence[ArrayLike],
+    scene_SN: Sequence[ArrayLike],
+    *,
+    bootstrap_samples: int,
+    confidence: float,
+    seed: int,
 ) -> Interval:
     """Mean accuracy over S trainings that differ in their seed, with an interval for other seeds and other scenes.
 
@@ -89,8 +94,8 @@ def seeds_interval(
     num_seeds, num_scenes = right_SG.shape
     mean = float((right_SG.sum(1) / count_SG.sum(1)).mean())
     rng = np.random.default_rng(seed)
-    scene_weights_RG = _resampled(rng, num_scenes, resamples)
-    seed_weights_RS = _resampled(rng, num_seeds, resamples)
+    scene_weights_RG = _resampled(rng, num_scenes, bootstrap_samples)
+    seed_weights_RS = _resampled(rng, num_seeds, bootstrap_samples)
     count_RS = scene_weights_RG @ count_SG.T
     seed_weights_RS = np.where(count_RS > 0, seed_weights_RS, 0)  # a resample without a clip of that seed
     accuracy_RS = (scene_weights_RG @ right_SG.T) / np.maximum(count_RS, 1)
@@ -108,7 +113,13 @@ def seeds_interval(
 
 
 def compare(
-    correct_a_N: ArrayLike, correct_b_N: ArrayLike, scene_N: ArrayLike, *, resamples: int, confidence: float, seed: int
+    correct_a_N: ArrayLike,
+    correct_b_N: ArrayLike,
+    scene_N: ArrayLike,
+    *,
+    bootstrap_samples: int,
+    confidence: float,
+    seed: int,
 ) -> Comparison:
     """Paired comparison of two models on the same clips: bootstrap interval of the difference of accuracies over
     scenes, and the p-value of a test that swaps a and b in whole scenes (sign flips of the scenes' differences).
@@ -120,7 +131,7 @@ def compare(
     difference_G, count_G = right_SG[0] - right_SG[1], count_SG[0]
     num_scenes, n = len(count_G), int(count_G.sum())
     rng = np.random.default_rng(seed)
-    weights_RG = _resampled(rng, num_scenes, resamples)
+    weights_RG = _resampled(rng, num_scenes, bootstrap_samples)
     low, high = _percentiles((weights_RG @ difference_G) / (weights_RG @ count_G), num_scenes, confidence)
     if num_scenes == 1:
         low, high = -1.0, 1.0
@@ -128,7 +139,7 @@ def compare(
         difference=float(difference_G.sum() / n),
         low=low,
         high=high,
-        p_value=_sign_flip_p(difference_G, rng, resamples),
+        p_value=_sign_flip_p(difference_G, rng, bootstrap_samples),
         mcnemar_p=mcnemar_p(correct_a_N, correct_b_N),
         n=n,
         scenes=num_scenes,
@@ -143,7 +154,7 @@ def mcnemar_p(correct_a_N: ArrayLike, correct_b_N: ArrayLike) -> float:
     return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
-def _sign_flip_p(difference_G: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> float:
+def _sign_flip_p(difference_G: NDArray[np.float64], rng: np.random.Generator, bootstrap_samples: int) -> float:
     """Two-sided p-value of sum(difference_G) when the sign of each scene's difference is a coin toss."""
     nonzero = difference_G[difference_G != 0]
     if len(nonzero) == 0:
@@ -152,8 +163,8 @@ def _sign_flip_p(difference_G: NDArray[np.float64], rng: np.random.Generator, re
     if len(nonzero) <= EXACT_SCENES:
         signs = np.array(list(product((-1.0, 1.0), repeat=len(nonzero))))
         return float((np.abs(signs @ nonzero) >= observed).mean())
-    signs = rng.choice([-1.0, 1.0], size=(resamples, len(nonzero)))
-    return float((1 + (np.abs(signs @ nonzero) >= observed).sum()) / (1 + resamples))
+    signs = rng.choice([-1.0, 1.0], size=(bootstrap_samples, len(nonzero)))
+    return float((1 + (np.abs(signs @ nonzero) >= observed).sum()) / (1 + bootstrap_samples))
 
 
 def _scene_counts(
@@ -177,9 +188,9 @@ def _scene_counts(
     return right_SG, count_SG
 
 
-def _resampled(rng: np.random.Generator, count: int, resamples: int) -> NDArray[np.float64]:
-    """How often each of `count` things is drawn in each of `resamples` draws with replacement, (R, count)."""
-    return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
+def _resampled(rng: np.random.Generator, count: int, bootstrap_samples: int) -> NDArray[np.float64]:
+    """How often each of `count` items is in each of `bootstrap_samples` samples with replacement, (R, count)."""
+    return rng.multinomial(count, np.full(count, 1 / count), size=bootstrap_samples).astype(float)
 
 
 def _percentiles(values_R: NDArray[np.float64], scenes: int, confidence: float) -> tuple[float, float]:

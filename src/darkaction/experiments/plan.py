@@ -19,7 +19,7 @@ from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.explain import nearest
 from darkaction.core.schema import STRICT
-from darkaction.data.settings import DRAWN
+from darkaction.data.settings import SYNTHETIC
 from darkaction.jobs.identity import identity, training_settings
 from darkaction.params import Params
 
@@ -238,7 +238,7 @@ def _laid_over(values: dict[str, Any], overrides: dict[str, Any], origin: str) -
 def _build(values: dict[str, Any], origin: str) -> Params:
     """Checked settings: with the synthetic datasets they use in synthesize.domains, each training on one device."""
     domains = values["synthesize"]["domains"]
-    domains = [*domains, *(name for name in values["datasets"] if name in DRAWN and name not in domains)]
+    domains = [*domains, *(name for name in values["datasets"] if name in SYNTHETIC and name not in domains)]
     apply = {**dict.fromkeys(values["datasets"], True), **values["enhance"]["apply"]}
     whole = {
         **values,

@@ -33,7 +33,7 @@ class Exam:
 class Statistics:
     """How intervals are made; see params.yaml `evaluate`."""
 
-    resamples: int
+    bootstrap_samples: int
     confidence: float
     seed: int
 

@@ -130,7 +130,7 @@ def interval_over(params: Params, tables: list[pd.DataFrame], column: str) -> di
         seeds_interval(
             [(table["label"] == table[column]).to_numpy() for table in tables],
             [table["scene"].to_numpy() for table in tables],
-            resamples=params.evaluate.bootstrap_samples,
+            bootstrap_samples=params.evaluate.bootstrap_samples,
             confidence=params.evaluate.confidence,
             seed=params.seed,
         )

@@ -13,7 +13,7 @@ from darkaction.core import config
 from darkaction.core.paths import Paths
 from darkaction.core.provenance import command_line
 from darkaction.data.index import read_index
-from darkaction.data.settings import DRAWN
+from darkaction.data.settings import SYNTHETIC
 from darkaction.data.video import iter_frames
 from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.evaluation import plots
@@ -37,7 +37,9 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
     reference."""
     folder.mkdir(parents=True, exist_ok=True)
     on_record = record.latest(record.read(comparisons.runs_file), code=training_code())
-    how = Statistics(resamples=base.evaluate.bootstrap_samples, confidence=base.evaluate.confidence, seed=base.seed)
+    how = Statistics(
+        bootstrap_samples=base.evaluate.bootstrap_samples, confidence=base.evaluate.confidence, seed=base.seed
+    )
     for table in comparisons.tables:
         exam = exam_of(comparisons, table)
         methods = [finished(comparisons, method, on_record) for method in table.methods]
@@ -89,7 +91,7 @@ def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -
     clusters = "scenes" if table.clusters == "scene" else "scenes, a number and class each"
     target = base.datasets[0]
     folds = "one test part" if base.split.folds == 1 else f"{base.split.folds} folds, each tested once, pooled"
-    kind = " (synthetic clips, not the paper's data)" if target in DRAWN else ""
+    kind = " (synthetic clips, not the paper's data)" if target in SYNTHETIC else ""
     scale = "" if comparisons.profile == "paper" else ", networks and training of that profile, not of the paper"
     return (
         f"Dataset {target}{kind}, profile {comparisons.profile} (`table_{table.key}_params.yaml`, the settings from "

@@ -107,7 +107,7 @@ def write_plots(predictions: Predictions, params: Params, paths: Paths, folder: 
         predictions.clips["luma"].to_numpy(),
         predictions.scene_N,
         bins=LUMA_GROUPS,
-        resamples=params.evaluate.bootstrap_samples,
+        bootstrap_samples=params.evaluate.bootstrap_samples,
         confidence=confidence,
         seed=params.seed,
     )

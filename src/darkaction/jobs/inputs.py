@@ -16,7 +16,7 @@ from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.provenance import changed_since, dvc_md5s, index_digest
-from darkaction.data.settings import DRAWN
+from darkaction.data.settings import SYNTHETIC
 from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs import enhancing, pretraining
@@ -109,7 +109,7 @@ def indexes_for(params: Params, *, make: bool) -> Paths:
     own, wanted = config.as_nested(today), config.as_nested(params)
     moved: dict[str, Path] = {}
     for name in _indexed(params):
-        alike = name not in DRAWN or all(own["synthesize"][k] == wanted["synthesize"][k] for k in GENERATOR)
+        alike = name not in SYNTHETIC or all(own["synthesize"][k] == wanted["synthesize"][k] for k in GENERATOR)
         alike = alike and all(own[section] == wanted[section] for section in INDEX_SECTIONS)
         alike = alike and not any(
             changed_since(f"{stage}@{name}", config.flatten(today), ROOT) for stage in ("synthesize", "prepare")
@@ -119,7 +119,7 @@ def indexes_for(params: Params, *, make: bool) -> Paths:
         if alike and same_role and (ROOT / Paths.index(name) / "index.csv").exists():
             continue
         versions = {path: md5 for path, md5 in dvc_md5s(ROOT).items() if path == Paths.raw(name)}
-        clips = {k: wanted["synthesize"][k] for k in GENERATOR} if name in DRAWN else versions
+        clips = {k: wanted["synthesize"][k] for k in GENERATOR} if name in SYNTHETIC else versions
         settings = {section: wanted[section] for section in INDEX_SECTIONS}
         key = identity(settings, inputs={"dataset": name, "is target": is_target, "clips": clips})
         folder = ROOT / CACHE / "indexes" / f"{name}-{key}"
@@ -131,7 +131,7 @@ def indexes_for(params: Params, *, make: bool) -> Paths:
                 )
             _make_index(params, name, folder)
         moved[Paths.index(name)] = folder / Paths.index(name)
-        if name in DRAWN:
+        if name in SYNTHETIC:
             moved[Paths.raw(name)] = folder / Paths.raw(name)
     return Paths(moved=moved)
 
@@ -139,7 +139,7 @@ def indexes_for(params: Params, *, make: bool) -> Paths:
 def _indexed(params: Params) -> list[str]:
     """The datasets of some settings, and the one that their enhancement learns normal light from."""
     light = params.enlightengan.normal_light_data
-    is_dataset = light in DRAWN or (ROOT / Paths.raw(light)).is_dir()
+    is_dataset = light in SYNTHETIC or (ROOT / Paths.raw(light)).is_dir()
     lights = [light] if params.enhance.method == "enlightengan" and is_dataset else []
     return list(dict.fromkeys([*params.datasets, *lights]))
 
@@ -150,12 +150,12 @@ def _make_index(params: Params, name: str, folder: Path) -> None:
     Raises:
         UserError: when a stage fails, or an imported dataset is missing.
     """
-    if name not in DRAWN and not (ROOT / Paths.raw(name)).is_dir():
+    if name not in SYNTHETIC and not (ROOT / Paths.raw(name)).is_dir():
         raise UserError(f"{Paths.raw(name)}: no such dataset; python src/import_dataset.py {name} PATH brings it")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     datasets = list(dict.fromkeys([*params.datasets, name]))
-    domains: Any = list(dict.fromkeys([*params.synthesize.domains, *([name] if name in DRAWN else [])]))
+    domains: Any = list(dict.fromkeys([*params.synthesize.domains, *([name] if name in SYNTHETIC else [])]))
     used = replace(params, datasets=datasets, synthesize=replace(params.synthesize, domains=domains))
     sections = ("datasets", "synthesize", *INDEX_SECTIONS)
     settings = [
@@ -164,7 +164,7 @@ def _make_index(params: Params, name: str, folder: Path) -> None:
         if key.partition(".")[0] in sections
         for text in ("--set", f"{key}={json.dumps(value)}")
     ]
-    for script in [*(["synthesize.py"] if name in DRAWN else []), "prepare.py"]:
+    for script in [*(["synthesize.py"] if name in SYNTHETIC else []), "prepare.py"]:
         print(f"{script.removesuffix('.py')} {name}, in {folder.relative_to(ROOT)}", flush=True)
         command = [sys.executable, str(ROOT / "src" / script), name, *settings, "--out", str(folder)]
         done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)

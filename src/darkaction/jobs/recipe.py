@@ -79,7 +79,7 @@ def train_fold(
     print(f"fold {fold}: {len(training)} training clips, {len(validation)} validation clips")
     history = fit(
         module(params, recognizer, training),
-        *loaders(params, card, training, validation, auxiliary_clips(params, rows)),
+        *loaders(params, card, training, validation, source_clips(params, rows)),
         epochs=params.train.epochs,
         max_steps=max_steps,
         bf16=uses_bf16(params.train.precision, params.model.backbone),
@@ -198,7 +198,7 @@ def validate(
     interval = accuracy_interval(
         averaged_NK.argmax(-1) == label_N,
         (rows["dataset"] + "/" + rows["scene"]).to_numpy(dtype=str),
-        resamples=CARD_RESAMPLES,
+        bootstrap_samples=CARD_RESAMPLES,
         confidence=CARD_CONFIDENCE,
         seed=params.seed,
     )
@@ -224,7 +224,7 @@ def enhancement_of_target(params: Params) -> Enhance:
     return params.enhance if enhanced else dataclasses.replace(params.enhance, method="none")
 
 
-def auxiliary_clips(params: Params, training: pd.DataFrame) -> list[int] | None:
+def source_clips(params: Params, training: pd.DataFrame) -> list[int] | None:
     """Numbers of the training clips that are not of the target, for a training that keeps the two apart; else None.
 
     Raises:
@@ -248,10 +248,10 @@ def loaders(
     card: weights.Card,
     training: list[Clip],
     validation: list[Clip],
-    auxiliary: list[int] | None,
+    source: list[int] | None,
 ) -> tuple[Batches, Batches | None]:
     """Batches of training clips, and of one test-like draw of each validation clip where there are any; see
-    `auxiliary_clips`."""
+    `source_clips`."""
     training_clips = TrainingClips(
         training,
         sampler=card.sampler(),
@@ -265,7 +265,7 @@ def loaders(
         delta_curriculum=params.sampling.delta_curriculum,
     )
     batches = training_loader(
-        training_clips, batch_size=params.train.batch_size, workers=params.train.num_workers, auxiliary=auxiliary
+        training_clips, batch_size=params.train.batch_size, workers=params.train.num_workers, source=source
     )
     if not validation:
         return batches, None

@@ -108,7 +108,7 @@ def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
     """Accuracy of the averaged draws and of a single draw ("video accuracy" and "clip accuracy"), each with its
     interval, and what stands beside them."""
     resampling: Any = {
-        "resamples": params.evaluate.bootstrap_samples,
+        "bootstrap_samples": params.evaluate.bootstrap_samples,
         "confidence": params.evaluate.confidence,
         "seed": params.seed,
     }
@@ -146,7 +146,7 @@ def class_table(predictions: Predictions, params: Params) -> pd.DataFrame:
         predictions.label_N,
         predictions.scene_N,
         predictions.classes,
-        resamples=params.evaluate.bootstrap_samples,
+        bootstrap_samples=params.evaluate.bootstrap_samples,
         confidence=params.evaluate.confidence,
         seed=params.seed,
     )

@@ -116,7 +116,7 @@ def attention(name: str, weights_AS: NDArray[np.floating], *, strongest: float) 
     Args:
         name: the class.
         weights_AS: rows of sum 1; the first column is CLS.
-        strongest: the weight that is drawn in full colour, the same for all classes.
+        strongest: the weight in full colour, the same for all classes.
     """
     heads, keys = weights_AS.shape
     label = f"Attention of each head over time for the class {name}"

@@ -99,7 +99,7 @@ def draw_strips(
     seed: int,
     num_draws: int,
 ) -> list[Strip]:
-    """The strips of one clip, drawn with the random numbers that `evaluate` draws with."""
+    """The strips of one clip, with the random numbers of `evaluate`."""
     strips = []
     for strategy in strategies:
         own = dataclasses.replace(sampler, strategy=strategy)

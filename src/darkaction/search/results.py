@@ -73,7 +73,7 @@ def judge(
     compared: int,
     labels_N: ArrayLike,
     scenes_N: Sequence[str],
-    resamples: int,
+    bootstrap_samples: int,
     confidence: float,
     seed: int,
 ) -> Verdict:
@@ -86,12 +86,12 @@ def judge(
         compared: trials that the highest was chosen from.
         labels_N: (N,) class of each prediction in `Scored.right`.
         scenes_N: (N,) its scene.
-        resamples: bootstrap resamples for one trial alone.
+        bootstrap_samples: bootstrap samples for one trial alone.
         confidence: of the intervals, for example 0.95.
         seed: of the resampling.
     """
     others = max(1, compared - 1)
-    settings = {"resamples": resamples * min(others, MOST_RESAMPLES), "seed": seed}
+    settings = {"bootstrap_samples": bootstrap_samples * min(others, MOST_RESAMPLES), "seed": seed}
     error = 1 - confidence
     _, counts_K = np.unique(np.asarray(labels_N), return_counts=True)
     return Verdict(
@@ -174,7 +174,7 @@ def judged(study: Search, params: SearchParams, paths: Paths) -> Verdict | None:
         compared=study.compared(),
         labels_N=[*clips["label"]] * params.tune.seeds,
         scenes_N=[*clips["scene"].astype(str)] * params.tune.seeds,
-        resamples=params.evaluate.bootstrap_samples,
+        bootstrap_samples=params.evaluate.bootstrap_samples,
         confidence=params.evaluate.confidence,
         seed=params.seed,
     )

@@ -42,7 +42,7 @@ def compare_predictions(a: pd.DataFrame, b: pd.DataFrame, evaluate: Evaluate, *,
         (a["predicted"] == a["label"]).to_numpy(),
         (b["predicted"] == b["label"]).to_numpy(),
         a["scene"].to_numpy(dtype=str),
-        resamples=evaluate.bootstrap_samples,
+        bootstrap_samples=evaluate.bootstrap_samples,
         confidence=evaluate.confidence,
         seed=seed,
     )
@@ -63,7 +63,7 @@ def compare_files(a: Path, b: Path, evaluate: Evaluate, *, seed: int) -> str:
         interval = accuracy_interval(
             correct_N,
             tables[path]["scene"].to_numpy(dtype=str),
-            resamples=evaluate.bootstrap_samples,
+            bootstrap_samples=evaluate.bootstrap_samples,
             confidence=evaluate.confidence,
             seed=seed,
         )

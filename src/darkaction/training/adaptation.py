@@ -21,21 +21,21 @@ KERNELS = 5
 """Gaussians of bandwidths 1, 2, 4, 8, 16 times the smallest."""
 
 
-def cmmd(auxiliary_BF: Tensor, target_BF: Tensor, auxiliary_label_B: Tensor, target_label_B: Tensor) -> Tensor:
+def cmmd(source_BF: Tensor, target_BF: Tensor, source_label_B: Tensor, target_label_B: Tensor) -> Tensor:
     """Conditional maximum mean discrepancy: how far the classes of one domain lie from the same classes of the other.
 
-        1 / B^2  sum over classes  || sum of the auxiliary clips' features - sum of the target clips' features ||^2
+        1 / B^2  sum over classes  || sum of the source clips' features - sum of the target clips' features ||^2
 
     in the space of a sum of Gaussian kernels, whose bandwidths go by the mean squared distance of the batch and take no
     part in the gradient.
 
     Args:
-        auxiliary_BF, target_BF: representations, as many of each.
-        auxiliary_label_B, target_label_B: class numbers.
+        source_BF, target_BF: representations, as many of each.
+        source_label_B, target_label_B: class numbers.
     """
-    count = len(auxiliary_BF)
-    kernel_2B2B = _kernels(torch.cat([auxiliary_BF, target_BF]))
-    same_class_2B2B = torch.cat([auxiliary_label_B, target_label_B])
+    count = len(source_BF)
+    kernel_2B2B = _kernels(torch.cat([source_BF, target_BF]))
+    same_class_2B2B = torch.cat([source_label_B, target_label_B])
     same_class_2B2B = (same_class_2B2B[:, None] == same_class_2B2B[None, :]).to(kernel_2B2B.dtype)
     sign_2B = torch.ones(2 * count, dtype=kernel_2B2B.dtype, device=kernel_2B2B.device)
     sign_2B[count:] = -1
@@ -61,7 +61,7 @@ class AdaptationModule(RecognizerModule):
 
     Args:
         target_labels: learn from the target's labels too (the paper has them); else its classes are what the network
-            takes them for, and the classification loss is that of the auxiliary domain alone.
+            predicts, and the classification loss is that of the source domain alone.
         weight: of the discrepancy.
         epochs: of the whole training.
     """
@@ -73,25 +73,25 @@ class AdaptationModule(RecognizerModule):
         self.epochs = epochs
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_number: int) -> Tensor:
-        """Loss of one batch, whose first half is of the auxiliary domain and second half of the target (see
+        """Loss of one batch, whose first half is of the source domain and second half of the target (see
         PairedSampler). The halves pass one after the other, so that BatchNorm sees one domain at a time."""
         clip_BCTHW, label_B = batch
         half = len(label_B) // 2
         passes = [self.recognizer.with_representations(part_BCTHW) for part_BCTHW in clip_BCTHW.split(half)]
-        (auxiliary_BK, auxiliary), (target_BK, target) = ((logits.float(), features) for logits, features in passes)
-        auxiliary_label_B, label_of_target_B = label_B.split(half)
+        (source_BK, source), (target_BK, target) = ((logits.float(), features) for logits, features in passes)
+        source_label_B, label_of_target_B = label_B.split(half)
         target_label_B = label_of_target_B if self.target_labels else target_BK.detach().argmax(-1)
-        classification = self.loss(auxiliary_BK, auxiliary_label_B)
+        classification = self.loss(source_BK, source_label_B)
         if self.target_labels:
             classification = (classification + self.loss(target_BK, target_label_B)) / 2
         discrepancy = torch.stack(
             [
-                cmmd(first_BF.float(), second_BF.float(), auxiliary_label_B, target_label_B)
-                for first_BF, second_BF in zip(auxiliary, target, strict=True)
+                cmmd(first_BF.float(), second_BF.float(), source_label_B, target_label_B)
+                for first_BF, second_BF in zip(source, target, strict=True)
             ]
         ).sum()
         loss: Tensor = classification + self.weight * strength(self.current_epoch, self.epochs) * discrepancy
-        accuracy = right(torch.cat([auxiliary_BK, target_BK]), label_B)
+        accuracy = right(torch.cat([source_BK, target_BK]), label_B)
         for name, value in (("train_loss", loss), ("train_discrepancy", discrepancy), ("train_accuracy", accuracy)):
             self._log_mean(name, value, len(label_B))
         return loss

@@ -135,11 +135,11 @@ class EpochSampler(IndexSampler[tuple[int, int]]):
 
 
 class PairedSampler(EpochSampler):
-    """Batches of two domains, as many clips of each: first those of the auxiliary domain, then those of the target. An
+    """Batches of two domains, as many clips of each: first those of the source domain, then those of the target. An
     epoch shows every clip of the larger domain; the smaller one is gone through again as often as that takes.
 
     Args:
-        auxiliary: numbers of the clips of the auxiliary domain.
+        source: numbers of the clips of the source domain.
         target: numbers of those of the target.
         half: clips of each domain in a batch.
 
@@ -147,11 +147,11 @@ class PairedSampler(EpochSampler):
         ValueError: when a domain has fewer clips than half a batch.
     """
 
-    def __init__(self, auxiliary: list[int], target: list[int], *, half: int, seed: int) -> None:
-        if min(len(auxiliary), len(target)) < half:
-            raise ValueError(f"{len(auxiliary)} and {len(target)} clips of two domains; {half} of each go into a batch")
-        super().__init__(max(len(auxiliary), len(target)), seed=seed)
-        self.domains = (auxiliary, target)
+    def __init__(self, source: list[int], target: list[int], *, half: int, seed: int) -> None:
+        if min(len(source), len(target)) < half:
+            raise ValueError(f"{len(source)} and {len(target)} clips of two domains; {half} of each go into a batch")
+        super().__init__(max(len(source), len(target)), seed=seed)
+        self.domains = (source, target)
         self.half = half
 
     def __len__(self) -> int:
@@ -195,14 +195,14 @@ def to_CTHW(frames_THWC: NDArray[np.uint8]) -> Tensor:
 
 
 def training_loader(
-    clips: TrainingClips, *, batch_size: int, workers: int, auxiliary: list[int] | None = None
+    clips: TrainingClips, *, batch_size: int, workers: int, source: list[int] | None = None
 ) -> DataLoader[tuple[Tensor, int]]:
     """Batches of a training epoch; the last one is dropped where it would be a single clip (BatchNorm needs two). With
-    the numbers of the `auxiliary` clips each batch holds as many of them as of the others: see PairedSampler."""
+    the numbers of the clips of the source domain, each batch holds as many of them as of the target: PairedSampler."""
     order = EpochSampler(len(clips), seed=clips.seed)
-    if auxiliary is not None:
-        target = sorted(set(range(len(clips))) - set(auxiliary))
-        order = PairedSampler(auxiliary, target, half=batch_size // 2, seed=clips.seed)
+    if source is not None:
+        target = sorted(set(range(len(clips))) - set(source))
+        order = PairedSampler(source, target, half=batch_size // 2, seed=clips.seed)
     return DataLoader(
         clips,
         batch_size=batch_size,

@@ -86,5 +86,5 @@ class RecognizerModule(pl.LightningModule):
 
 
 def right(logits_BK: Tensor, label_B: Tensor) -> Tensor:
-    """Fraction of clips named rightly."""
+    """Top-1 accuracy."""
     return (logits_BK.argmax(-1) == label_B).float().mean()
