@@ -23,6 +23,7 @@ from darkaction.data.video import write_video
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs import pretraining
 from darkaction.params import Params
+from darkaction.serving import package
 from darkaction.synthetic.human.motion import ACTIONS
 from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
@@ -80,7 +81,7 @@ def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(
 def check_packaging(out: Path, card: weights.Card, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last step of `make weights`, into a folder of its own."""
     target = out / "packaged"
-    monkeypatch.setattr(paths, "SHIPPED", str(target))
+    monkeypatch.setattr(Paths, "SHIPPED", str(target))
     monkeypatch.setattr(sys, "argv", ["package_weights.py", "--profile", "smoke", "--out", str(out)])
     package_weights.main()
     packaged, same = weights.load(target / "fold_0" / weights.WEIGHTS)
@@ -89,7 +90,7 @@ def check_packaging(out: Path, card: weights.Card, monkeypatch: pytest.MonkeyPat
     text = (target / "README.md").read_text()
     assert card.training is not None and card.training.digest in text and "synthetic clips only" in text
     before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
-    monkeypatch.setattr(package_weights, "MOST_CHANGE", -1.0)
+    monkeypatch.setattr(package, "MOST_CHANGE", -1.0)
     with pytest.raises(UserError, match="in 16 bits a probability changes by"):
         package_weights.main()
     assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
