@@ -16,10 +16,10 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-import promote
 from darkaction.core import config
 from darkaction.core.paths import ROOT
 from darkaction.params import Params
+from darkaction.serving.registry import NEEDED
 
 SRC = ROOT / "src"
 STAGES: dict[str, dict[str, Any]] = {
@@ -171,7 +171,7 @@ def test_what_a_served_model_imports_is_in_its_requirements() -> None:
     modules = {str(name).partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"darkaction"}
     packages = importlib.metadata.packages_distributions()
     needed = {min(packages[module], key=len).lower() for module in modules}  # of mlflow and its parts, mlflow
-    assert needed <= set(promote.NEEDED), needed - set(promote.NEEDED)
+    assert needed <= set(NEEDED), needed - set(NEEDED)
 
 
 # The settings a stage uses

@@ -20,6 +20,7 @@ from darkaction.data.clips import ClipStore
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs import pretraining
 from darkaction.params import Params
+from darkaction.serving import package
 from darkaction.synthetic.human.motion import ACTIONS
 from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
@@ -86,7 +87,7 @@ def check_packaging(out: Path, card: weights.Card, monkeypatch: pytest.MonkeyPat
     text = (target / "README.md").read_text()
     assert card.training is not None and card.training.digest in text and "synthetic clips only" in text
     before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
-    monkeypatch.setattr(package_weights, "MOST_CHANGE", -1.0)
+    monkeypatch.setattr(package, "MOST_CHANGE", -1.0)
     with pytest.raises(UserError, match="in 16 bits a probability changes by"):
         package_weights.main()
     assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before

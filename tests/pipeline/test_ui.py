@@ -18,6 +18,7 @@ from conftest import require_program
 from darkaction.core.paths import Paths
 from darkaction.params import Params
 from darkaction.tracking.runs import attach_run, start_run
+from darkaction.tracking.weights import CHECKSUM, checksum
 from programs import ROOT, copy_project
 from servers import free_port
 
@@ -40,6 +41,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             with start_run(stage="train", params=params, paths=Paths(root=root)) as run:
                 for epoch in range(4):
                     run.log_metrics({"train_loss": gamma / (1 + epoch), "val_accuracy": 0.2 * epoch}, step=epoch)
+                weights = Paths(root=root).write(f"{Paths.RECOGNIZER}/fold_0/weights.safetensors")
+                weights.write_text(f"{gamma}")
+                run.set_tags({CHECKSUM: checksum(weights)})
             with attach_run(stage="train", params=params, paths=Paths(root=root)) as run:
                 run.log_metrics({"test.accuracy": 0.7})
                 run.describe("test accuracy 70.0% [61.0%, 78.0%]", accuracy="70.0% [61.0%, 78.0%]")

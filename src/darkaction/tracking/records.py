@@ -79,13 +79,13 @@ def _attached(client: "MlflowClient", uri: str, opening: Record) -> str:
     if made := _with_tag(client, TOKEN, opening["token"]):
         return str(made[0].info.run_id)
     model = opening["attach"]["model"]
-    found = model_runs(client, model, out=opening["tags"].get("out")) if model else []
+    found = model_runs(client, model, out=opening["tags"].get("out"))
     if opening["attach"]["own_run"]:
         tags = {OF_RUN: found[0].info.run_id} if found else {}
     elif found:
         return str(found[0].info.run_id)
     else:
-        tags = {ORIGINAL: f"{CHECKSUM} = {model}", CHECKSUM: str(model)}
+        tags = {ORIGINAL: f"{CHECKSUM} = {model}", CHECKSUM: model}
     run_id = _create(client, uri, opening | {"tags": opening["tags"] | tags})
     _send_params(client, run_id, opening["params"])
     client.set_terminated(run_id, "FINISHED")

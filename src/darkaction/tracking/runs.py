@@ -189,6 +189,7 @@ def attach_run(*, stage: str, params: Settings, paths: Paths) -> Iterator[Run]:
     figures of a model of the pipeline get a run of their own, and leave the pipeline's alone.
 
     Raises:
+        FileNotFoundError: when there is no model.
         UserError: when the store cannot be used at all; `check_store` says so before long work.
     """
     if not is_first_process():
@@ -197,7 +198,7 @@ def attach_run(*, stage: str, params: Settings, paths: Paths) -> Iterator[Run]:
     weights = weights_of(paths)
     opening = _opening(stage, params, paths)
     opening["attach"] = {
-        "model": checksum(weights) if weights.is_file() else None,
+        "model": checksum(weights),
         "own_run": paths.out is not None and not weights.is_relative_to(paths.out),
     }
     delivery = Delivery(paths, opening, must_open=True)
