@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help install repro smoke test test-processors test-long outage seeds paper-check ui weights
-.PHONY: lint format lock lock-check clean
+.PHONY: docs lint format lock lock-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -101,6 +101,10 @@ weights: $(INSTALLED)  ## train anew the weights that come with the project, mod
 	python src/pretrain.py $(WEIGHTS)
 	python src/package_weights.py $(WEIGHTS)
 
+docs: $(INSTALLED)  ## build the pages of docs/ as a site: site/index.html
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --quiet
+	@echo "pages: site/index.html"
+
 lint: $(INSTALLED)  ## ruff, mypy and the layers of the packages
 	ruff check .
 	ruff format --check .
@@ -117,6 +121,6 @@ lock: $(INSTALLED)  ## write requirements.lock from what .venv holds of requirem
 lock-check: $(INSTALLED)  ## ask pip for the lock on every platform; installs nothing
 	python .ci/lock.py check
 
-clean:  ## remove .venv and caches; data, models and runs stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove .venv, site and caches; data, models and runs stay
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,7 +18,8 @@ import cv2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from darkaction.data.index import measure, usable_processors
+from darkaction.core.processes import usable_processors
+from darkaction.data.measure import measure
 
 ROUNDS = 3
 

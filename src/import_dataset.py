@@ -1,4 +1,4 @@
-"""Brings a downloaded dataset into data/raw under DVC: python src/import_dataset.py arid|hmdb51 PATH [PATH ...]
+"""Imports a downloaded dataset into data/raw, under DVC: python src/import_dataset.py arid|hmdb51 PATH [PATH ...]
 
 PATH is a folder, an archive as downloaded (.zip, .tar, .tar.gz, .7z, .rar) or a list; several are taken together, for
 example the clips and the official splits. The sources stay as they are.
@@ -12,15 +12,10 @@ A stopped import goes on where it was when it is started again.
 """
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 from darkaction.core import cli
-from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
-from darkaction.data.importers.engine import PLANNERS, import_dataset
-from darkaction.data.importers.plan import Plan, examples
 
 NEXT = {
     "arid": "python src/configure.py --profile arid-sample (a small network) or paper, or list 'arid' first under "
@@ -32,54 +27,32 @@ NEXT = {
 
 def main() -> None:
     arguments = parse_arguments()
-    root: Path = arguments.root
-    relative = Paths.raw(arguments.dataset)
-    result = import_dataset(
-        arguments.dataset, arguments.paths, root / relative, force=arguments.force, dry_run=arguments.dry_run
-    )
-    describe(result.plan)
-    if arguments.dry_run:
-        print(f"{relative}: {len(result.plan.clips)} clips would be imported ({result.plan.size / 1e6:,.0f} MB)")
+    from darkaction.data.importers.engine import import_dataset, track
+
+    root, relative = arguments.root, Paths.raw(arguments.dataset)
+    force, dry_run = arguments.force, arguments.dry_run
+    result = import_dataset(arguments.dataset, arguments.paths, root / relative, force=force, dry_run=dry_run)
+    print("\n".join(result.plan.describe()))
+    count = len(result.plan.clips)
+    if dry_run:
+        print(f"{relative}: {count} clips would be imported ({result.plan.size / 1e6:,.0f} MB)")
         return
-    print(f"{relative}: {len(result.plan.clips)} clips {'imported' if result.changed else 'are there already'}")
+    print(f"{relative}: {count} clips {'imported' if result.changed else 'are there already'}")
     if arguments.dvc:
         track(root, relative)
+        print(f"{relative}.dvc: now commit it with git")
     print(f"next: {NEXT[arguments.dataset]}, then dvc repro")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", choices=sorted(PLANNERS))
+    parser.add_argument("dataset", choices=sorted(NEXT))
     parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="a folder, an archive or a list")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be imported")
     parser.add_argument("--force", action="store_true", help="replace what was imported before")
     parser.add_argument("--no-dvc", action="store_false", dest="dvc", help="only copy, do not run dvc add")
     parser.add_argument("--root", metavar="DIR", type=Path, default=ROOT, help="the project (default: this one)")
     return parser.parse_args()
-
-
-def describe(plan: Plan) -> None:
-    """Prints what a plan takes and what it leaves."""
-    for label, count in plan.per_class().items():
-        print(f"  {label:<12} {count:5d}")
-    for note in plan.notes:
-        print(note)
-    if plan.splits:
-        print(f"official splits: {len(plan.splits)} clips")
-    if plan.skipped:
-        print(f"left out, not clips of the dataset or not in its lists: {len(plan.skipped)} ({examples(plan.skipped)})")
-
-
-def track(root: Path, relative: str) -> None:
-    """Puts the folder under DVC: git sees <relative>.dvc."""
-    result = subprocess.run(
-        [sys.executable, "-m", "dvc", "add", "--quiet", relative], cwd=root, capture_output=True, text=True
-    )
-    if result.returncode:
-        raise UserError(
-            f"{root / relative}: the clips are in place, but 'dvc add {relative}' failed: {result.stderr.strip()}"
-        )
-    print(f"{relative}.dvc: now commit it with git")
 
 
 if __name__ == "__main__":

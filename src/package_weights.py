@@ -1,94 +1,18 @@
-"""Makes models/synthetic, the weights that come with the project, of a pretraining: the last step of `make weights`.
+"""Makes models/synthetic, the weights that come with the project, from a pretraining: the last step of `make weights`.
 
 Matrices are stored in 16 bits, which halves the file. How much that changes probabilities is measured on synthetic
 clips and printed.
 """
 
-import shutil
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from darkaction.core import cli
-from darkaction.core.errors import UserError
-from darkaction.core.folders import new_folder
-from darkaction.core.paths import Paths
-from darkaction.params import settings_of
-
-if TYPE_CHECKING:
-    from darkaction.training.weights import Card
-
-MOST_CHANGE = 0.02
-"""Largest change of a probability that storing in 16 bits may make."""
 
 
 def main() -> None:
-    _, paths = settings_of(cli.stage_arguments(__doc__))
-    from darkaction.training import weights  # it needs torch: after the arguments
+    arguments = cli.stage_arguments(__doc__)
+    from darkaction.params import settings_of
+    from darkaction.serving.package import package_weights
 
-    made = paths.read(Paths.PRETRAINING) / "fold_0" / weights.WEIGHTS
-    recognizer, card = weights.load(made)
-    clips = sorted(paths.read(Paths.raw("demo")).glob("*/*_1_1.*"))
-    target = Paths().write(Paths.SHIPPED)
-    with tempfile.TemporaryDirectory() as whole, new_folder(target) as folder:
-        for place in (Path(whole), folder):
-            (place / "fold_0").mkdir()
-            shutil.copyfile(paths.read(Paths.ENHANCER) / "weights.safetensors", place / weights.ENHANCER)
-        shutil.copyfile(made, Path(whole) / "fold_0" / weights.WEIGHTS)
-        weights.save(folder / "fold_0" / weights.WEIGHTS, recognizer, card, half=True)
-        change = largest_change(Path(whole), folder, clips)
-        (folder / "README.md").write_text(model_card(card))
-    print(f"{Paths.SHIPPED}: in 16 bits the probabilities of {len(clips)} clips change by {change:.4f} at most")
-
-
-def largest_change(whole: Path, half: Path, clips: list[Path]) -> float:
-    """Between the probabilities of two models, over some clips.
-
-    Raises:
-        UserError: when it is more than MOST_CHANGE.
-    """
-    from darkaction.serving.predictor import Predictor
-
-    predictors = [Predictor.load(folder) for folder in (whole, half)]
-    answers = [np.stack([predictor.predict(clip).probabilities_K for clip in clips]) for predictor in predictors]
-    change = float(np.abs(answers[0] - answers[1]).max())
-    if change > MOST_CHANGE:
-        raise UserError(f"{half}: in 16 bits a probability changes by {change:.3f}, more than {MOST_CHANGE}")
-    return change
-
-
-def model_card(card: "Card") -> str:
-    """What a person who uses the weights should know, as Markdown."""
-    from darkaction.core.provenance import git_commit
-
-    trained, validation = card.training, card.validation
-    if trained is None or validation is None:
-        raise UserError("the pretraining has no card of its clips and its validation; train it anew: make weights")
-    lengths = f"{trained.frames[0]:.0f} to {trained.frames[1]:.0f} frames"
-    return f"""# Weights to try: {", ".join(card.classes)}
-
-`{card.model.backbone}` with the head `{card.model.head}`, and Zero-DCE, both trained on **synthetic clips only**:
-`python src/predict.py VIDEO` uses them until `dvc repro` has trained others.
-
-| what | value |
-|---|---|
-| Made by | `make weights` (profiles/weights.yaml) at commit {git_commit(Paths().root) or "unknown"} |
-| Training clips | {trained.clips} synthetic clips of {trained.scenes} scenes, digest `{trained.digest}`; {lengths}, \
-{trained.width[0]:.0f}x{trained.height[0]:.0f} pixels, mean luma {trained.luma[0]:.0f} to {trained.luma[1]:.0f} of 255 |
-| Input | {card.sampling.num_frames} frames of {card.enhance.height}x{card.enhance.width} by {card.sampling.strategy} \
-sampling, after {card.enhance.method} |
-| Top-1 accuracy | {validation.accuracy:.1%} (95 % interval {validation.low:.1%} to {validation.high:.1%}, chance \
-{1 / len(card.classes):.1%}) on {validation.clips} synthetic clips of {validation.scenes} scenes held out |
-| Calibration | temperature {validation.temperature:.2f}, fitted to those clips; expected calibration error \
-{validation.error_before:.1%} before, {validation.error_after:.1%} after |
-| Licence | Apache-2.0, as the project; no clip, frame or weight of others is in them |
-
-The generator's light, noise and lengths were fitted to unlabelled clips of ARID. On real video the accuracy is far
-lower: docs/limited-data.md says what was measured. Nobody has looked at how the weights treat different people. Made
-for research.
-"""
+    print(package_weights(settings_of(arguments)[1]))
 
 
 if __name__ == "__main__":

@@ -20,14 +20,13 @@ def main() -> None:
     target = paths.write(Paths.PRETRAINING)
     if params.pretrain.enabled:
         # A stage that is off need not wait for torch.
-        from darkaction.data.index import usable_processors
+        from darkaction.core.processes import usable_processors
         from darkaction.jobs.stage_pretrain import pretrain
 
         pretrain(params, paths, target, workers=usable_processors())
         return
     with new_folder(target) as folder:
         (folder / "README.md").write_text(EMPTY)
-    paths.write(f"{Paths.RUNS}/pretrain.json").write_text("{}\n")  # DVC expects one
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ run of MLflow's experiment darkaction-tables.
 import argparse
 
 from darkaction.core import cli
-from darkaction.core.arguments import add_worker_arguments, positive
+from darkaction.core.cli import add_worker_arguments, positive
 
 
 def main() -> None:

@@ -1,40 +1,33 @@
-"""Draws one of the demo datasets: python src/synthesize.py demo
+"""Generates a synthetic dataset: python src/synthesize.py demo
 
 Procedural dark actions with the structure of ARID, into data/raw/<dataset>; `demo_lit` shows the same actions in lit
 rooms. About a minute on two cores.
 """
 
-import os
-
 from darkaction.core import cli
 from darkaction.core.errors import UserError
-from darkaction.core.folders import new_folder
 from darkaction.core.paths import Paths
+from darkaction.core.processes import usable_processors
 from darkaction.params import settings_of
-from darkaction.synthetic.generate import DemoSettings, generate
 
 
 def main() -> None:
     arguments = cli.stage_arguments(__doc__, dataset=True)
     params, paths = settings_of(arguments)
-    if arguments.dataset not in params.synthesize.domains:
-        raise UserError(f"dataset '{arguments.dataset}' is none of synthesize.domains: {params.synthesize.domains}")
-    settings = DemoSettings(
-        classes=tuple(params.data.classes),  # type: ignore[arg-type]  # generate() checks them
-        scenes=params.synthesize.scenes,
-        takes=params.synthesize.takes,
-        height=params.synthesize.height,
-        width=params.synthesize.width,
-        fps=30,
-        lit=arguments.dataset == "demo_lit",
+    name: str = arguments.dataset
+    if name not in params.synthesize.domains:
+        raise UserError(f"dataset '{name}' is none of synthesize.domains: {params.synthesize.domains}")
+    from darkaction.synthetic.dataset import synthesize
+
+    count = synthesize(
+        name,
+        params.synthesize,
+        classes=params.data.classes,
         seed=params.seed,
-        codec=params.synthesize.codec,
-        variation=None,
-        backgrounds=(),
+        target=paths.write(Paths.raw(name)),
+        workers=usable_processors(),
     )
-    with new_folder(paths.write(Paths.raw(arguments.dataset))) as folder:
-        clips = generate(settings, folder, workers=os.cpu_count() or 1, progress=True)
-    print(f"{arguments.dataset}: {len(clips)} clips of {len(params.data.classes)} actions")
+    print(f"{name}: {count} clips of {len(params.data.classes)} actions")
 
 
 if __name__ == "__main__":

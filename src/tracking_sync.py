@@ -5,30 +5,30 @@ whose process was killed are ended as KILLED.
 
     python src/tracking_sync.py --relocate      after the project's folder was moved or copied together with mlflow.db
 
-MLflow keeps absolute paths of all artifacts and registered models. --relocate makes those that led into the former
-folder lead into this one, where mlartifacts lies now, and leaves a copy of the database as it was.
+MLflow keeps absolute paths of all artifacts and registered models. --relocate replaces the former folder in them by
+this one, where mlartifacts is now, and leaves a copy of the database as it was.
 """
 
-import argparse
 import sys
 
-from darkaction import tracking
 from darkaction.core import cli
 from darkaction.core.paths import Paths
+from darkaction.tracking.delivery import deliver_waiting
+from darkaction.tracking.store import relocate_store
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument("--relocate", action="store_true", help="the project was moved or copied to where it is now")
     if parser.parse_args().relocate:
         relocate()
-    delivered, others = tracking.deliver_waiting(Paths())
+    delivered, others = deliver_waiting(Paths())
     print(f"{delivered} records delivered" + (f"; {others} wait for another store" if others else ""))
 
 
 def relocate() -> None:
-    """Relocates the project's store, and says what was done."""
-    done = tracking.relocate_store(Paths())
+    """Relocates the project's store, and prints what was done."""
+    done = relocate_store(Paths())
     if not done.locations:
         print("nothing to relocate: the artifacts lie in this project")
         return

@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 from darkaction.core import cli
-from darkaction.core.arguments import add_worker_arguments, positive
+from darkaction.core.cli import add_worker_arguments, positive
 from darkaction.core.paths import ROOT, Paths
 
 STORAGE = "runs/tune/studies.log"

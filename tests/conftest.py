@@ -64,7 +64,7 @@ def require_program(name: str) -> str:
     """The path of an optional system program; its absence skips the test, the only reason for which one may be."""
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"program '{name}' is not installed (the README's line of optional system packages has it)")
+        pytest.skip(f"program '{name}' is not installed (docs/quickstart.md lists optional programs)")
     return path
 
 

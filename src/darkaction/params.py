@@ -36,6 +36,8 @@ class Params:
 
     FORMER: ClassVar[Mapping[str, str]] = {
         "pretrain.variation.": "its section is pretrain.domain_randomization",
+        "pretrain.backgrounds": "removed: real places as background gained nothing",
+        "pretrain.domain_randomization.on_background": "removed: real places as background gained nothing",
         "pretrain.domain_randomization.fill": "it is subject_scale",
         "pretrain.domain_randomization.off_centre": "it is subject_offset",
         "pretrain.domain_randomization.cast": "it is color_cast",

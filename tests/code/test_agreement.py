@@ -10,7 +10,8 @@ import pytest
 
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.data.index import BACKGROUND, COLUMNS, write_index
+from darkaction.data.index import COLUMNS, write_index
+from darkaction.data.measure import MEAN_FRAME
 from darkaction.data.settings import ACTIONS as KNOWN_ACTIONS
 from darkaction.enhancement.settings import frames_wanted
 from darkaction.jobs import identity
@@ -86,7 +87,7 @@ def make_index(root: Path, params: Params, *, labels: tuple[str, ...], settings:
     ]
     summary = {"settings": identity.index_settings(params)["demo"]} if settings else {}
     write_index(
-        root / Paths.index("demo"), pd.DataFrame(rows), np.zeros((len(rows), *BACKGROUND, 3), np.float16), summary
+        root / Paths.index("demo"), pd.DataFrame(rows), np.zeros((len(rows), *MEAN_FRAME, 3), np.float16), summary
     )
 
 

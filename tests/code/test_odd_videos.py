@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from darkaction.core.paths import ROOT
-from darkaction.data.index import HASHED_FRAMES, measure, perceptual_hash
+from darkaction.data.measure import HASHED_FRAMES, measure, perceptual_hash
 from darkaction.data.video import (
     VideoError,
     iter_frames,

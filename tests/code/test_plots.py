@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from darkaction.evaluation import metrics, plots
+from darkaction.evaluation import metrics, plots, sample_plot, style
 from darkaction.evaluation.statistics import accuracy_interval
 
 CLASSES = ["run", "sit", "stand"]
@@ -22,8 +22,8 @@ LUMA_N = rng.uniform(5, 40, 36)
 PROBABILITIES_DNK = rng.dirichlet(np.ones(3), size=(5, 36))
 
 
-def sample(label: str, *, raw: bool) -> plots.Sample:
-    return plots.Sample(
+def sample(label: str, *, raw: bool) -> sample_plot.Sample:
+    return sample_plot.Sample(
         clip_id="demo/Run_1_1",
         label=label,
         raw_NHWC=rng.integers(0, 60, (6, 30, 40, 3), dtype=np.uint8) if raw else None,
@@ -68,7 +68,7 @@ def curves_of_one_epoch_without_validation(path: Path) -> None:
 
 
 def strips(path: Path) -> None:
-    plots.samples([sample("run", raw=True), sample("sit", raw=False)], CLASSES, path)
+    sample_plot.samples([sample("run", raw=True), sample("sit", raw=False)], CLASSES, path)
 
 
 def reliability(path: Path) -> None:
@@ -126,19 +126,19 @@ def test_samples_show_the_frames_they_are_given(tmp_path: Path) -> None:
     red = np.zeros((6, 32, 32, 3), dtype=np.uint8)
     red[..., 0] = 200
     for name, label in (("right.png", "run"), ("wrong.png", "sit")):
-        clip = plots.Sample(
+        clip = sample_plot.Sample(
             clip_id="a",
             label=label,
             raw_NHWC=None,
             enhanced_NHWC=red,
             probabilities_K=np.array([0.7, 0.2, 0.1]),
         )
-        plots.samples([clip], CLASSES, tmp_path / name)
+        sample_plot.samples([clip], CLASSES, tmp_path / name)
     fractions = {}
     for name in ("right.png", "wrong.png"):
         image_BGR = cv2.imread(str(tmp_path / name))
         assert image_BGR is not None
-        orange = tuple(int(plots.ORANGE[k : k + 2], 16) for k in (5, 3, 1))
+        orange = tuple(int(style.ORANGE[k : k + 2], 16) for k in (5, 3, 1))
         fractions[name] = ((image_BGR == (0, 0, 200)).all(-1).mean(), (image_BGR == orange).all(-1).mean())
     assert fractions["right.png"][0] > 0.3
     assert fractions["right.png"][1] == 0
@@ -149,13 +149,13 @@ def test_strips_with_and_without_raw_frames(tmp_path: Path) -> None:
     strips(tmp_path / "a.png")
     assert ink(tmp_path / "a.png") > 0.3
     with pytest.raises(ValueError, match="no clips"):
-        plots.samples([], CLASSES, tmp_path / "b.png")
+        sample_plot.samples([], CLASSES, tmp_path / "b.png")
 
 
 @pytest.mark.parametrize("frames", [1, 5, 6, 7, 225])
 def test_sample_positions_span_the_clip(frames: int) -> None:
-    positions = plots.sample_positions(frames)
-    assert len(positions) == plots.SAMPLE_FRAMES
+    positions = sample_plot.sample_positions(frames)
+    assert len(positions) == sample_plot.SAMPLE_FRAMES
     assert positions == sorted(positions)
     assert 0 <= positions[0] <= frames / 6
     assert frames * 5 / 6 - 1 <= positions[-1] < frames

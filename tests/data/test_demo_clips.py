@@ -1,4 +1,4 @@
-"""The drawn clips: what is in them, how dark they are, and that they come out the same every time."""
+"""The demo's clips: what is in them, how dark they are, and that they come out the same every time."""
 
 import dataclasses
 from pathlib import Path
@@ -10,15 +10,17 @@ import pytest
 import golden
 from darkaction.core.errors import UserError
 from darkaction.data.video import read_video
-from darkaction.synthetic.generate import ClipRecord, DemoSettings, draw_clip, generate, make_scene, stage_clip
+from darkaction.synthetic.dataset import ClipRecord, write_clips
+from darkaction.synthetic.demo import DEMO, DEMO_LIT
+from darkaction.synthetic.generator import GeneratorSettings, generate_clip, sample_clip_state, sample_scene
 from darkaction.synthetic.human.motion import ACTIONS
 from darkaction.synthetic.human.skeleton import INDEX
 
-SETTINGS = DemoSettings(
-    classes=("run", "sit", "stand", "turn", "walk", "wave"),
-    scenes=24, takes=1, height=120, width=160, fps=30, lit=False, seed=0, codec="mp4v", variation=None, backgrounds=(),
+SETTINGS = GeneratorSettings(
+    preset=DEMO, classes=("run", "sit", "stand", "turn", "walk", "wave"),
+    scenes=24, takes=1, height=120, width=160, seed=0,
 )  # fmt: skip
-SMALL = dataclasses.replace(SETTINGS, classes=("walk", "sit"), scenes=2, height=48, width=64, codec="FFV1")
+SMALL = dataclasses.replace(SETTINGS, classes=("walk", "sit"), scenes=2, height=48, width=64)
 
 
 def darkness(frames_NHWC: np.ndarray) -> tuple[float, float]:
@@ -31,7 +33,7 @@ def darkness(frames_NHWC: np.ndarray) -> tuple[float, float]:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[ClipRecord]:
     """32 clips as `synthesize` writes them."""
     settings = dataclasses.replace(SETTINGS, classes=("walk", "wave"), scenes=16)
-    return generate(settings, tmp_path_factory.mktemp("demo"), workers=0, progress=False)
+    return write_clips(settings, tmp_path_factory.mktemp("demo"), codec="mp4v", workers=0, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
         ("two", SMALL, 2),
         ("other", dataclasses.replace(SMALL, seed=1), 0),
     ):
-        generate(settings, tmp_path / name, workers=workers, progress=False)
+        write_clips(settings, tmp_path / name, codec="FFV1", workers=workers, progress=False)
     here, two, other = (folder_bytes(tmp_path / name) for name in ("here", "two", "other"))
     assert sorted(here) == ["Sit/Sit_1_1.avi", "Sit/Sit_2_1.avi", "Walk/Walk_1_1.avi", "Walk/Walk_2_1.avi"]
     assert here == two
@@ -66,16 +68,16 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
 
 
 def test_takes_and_domains_differ() -> None:
-    first, again, second = (stage_clip(SMALL, "walk", 1, take).joints_NJ3 for take in (1, 1, 2))
-    lit = stage_clip(dataclasses.replace(SMALL, lit=True), "walk", 1, 1).joints_NJ3
+    first, again, second = (sample_clip_state(SMALL, "walk", 1, take).joints_NJ3 for take in (1, 1, 2))
+    lit = sample_clip_state(dataclasses.replace(SMALL, preset=DEMO_LIT), "walk", 1, 1).joints_NJ3
     np.testing.assert_array_equal(first, again)
     assert first.shape != second.shape or not np.allclose(first, second)
     assert first.shape != lit.shape or not np.allclose(first, lit)
 
 
 def test_lossless_codec_keeps_the_frames(tmp_path: Path) -> None:
-    record = generate(SMALL, tmp_path, workers=0, progress=False)[0]
-    dark = draw_clip(SMALL, record.action, record.scene, record.take).dark_NHWC.astype(int)
+    record = write_clips(SMALL, tmp_path, codec="FFV1", workers=0, progress=False)[0]
+    dark = generate_clip(SMALL, record.action, record.scene, record.take).dark_NHWC.astype(int)
     assert np.abs(read_video(record.path).astype(int) - dark).mean() < 1.5  # all that is lost is chroma resolution
 
 
@@ -83,7 +85,7 @@ def test_lossless_codec_keeps_the_frames(tmp_path: Path) -> None:
 def test_lengths_phases_and_size_in_the_frame(action: str) -> None:
     heights = []
     for scene in range(1, 25):
-        clip = stage_clip(SETTINGS, action, scene, 1)
+        clip = sample_clip_state(SETTINGS, action, scene, 1)
         timing = clip.performance.timing
         assert 33 <= timing.num_frames <= 225
         assert 0 <= timing.start < timing.stop <= timing.num_frames
@@ -95,7 +97,7 @@ def test_lengths_phases_and_size_in_the_frame(action: str) -> None:
 
 def test_bones_keep_their_lengths_and_feet_stay_above_the_floor() -> None:
     for action in ACTIONS:
-        joints_NJ3 = stage_clip(SETTINGS, action, 3, 1).joints_NJ3
+        joints_NJ3 = sample_clip_state(SETTINGS, action, 3, 1).joints_NJ3
         for a, b in (("knee_l", "ankle_l"), ("shoulder_r", "elbow_r"), ("elbow_r", "hand_r"), ("pelvis", "neck")):
             lengths = np.linalg.norm(joints_NJ3[:, INDEX[a]] - joints_NJ3[:, INDEX[b]], axis=1)
             assert np.ptp(lengths) < 1e-9
@@ -104,8 +106,8 @@ def test_bones_keep_their_lengths_and_feet_stay_above_the_floor() -> None:
 
 def test_actions_do_what_they_say() -> None:
     for scene in range(1, 7):
-        clip = {action: stage_clip(SETTINGS, action, scene, 1) for action in ACTIONS}
-        pelvis = {action: staged.joints_NJ3[:, INDEX["pelvis"], 2] for action, staged in clip.items()}
+        clip = {action: sample_clip_state(SETTINGS, action, scene, 1) for action in ACTIONS}
+        pelvis = {action: state.joints_NJ3[:, INDEX["pelvis"], 2] for action, state in clip.items()}
         assert pelvis["sit"][0] - pelvis["sit"][-1] > 0.2 or pelvis["sit"].max() - pelvis["sit"][-1] > 0.3
         assert pelvis["stand"][-1] - pelvis["stand"][0] > 0.2 or pelvis["stand"].max() - pelvis["stand"][0] > 0.3
         turn = clip["turn"].performance
@@ -125,7 +127,7 @@ def test_person_stands_out_from_the_room_after_brightening(clips: list[ClipRecor
     contrasts = []
     for clip in clips[:16]:
         frame = cv2.cvtColor(read_video(clip.path)[0], cv2.COLOR_RGB2GRAY).astype(float) * 6
-        joints = stage_clip(SETTINGS, clip.action, clip.scene, clip.take).joints_NJ2[0]
+        joints = sample_clip_state(SETTINGS, clip.action, clip.scene, clip.take).joints_NJ2[0]
         chest = 0.6 * joints[INDEX["neck"]] + 0.4 * joints[INDEX["pelvis"]]
         x, y = np.round(chest).astype(int)
         row = frame[y - 2 : y + 3]
@@ -150,11 +152,12 @@ def test_darkness_compared_with_real_clips(measured: np.ndarray) -> None:
 
 
 def test_lit_domain_is_lit(tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, lit=True, classes=("turn",), scenes=6)
-    luma = [darkness(read_video(clip.path))[0] for clip in generate(settings, tmp_path, workers=0, progress=False)]
+    settings = dataclasses.replace(SETTINGS, preset=DEMO_LIT, classes=("turn",), scenes=6)
+    clips = write_clips(settings, tmp_path, codec="mp4v", workers=0, progress=False)
+    luma = [darkness(read_video(clip.path))[0] for clip in clips]
     assert 90 <= np.median(luma) <= 150
     assert min(luma) > 70
-    lit, dark = (make_scene(dataclasses.replace(SETTINGS, lit=lit), 1).view for lit in (True, False))
+    lit, dark = (sample_scene(dataclasses.replace(SETTINGS, preset=preset), 1).view for preset in (DEMO_LIT, DEMO))
     assert abs(lit.yaw) >= np.radians(14) and (lit.height < 0.95 or lit.height > 1.65)
     assert 0.9 <= dark.height <= 1.7
 
@@ -164,7 +167,6 @@ def test_lit_domain_is_lit(tmp_path: Path) -> None:
     [
         ({"classes": ("fly",)}, "fly"),
         ({"classes": ()}, "classes"),
-        ({"codec": "avc1"}, "avc1"),
         ({"scenes": 0}, "scenes"),
         ({"takes": 0}, "takes"),
         ({"width": 161}, "width"),

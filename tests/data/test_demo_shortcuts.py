@@ -12,29 +12,26 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
-from darkaction.synthetic.generate import DemoSettings, StagedClip, paint_clip, stage_clip
+from darkaction.synthetic.demo import DEMO
+from darkaction.synthetic.generator import ClipState, GeneratorSettings, render_clip, sample_clip_state
 from darkaction.synthetic.human.motion import Action
 
 CLASSES: tuple[Action, ...] = ("run", "sit", "stand", "turn", "walk", "wave")
-SETTINGS = DemoSettings(
+SETTINGS = GeneratorSettings(
+    preset=DEMO,
     classes=CLASSES,
     scenes=24,
     takes=2,
     height=48,
     width=64,
-    fps=30,
-    lit=False,
     seed=0,
-    codec="mp4v",
-    variation=None,
-    backgrounds=(),
 )
 SHORTCUT = 0.35
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
-    clips: list[StagedClip]
+    clips: list[ClipState]
     labels: np.ndarray
     scenes: np.ndarray
 
@@ -57,7 +54,7 @@ def exam() -> Exam:
         for take in range(1, SETTINGS.takes + 1)
     ]
     return Exam(
-        clips=[stage_clip(SETTINGS, CLASSES[label], scene, take) for label, scene, take in keys],
+        clips=[sample_clip_state(SETTINGS, CLASSES[label], scene, take) for label, scene, take in keys],
         labels=np.array([label for label, _, _ in keys]),
         scenes=np.array([scene for _, scene, _ in keys]),
     )
@@ -97,7 +94,7 @@ def test_background_does_not_tell_the_class(exam: Exam) -> None:
     features = []
     for clip, scene in zip(exam.clips, exam.scenes.tolist(), strict=True):
         frames = np.linspace(0, len(clip.joints_NJ2) - 1, 4).astype(int).tolist()
-        empty_NHWC = paint_clip(SETTINGS, scene, clip, frames, person=False)
+        empty_NHWC = render_clip(SETTINGS, scene, clip, frames, person=False)
         features.append(cv2.resize(empty_NHWC.mean(0), (16, 12), interpolation=cv2.INTER_AREA).ravel())
     assert exam.accuracy(np.array(features), forest()) < SHORTCUT
 

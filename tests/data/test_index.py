@@ -19,19 +19,10 @@ from numpy.typing import NDArray
 import containers
 from conftest import require_program
 from darkaction.core.errors import UserError
-from darkaction.data import index as indexing
-from darkaction.data.index import (
-    BACKGROUND,
-    COLUMNS,
-    HASHED_FRAMES,
-    Measured,
-    build_index,
-    measure,
-    measure_all,
-    read_backgrounds,
-    read_index,
-    write_index,
-)
+from darkaction.data import prepare
+from darkaction.data.index import COLUMNS, read_index, read_mean_frames, write_index
+from darkaction.data.measure import HASHED_FRAMES, MEAN_FRAME, Measured, measure, measure_all
+from darkaction.data.prepare import build_index
 from darkaction.data.video import read_video, write_video
 from darkaction.params import Params
 
@@ -208,10 +199,10 @@ def test_a_file_that_kills_its_worker_costs_that_file_only() -> None:
 
 
 def test_an_index_is_read_as_it_was_written(built: tuple[pd.DataFrame, NDArray[np.float16]], tmp_path: Path) -> None:
-    index, backgrounds_NHWC = built
+    index, means_NHWC = built
     written = index.assign(fold_0=np.where(index["status"] == "ok", "train", "none"))
     for name in ("first", "second"):
-        write_index(tmp_path / name, written, backgrounds_NHWC, {"usable": 5})
+        write_index(tmp_path / name, written, means_NHWC, {"usable": 5})
     assert (tmp_path / "first" / "index.csv").read_bytes() == (tmp_path / "second" / "index.csv").read_bytes()
     assert json.loads((tmp_path / "first" / "summary.json").read_text()) == {"usable": 5}
     quarantine = pd.read_csv(tmp_path / "first" / "quarantine.csv")
@@ -225,8 +216,8 @@ def test_an_index_is_read_as_it_was_written(built: tuple[pd.DataFrame, NDArray[n
         "fps": "f",
         "scene": again["path"].dtype.kind,
     }
-    assert np.array_equal(read_backgrounds(tmp_path / "first", again), backgrounds_NHWC)
-    write_index(tmp_path / "first", written.head(3), backgrounds_NHWC[:3], {"usable": 2})
+    assert np.array_equal(read_mean_frames(tmp_path / "first", again), means_NHWC)
+    write_index(tmp_path / "first", written.head(3), means_NHWC[:3], {"usable": 2})
     assert len(read_index(tmp_path / "first")) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
 
@@ -247,7 +238,7 @@ def test_an_index_that_was_tampered_with_is_refused(
 ) -> None:
     folder = tmp_path / "arid"
     folds = np.where(index["status"] == "ok", "train", "none")
-    write_index(folder, index.assign(fold_0=folds), np.zeros((len(index), *BACKGROUND, 3), np.float16), {})
+    write_index(folder, index.assign(fold_0=folds), np.zeros((len(index), *MEAN_FRAME, 3), np.float16), {})
     text = (folder / "index.csv").read_text()
     assert old in text
     (folder / "index.csv").write_text(text.replace(old, new))
@@ -323,15 +314,15 @@ def test_measure_gives_reasons_without_the_folder(tmp_path: Path) -> None:
 def test_a_clip_has_hashes_and_a_time_averaged_frame(
     raw: Path, built: tuple[pd.DataFrame, NDArray[np.float16]]
 ) -> None:
-    index, backgrounds_NHWC = built
-    assert backgrounds_NHWC.shape == (len(index), *BACKGROUND, 3)
+    index, means_NHWC = built
+    assert means_NHWC.shape == (len(index), *MEAN_FRAME, 3)
     for position, row in enumerate(index.itertuples()):
         if not row.frames:
-            assert not backgrounds_NHWC[position].any()
+            assert not means_NHWC[position].any()
             continue
         assert len(str(row.phash)) == 16 * HASHED_FRAMES
         average_HWC = read_video(raw / str(row.path)).mean(0)
-        assert backgrounds_NHWC[position].mean((0, 1)) == pytest.approx(average_HWC.mean((0, 1)), abs=1)
+        assert means_NHWC[position].mean((0, 1)) == pytest.approx(average_HWC.mean((0, 1)), abs=1)
 
 
 def test_unlabelled_clips_are_measured_and_take_no_part(tmp_path: Path) -> None:
@@ -426,7 +417,7 @@ def test_a_class_without_folder_is_said_before_anything_is_decoded(
     make_folder(tmp_path, classes=("Run", "Walk"))
     settings = {"dataset": "mine", "max_quarantined": 0.0, "workers": 1}
     with monkeypatch.context() as patch:
-        patch.setattr(indexing, "measure_all", never)
+        patch.setattr(prepare, "measure_all", never)
         with pytest.raises(UserError, match=r"classes wlak \(folders there: Run, Walk\); did you mean 'walk'\?"):
             build_index(tmp_path, target=True, classes=["run", "wlak"], **settings)
     index, _ = build_index(
@@ -491,7 +482,7 @@ def index_as_nobody(raw: Path) -> pd.DataFrame:
     """The index as a user makes it who may not read everything: root does without its right to."""
     script = raw.parent / "index_as_nobody.py"
     script.write_text(
-        "import sys; from pathlib import Path; from darkaction.data.index import build_index\n"
+        "import sys; from pathlib import Path; from darkaction.data.prepare import build_index\n"
         "if __name__ == '__main__':\n"
         "    built = build_index(Path(sys.argv[1]), dataset='arid', target=True, classes=['walk'], "
         "max_quarantined=1.0, workers=2)\n"

@@ -15,7 +15,8 @@ import pytest
 
 import rar
 from darkaction.core.errors import UserError
-from darkaction.data.importers.archives import Member, open_source, read_text
+from darkaction.data.importers.members import Member
+from darkaction.data.importers.sources import open_source, read_text
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 FILES = {"Walk/Walk_1_1.mp4": b"first" * 300, "Walk/Walk_1_2.mp4": b"second" * 200, "notes.txt": b"a note"}
@@ -274,7 +275,7 @@ def test_compressed_rar_without_an_unpacker_says_what_to_install(tmp_path: Path)
     path = tmp_path / "packed.rar"
     rar.write_rar(path, [rar.member("Walk/Walk_1_1.mp4", b"x" * 50, method=rar.COMPRESSED, size=90)])
     program = (
-        "import sys; from pathlib import Path; from darkaction.data.importers.archives import open_source\n"
+        "import sys; from pathlib import Path; from darkaction.data.importers.sources import open_source\n"
         "open_source(Path(sys.argv[1])).copy({'Walk/Walk_1_1.mp4': Path(sys.argv[1] + '.out')}, lambda _: None)"
     )
     environment = {"PATH": "", "PYTHONPATH": str(SRC)}

@@ -12,7 +12,8 @@ from darkaction.core.paths import ROOT, Paths
 from darkaction.data.video import write_video
 from darkaction.params import Params
 from darkaction.serving.predictor import Predictor
-from darkaction.synthetic.generate import DemoSettings, draw_clip
+from darkaction.synthetic.domain_randomization import Pretraining
+from darkaction.synthetic.generator import FPS, GeneratorSettings, generate_clip
 from darkaction.synthetic.human.motion import ACTIONS
 
 SHIPPED = ROOT / Paths.SHIPPED
@@ -23,18 +24,14 @@ SEED = 4711  # of clips that no training saw: theirs is params.yaml's
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
     """Three synthetic clips of each action, in scenes of their own, as videos: (action, path)."""
     wanted = Params.load().pretrain
-    settings = DemoSettings(
+    settings = GeneratorSettings(
+        preset=Pretraining(ranges=wanted.domain_randomization),
         classes=ACTIONS,
         scenes=3,
         takes=1,
         height=wanted.height,
         width=wanted.width,
-        fps=30,
-        lit=False,
         seed=SEED,
-        codec="FFV1",
-        variation=wanted.domain_randomization,
-        backgrounds=(),
     )
     folder = tmp_path_factory.mktemp("clips")
     made = []
@@ -42,7 +39,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
         for scene in (1, 2, 3):
             path = folder / action / f"{action}_{scene}_1.avi"
             path.parent.mkdir(exist_ok=True)
-            write_video(path, draw_clip(settings, action, scene, 1).dark_NHWC, fps=30, codec="FFV1")
+            write_video(path, generate_clip(settings, action, scene, 1).dark_NHWC, fps=FPS, codec="FFV1")
             made.append((action, path))
     return made
 

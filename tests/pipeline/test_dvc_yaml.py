@@ -1,4 +1,4 @@
-"""dvc.yaml against the code: stages list what they import and the settings they use, and rerun for nothing else."""
+"""dvc.yaml against the code: a stage lists the folders it imports and the settings it uses; nothing else runs it."""
 
 import ast
 import importlib.metadata
@@ -7,10 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import networkx
 import pytest
 import yaml
 from dvc.repo import Repo
@@ -26,7 +27,12 @@ STAGES: dict[str, dict[str, Any]] = {
 }
 SETTINGS = config.flatten(Params.load())
 
-# Settings that a script reads and DVC need not watch, and why.
+PACKAGE = SRC / "darkaction"
+
+NO_DEPENDENCY = ("core", "tracking", "params.py", "jobs/identity.py")
+"""Parts of the package that cannot change a result: plumbing, the record, and what compares settings."""
+
+# Settings that a stage's code reads and DVC need not watch, and why.
 NO_PARAMETER = {
     "synthesize": {"synthesize.domains": "only checked: the stage's name has the domain"},
     "prepare": {"datasets": "the command names the target; otherwise only checked"},
@@ -44,7 +50,7 @@ NO_PARAMETER = {
         "train.epochs": "pretrain.epochs takes its place",
         "train.batch_size": "pretrain.batch_size takes its place",
         "train.init_from": "it begins with fresh weights",
-        "train.shots_per_class": "it learns from all drawn clips",
+        "train.shots_per_class": "it learns from all synthetic clips",
         "train.devices": "it has one device",
         "train.checkpoint": "the last epoch counts",
         "train.num_workers": "how many processes load clips changes no figure",
@@ -57,30 +63,27 @@ NO_PARAMETER = {
 }
 
 
-ASSEMBLERS = {
-    SRC / "darkaction/training/recipe.py",
-    SRC / "darkaction/evaluation/score.py",
-    SRC / "darkaction/pretraining.py",
-}
-"""The modules of the package that, like the scripts, make parts from `params`."""
-
-
 # What a stage imports
 
 
-def script_of(stage: str) -> Path:
+def program_of(stage: str) -> Path:
     return ROOT / str(STAGES[stage]["cmd"]).split()[1]
 
 
-def imported(script: Path) -> set[Path]:
-    """The script and every file of src/ that it imports, directly or not, also inside functions."""
+def imported(file: Path, *, without: tuple[str, ...] = ()) -> set[Path]:
+    """Every file of src/ that `file` imports, directly or not, also inside functions, and `file` itself.
+
+    Args:
+        without: folders and files of the package that are neither listed nor looked into.
+    """
+    left_out = [PACKAGE / name for name in without]
     found: set[Path] = set()
-    waiting = [script]
+    waiting = [file]
     while waiting:
         file = waiting.pop()
-        if file not in found:
+        if file not in found and not any(file == path or path in file.parents for path in left_out):
             found.add(file)
-            waiting += [path for name in imported_names(file) for path in files_of(name)]
+            waiting += filter(None, map(file_of, imported_names(file)))
     return found
 
 
@@ -95,48 +98,72 @@ def imported_names(file: Path) -> Iterable[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def files_of(name: str) -> list[Path]:
-    """The files of src/ that importing `name` runs: the module and the packages it lies in."""
-    parts = name.split(".")
-    files = [SRC.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
-    files.append(SRC.joinpath(*parts).with_suffix(".py"))
-    return [file for file in files if file.is_file()]
+def file_of(name: str) -> Path | None:
+    """The file of src/ that is the module or package `name`."""
+    place = SRC.joinpath(*name.split("."))
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+
+
+def code_of(stage: str) -> set[Path]:
+    """The files of the package that can change the result of a stage."""
+    files = imported(program_of(stage), without=NO_DEPENDENCY)
+    return {file for file in files if PACKAGE in file.parents and not is_settings(file) and file.parent != PACKAGE}
+
+
+def is_settings(file: Path) -> bool:
+    """Whether .dvcignore leaves the file out, as the stage's params hold what it declares."""
+    return file.name == "settings.py" and file.parent.parent == PACKAGE
+
+
+def folders_of(stage: str) -> list[Path]:
+    return [ROOT / path for path in STAGES[stage]["deps"] if path.startswith("src/")]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_stage_lists_every_module_it_imports(stage: str) -> None:
-    listed = [ROOT / path for path in STAGES[stage]["deps"] if path.startswith("src/")]
-    missing = [
-        file.relative_to(ROOT).as_posix()
-        for file in sorted(imported(script_of(stage)))
-        if not any(file == path or path in file.parents for path in listed)
-    ]
+def test_dependencies_on_code_are_folders_of_the_package(stage: str) -> None:
+    assert folders_of(stage)
+    for folder in folders_of(stage):
+        assert folder.is_dir()
+        assert PACKAGE in folder.parents
+        assert folder.relative_to(PACKAGE).parts[0] not in NO_DEPENDENCY
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_lists_the_folder_of_every_module_it_imports(stage: str) -> None:
+    listed = folders_of(stage)
+    missing = {file.parent for file in code_of(stage) if not any(path in file.parents for path in listed)}
     assert not missing, f"stage {stage} of dvc.yaml: add to deps:\n" + "\n".join(
-        f"        - {path}" for path in missing
+        f"        - {path.relative_to(ROOT)}" for path in sorted(missing)
     )
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_stage_lists_no_module_it_does_not_import(stage: str) -> None:
-    used = imported(script_of(stage))
-    listed = [ROOT / path for path in STAGES[stage]["deps"] if path.startswith("src/")]
-    idle = [path for path in listed if not any(file == path or path in file.parents for file in used)]
+def test_stage_lists_no_folder_it_does_not_import(stage: str) -> None:
+    used = code_of(stage)
+    idle = [path for path in folders_of(stage) if not any(path in file.parents for file in used)]
     assert not idle, f"stage {stage} of dvc.yaml: it does not import {idle}"
+
+
+def test_dvc_yaml_is_short() -> None:
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) < 200
 
 
 def test_imports_are_followed(tmp_path: Path) -> None:
     file = tmp_path / "x.py"
-    file.write_text("import os, darkaction.cli\n\ndef f():\n    from darkaction import paths as paths\n")
-    assert set(imported_names(file)) == {"os", "darkaction.core.cli", "darkaction", "darkaction.core.paths"}
-    package = SRC / "darkaction"
-    assert files_of("darkaction.core.paths") == [package / "__init__.py", package / "paths.py"]
-    assert package / "errors.py" in imported(file)
+    file.write_text("import os, darkaction.core.cli\n\ndef f():\n    from darkaction.core import paths as paths\n")
+    names = {"os", "darkaction.core.cli", "darkaction.core", "darkaction.core.paths"}
+    assert set(imported_names(file)) == names
+    assert file_of("darkaction.core.paths") == PACKAGE / "core/paths.py"
+    assert file_of("darkaction.core") == PACKAGE / "core/__init__.py"
+    assert file_of("os") is None
+    assert PACKAGE / "core/errors.py" in imported(file)
+    assert imported(file, without=("core",)) == {file}
 
 
 def test_what_a_served_model_imports_is_in_its_requirements() -> None:
     names = {
         node.module if isinstance(node, ast.ImportFrom) else alias.name
-        for file in imported(SRC / "darkaction/serving.py")
+        for file in imported(PACKAGE / "serving/mlflow_model.py")
         for node in ast.parse(file.read_text()).body  # what stands in functions is not needed to answer
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
@@ -150,11 +177,15 @@ def test_what_a_served_model_imports_is_in_its_requirements() -> None:
 # The settings a stage uses
 
 
-def used_settings(script: Path) -> set[str]:
-    """Dotted names under `params` that a script and the assemblers it imports read, down to a setting or to a section
-    used as a whole."""
-    files = [script, *sorted(ASSEMBLERS & imported(script))]
-    return set().union(*map(settings_in, files))
+def used_settings(stage: str) -> set[str]:
+    """Dotted names under `params` that the program and the bodies of stages read, down to a setting or to a section
+    used as a whole. (Other rooms get plain values.)"""
+    files = [file for file in code_of(stage) if file.relative_to(PACKAGE).parts[0] in BODIES]
+    return set().union(*map(settings_in, [program_of(stage), *files]))
+
+
+BODIES = ("jobs", "report")
+"""Rooms where bodies of stages stand."""
 
 
 def settings_in(file: Path) -> set[str]:
@@ -165,23 +196,10 @@ def settings_in(file: Path) -> set[str]:
     return {known_prefix(chain.split(".")[1:]) for chain in chains if chain.startswith("params.")}
 
 
-def test_no_other_module_of_the_package_reads_params() -> None:
-    whole = (
-        "agreement.py",
-        "config.py",
-        "provenance.py",
-        "tracking/naming.py",
-        "tracking/runs.py",
-        "objective.py",
-        "search/space.py",
-        "search/study.py",
-        "tables/plan.py",
-        "tables/cell.py",
-        "tables/comparisons.py",
-        "tables/write.py",
-    )
-    others = set((SRC / "darkaction").rglob("*.py")) - ASSEMBLERS - {SRC / "darkaction" / name for name in whole}
-    assert not [file.name for file in others if settings_in(file)]
+def test_rooms_below_the_jobs_get_plain_values() -> None:
+    below = ("data", "synthetic", "enhancement", "models", "training", "evaluation")
+    files = [file for room in below for file in (PACKAGE / room).rglob("*.py")]
+    assert not [file.name for file in files if settings_in(file)]
 
 
 def dotted(node: ast.expr) -> str:
@@ -210,21 +228,21 @@ def covers(listed: str, used: str) -> bool:
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_lists_every_setting_it_uses(stage: str) -> None:
     listed = STAGES[stage]["params"]
-    used = used_settings(script_of(stage)) - set(NO_PARAMETER[stage])
+    used = used_settings(stage) - set(NO_PARAMETER[stage])
     missing = sorted(name for name in used if not any(covers(entry, name) for entry in listed))
     assert not missing, f"stage {stage} of dvc.yaml: add to params: {missing}"
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_lists_no_setting_it_does_not_use(stage: str) -> None:
-    used = used_settings(script_of(stage))
+    used = used_settings(stage)
     idle = [entry for entry in STAGES[stage]["params"] if not any(covers(entry, u) or covers(u, entry) for u in used)]
-    assert not idle, f"stage {stage} of dvc.yaml: {script_of(stage).name} does not use {idle}"
+    assert not idle, f"stage {stage} of dvc.yaml: it does not use {idle}"
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_exceptions_are_still_used(stage: str) -> None:
-    assert set(NO_PARAMETER[stage]) <= used_settings(script_of(stage))
+    assert set(NO_PARAMETER[stage]) <= used_settings(stage)
 
 
 # What runs again: the real dvc.yaml, with stages that write what they were given instead of working
@@ -235,10 +253,10 @@ stage = pathlib.Path(sys.argv[0]).stem
 dataset = sys.argv[1] if len(sys.argv) > 1 else ""
 outs = {
     "synthesize": [f"data/raw/{dataset}/clip"], "prepare": [f"data/index/{dataset}/index.csv"],
-    "train_enhancer": ["models/enhancer/weights", "models/runs/train_enhancer.json"],
-    "enhance": [f"data/clips/{dataset}/clips.csv"], "train": ["models/recognizer/weights", "models/runs/train.json"],
+    "train_enhancer": ["models/enhancer/weights"],
+    "enhance": [f"data/clips/{dataset}/clips.csv"], "train": ["models/recognizer/weights"],
     "evaluate": ["reports/metrics.json", "reports/details.json", "reports/predictions.csv", "reports/plots/luma.csv"],
-    "pretrain": ["models/pretraining/README.md", "models/runs/pretrain.json"],
+    "pretrain": ["models/pretraining/README.md"],
     "report": ["reports/report.html"],
     "leakage": ["reports/leakage.json", "reports/leakage/near_duplicates.csv"],
 }
@@ -256,23 +274,35 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.params = (folder / "params.yaml").read_text()
 
-    def repro(self, **changes: Any) -> list[str]:
-        """Changes settings (focal__gamma=3), reproduces, and gives the stages that ran."""
-        path = self.folder / "params.yaml"
-        values = yaml.safe_load(path.read_text())
+    def set(self, **changes: Any) -> None:
+        """Writes params.yaml as it was at first, but for some settings (focal__gamma=3)."""
+        values = yaml.safe_load(self.params)
         for name, value in changes.items():
             *sections, key = name.split("__")
             place = values
             for section in sections:
                 place = place[section]
             place[key] = value
-        path.write_text(yaml.safe_dump(values))
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
+
+    def repro(self) -> list[str]:
+        """Reproduces, and gives the stages that ran."""
         (self.folder / "ran.txt").unlink(missing_ok=True)
         with Repo() as repo:
             repo.reproduce()
         log = self.folder / "ran.txt"
         return sorted(log.read_text().split()) if log.exists() else []
+
+    def would_run(self) -> list[str]:
+        """The stages that `dvc status` names, and those after them."""
+        with Repo() as repo:
+            changed = repo.status()
+            graph = repo.index.graph  # an edge from a stage to one before it
+            stages = {stage for stage in graph if stage.addressing in changed}
+            after = {stage for stage in graph if stages & networkx.descendants(graph, stage)}
+            return sorted(stage.addressing for stage in stages | after)
 
 
 @pytest.fixture(scope="module")
@@ -281,68 +311,134 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     shutil.copy(ROOT / "dvc.yaml", folder)
     shutil.copytree(SRC, folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     for stage in STAGES:
-        (folder / "src" / script_of(stage).name).write_text(STUB)
-    (folder / "params.yaml").write_text(yaml.safe_dump(yaml.safe_load((ROOT / "params.yaml").read_text())))
+        (folder / "src" / program_of(stage).name).write_text(STUB)
+    settings = {**yaml.safe_load((ROOT / "params.yaml").read_text()), "datasets": ["demo"]}
+    settings["synthesize"]["domains"] = ["demo"]
+    (folder / "params.yaml").write_text(yaml.safe_dump(settings))
     shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
     with (folder / ".dvc/config").open("a") as file:
         file.write("    no_scm = true\n")  # the last section is core
     (folder / "data/raw/arid").mkdir(parents=True)
     (folder / "data/raw/arid/clip").write_text("real")
+    shutil.copy(ROOT / ".dvcignore", folder)
     with pytest.MonkeyPatch.context() as patch:  # the stages' `python` is this one
         patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         patch.chdir(folder)
-        yield Project(folder)
+        project = Project(folder)
+        assert project.repro() == sorted(EVERYTHING)
+        yield project
 
 
-def test_what_runs_again(project: Project) -> None:
-    """One story, as each step is a `dvc repro`; every line says what the change before it may cost."""
-    everything = [
-        "enhance@demo",
-        "evaluate",
-        "leakage",
-        "prepare@demo",
-        "pretrain",
-        "report",
-        "synthesize@demo",
-        "train",
-        "train_enhancer",
-    ]
-    from_train = ["evaluate", "report", "train"]
-    from_pretrain = ["evaluate", "pretrain", "report", "train"]
-    record = project.folder / "models/runs/train.json"
+EVERYTHING = {"synthesize@demo", "prepare@demo", "leakage", "train_enhancer", "enhance@demo", "pretrain", "train"}
+EVERYTHING |= {"evaluate", "report"}
+FROM_TRAIN = {"train", "evaluate", "report"}
+FROM_PRETRAIN = {"pretrain", *FROM_TRAIN}
+BOTH = {"datasets": ["demo", "demo_lit"], "synthesize__domains": ["demo", "demo_lit"]}
 
-    assert project.repro(datasets=["demo"], synthesize__domains=["demo"]) == everything
+
+@pytest.fixture(autouse=True)
+def first_settings(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "project" in request.fixturenames:
+        request.getfixturevalue("project").set()
+
+
+def test_nothing_runs_again_where_nothing_changed(project: Project) -> None:
+    assert project.would_run() == []
     assert project.repro() == []
-    first = record.read_text()
-    figures = project.folder / "reports/metrics.json"
-    first_figures = figures.read_text()
 
-    settings = json.loads(first)["settings"]
-    gamma, delta_max = settings["focal"]["gamma"], settings["sampling"]["delta_max"]
-    assert project.repro(train__epochs=1) == from_train
-    assert project.repro(train__epochs=settings["train"]["epochs"]) == []
-    assert project.repro(focal__gamma=gamma + 1) == from_pretrain
-    assert record.read_text() != first
-    assert figures.read_text() != first_figures
-    # Taking it back restores the first model, the record of its run and the reports.
-    assert project.repro(focal__gamma=gamma) == []
-    assert figures.read_text() == first_figures
-    assert project.repro(prepare__near_duplicate=0.2) == ["leakage", "report"]
-    assert record.read_text() == first
-    assert project.repro(sampling__delta_max=delta_max + 1, augmentation__flip=0.125) == from_pretrain
 
-    ran = project.repro(datasets=["demo", "demo_lit"], synthesize__domains=["demo", "demo_lit"])
-    assert ran == sorted(["synthesize@demo_lit", "prepare@demo_lit", "enhance@demo_lit", "leakage", *from_train])
-    # Whether the auxiliary domain is enhanced is a switch of its own.
-    assert project.repro(enhance__apply__demo_lit=False) == sorted(["enhance@demo_lit", *from_pretrain])
-    # Another target: other splits, another enhancer.
-    ran = project.repro(datasets=["demo_lit", "demo"])
-    assert ran == sorted({*everything, "prepare@demo_lit", "enhance@demo_lit"} - {"synthesize@demo"})
-    # Real clips alone: nothing is drawn, and no stage of the demo is left.
-    ran = project.repro(datasets=["arid"], synthesize__domains=[])
-    assert ran == sorted(["enhance@arid", "leakage", "prepare@arid", "train_enhancer", *from_pretrain])
-    with Repo() as repo:
-        assert not any("demo" in stage.addressing for stage in repo.index.stages)
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({"train__epochs": 1}, FROM_TRAIN),
+        ({"focal__gamma": 7}, FROM_PRETRAIN),
+        ({"prepare__near_duplicate": 0.2}, {"leakage", "report"}),
+        ({"sampling__delta_max": 13}, FROM_PRETRAIN),
+        ({"augmentation__flip": 0.125}, FROM_PRETRAIN),
+        ({"seed": 9}, EVERYTHING),
+        (BOTH, {"synthesize@demo_lit", "prepare@demo_lit", "enhance@demo_lit", "leakage", *FROM_TRAIN}),
+        (
+            {**BOTH, "datasets": ["demo_lit", "demo"]},  # another target: other splits, another enhancer
+            {*EVERYTHING, "synthesize@demo_lit", "prepare@demo_lit", "enhance@demo_lit"} - {"synthesize@demo"},
+        ),
+        (
+            {"datasets": ["arid"], "synthesize__domains": []},  # and no stage of the demo is left
+            {"prepare@arid", "enhance@arid", "leakage", "train_enhancer", *FROM_PRETRAIN},
+        ),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_a_setting_runs_the_stages_that_use_it(project: Project, changes: dict[str, Any], stages: set[str]) -> None:
+    project.set(**changes)
+    assert project.would_run() == sorted(stages)
+
+
+def test_taking_a_setting_back_restores_the_model_its_run_and_the_reports(project: Project) -> None:
+    files = [project.folder / "models/recognizer/weights", project.folder / "reports/metrics.json"]
+    before = [file.read_text() for file in files]
+    project.set(train__epochs=1)
+    assert project.repro() == sorted(FROM_TRAIN)
+    assert all(file.read_text() != text for file, text in zip(files, before, strict=True))
+    project.set()
+    assert project.repro() == []
+    assert [file.read_text() for file in files] == before
+
+
+def test_the_switch_of_a_source_domain_enhances_that_domain_alone() -> None:
+    switches = {dataset: f"enhance.apply.{dataset}" for dataset in ("demo", "demo_lit")}
+    listed = STAGES["enhance"]["params"]
+    assert "enhance.apply.${item}" in listed
+    assert not any(covers(entry, switch) for entry in listed for switch in switches.values())
+
+
+# What runs for a line of code
+
+
+@pytest.fixture
+def edited(project: Project) -> Iterator[Callable[[str, str], None]]:
+    """Adds lines to the end of a file of src/darkaction, for one test."""
+    before: dict[Path, str] = {}
+
+    def add(name: str, lines: str) -> None:
+        path = project.folder / "src/darkaction" / name
+        before[path] = path.read_text()
+        path.write_text(before[path] + lines)
+
+    yield add
+    for path, text in before.items():
+        path.write_text(text)
+
+
+def test_a_new_setting_runs_only_the_stages_that_list_its_section(
+    project: Project, edited: Callable[[str, str], None]
+) -> None:
+    """Its dataclass is in a folder on which other stages depend too."""
+    edited("evaluation/settings.py", "    smoothing: Fraction\n")
+    assert project.would_run() == []
+    project.set(evaluate__smoothing=0.5)
+    assert project.would_run() == ["evaluate", "report"]
+
+
+def test_a_new_section_runs_nothing(project: Project, edited: Callable[[str, str], None]) -> None:
+    edited("params.py", "    server: Server\n")
+    project.set(server={"port": 8000})
+    assert project.would_run() == []
+
+
+def test_comments_and_messages_outside_the_folders_run_nothing(
+    project: Project, edited: Callable[[str, str], None]
+) -> None:
+    for name in ("core/errors.py", "core/cli.py", "params.py", "tracking/runs.py", "../train.py"):
+        edited(name, '# why\nMESSAGE = "another message"\n')
+    assert project.would_run() == []
+
+
+def test_a_line_of_a_room_runs_the_stages_that_depend_on_it(
+    project: Project, edited: Callable[[str, str], None]
+) -> None:
+    edited("report/page.py", "# why\n")
+    assert project.would_run() == ["report"]
 
 
 # What git keeps

@@ -21,10 +21,10 @@ import containers
 import rar
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
-from darkaction.data.importers import archives, arid, hmdb51
+from darkaction.data.importers import arid, hmdb51, sources
 from darkaction.data.importers.engine import Import, import_dataset
 from darkaction.data.importers.official import read_official
-from darkaction.data.index import build_index
+from darkaction.data.prepare import build_index
 from darkaction.data.splits import assign_folds
 from darkaction.data.video import write_video
 
@@ -162,16 +162,16 @@ def test_an_import_that_breaks_off_goes_on_where_it_was(
     source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied: list[str] = []
-    real_copy = archives._copy_file
+    real_copy = sources.copy_file
 
-    def failing_copy(path: Path, goal: Path, progress: archives.Progress) -> None:
+    def failing_copy(path: Path, goal: Path, progress: sources.Progress) -> None:
         if path.name == "Walk_2_10.mp4" and "Walk_2_10.mp4" not in copied:
             copied.append(path.name)
             raise UserError("the disk is gone")
         copied.append(path.name)
         real_copy(path, goal, progress)
 
-    monkeypatch.setattr(archives, "_copy_file", failing_copy)
+    monkeypatch.setattr(sources, "copy_file", failing_copy)
     with pytest.raises(UserError, match="the disk is gone"):
         imported("arid", target, source)
     assert not target.exists()

@@ -17,7 +17,7 @@ from darkaction.data.clips import ClipStore
 from darkaction.data.index import read_index
 from darkaction.data.video import write_video
 from darkaction.enhancement.settings import frames_wanted
-from darkaction.jobs import enhancing, identity, pretraining, stage_train
+from darkaction.jobs import enhancing, identity, stage_train
 from darkaction.params import Params
 from darkaction.training import data
 
@@ -95,12 +95,6 @@ def test_the_program_ends_with_one_line(out: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {out}/data/index/mine: was made with data.classes = ")
     assert done.stderr.count("\n") == 1
-
-
-def test_pretraining_in_the_targets_places_needs_its_index(out: Path, tmp_path: Path) -> None:
-    params = params_of("data.classes=[run, sit]", "pretrain.backgrounds=true")
-    with pytest.raises(UserError, match=r"data/index/mine: was made with data\.classes"):
-        pretraining.backgrounds(params, Paths(out=out), 0, tmp_path / "backgrounds")
 
 
 @pytest.mark.parametrize(

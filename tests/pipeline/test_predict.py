@@ -27,7 +27,7 @@ from mlflow.pyfunc.model import PythonModelContext
 from darkaction.core.errors import UserError
 from darkaction.core.paths import MODEL_ARTIFACT, ROOT, Paths
 from darkaction.data.clips import ClipStore, write_clip, write_list
-from darkaction.data.index import measure
+from darkaction.data.measure import measure
 from darkaction.data.video import VideoError, count_frames, iter_frames, probe, read_video, write_video
 from darkaction.enhancement import enlightengan
 from darkaction.enhancement.apply import enhance_clip
@@ -37,7 +37,7 @@ from darkaction.models.build import build_recognizer
 from darkaction.params import Params
 from darkaction.serving.mlflow_model import BASE64, VideoModel
 from darkaction.serving.predictor import Predictor
-from darkaction.tracking import find_weights
+from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
 from darkaction.training.loader import Clip
 from video_files import ODD, write_huge

@@ -1,4 +1,4 @@
-"""src/pretrain.py: off by default, its weights are a start for train, and backgrounds show training clips alone."""
+"""src/pretrain.py: off by default, its weights are a start for train, what is done is not done again."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,13 +17,11 @@ from conftest import ROOT
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.data.clips import ClipStore
-from darkaction.data.index import BACKGROUND, COLUMNS, write_index
-from darkaction.data.video import write_video
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs import pretraining
 from darkaction.params import Params
 from darkaction.synthetic.human.motion import ACTIONS
-from darkaction.tracking import find_weights
+from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
 
 GAMMA = Settings(
@@ -51,7 +48,7 @@ def test_off_it_leaves_an_empty_folder(tmp_path: Path) -> None:
 def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(
     smoke_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Eleven drawn actions; of the classifier the rows of the six classes of the target are taken."""
+    """Eleven synthetic actions; of the classifier the rows of the six classes of the target are taken."""
     more = (*SMALL, f"pretrain.classes={json.dumps(list(ACTIONS))}")
     stopped = smoke_out / Paths.CHECKPOINTS / "pretraining"
     (stopped / "of-other-settings/fold_0/made").mkdir(parents=True)
@@ -95,8 +92,8 @@ def check_packaging(out: Path, card: weights.Card, monkeypatch: pytest.MonkeyPat
     assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
 
 
-def test_what_is_not_drawn_is_named() -> None:
-    with pytest.raises(UserError, match=r"pretrain\.classes: swim is not drawn; the generator draws run, sit"):
+def test_what_the_generator_lacks_is_named() -> None:
+    with pytest.raises(UserError, match=r"pretrain\.classes: no swim is there; the generator has run, sit"):
         pretraining.settings_of(Params.load(profile="smoke", overrides=["pretrain.classes=[run, swim]"]))
     with pytest.raises(UserError, match=r"pretrain\.classes: sit of data\.classes is missing"):
         pretraining.settings_of(Params.load(profile="smoke", overrides=["pretrain.classes=[run, jump]"]))
@@ -106,78 +103,17 @@ def test_what_is_not_drawn_is_named() -> None:
         Params.load(overrides=["train.shots_per_class=0"])
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    """A target of four clips of two classes in two folds; each clip has a grey of its own."""
-    rows = []
-    for number, (scene, test_fold) in enumerate([("1", 0), ("2", 0), ("3", 1), ("4", 1)]):
-        name = f"Run_{scene}_1"
-        folder = tmp_path / Paths.raw("demo") / "Run"
-        folder.mkdir(parents=True, exist_ok=True)
-        frames_NHWC = np.full((6, 48, 64, 3), 20 + 40 * number, np.uint8)
-        frames_NHWC[2, 10:30, 10:30] = 255  # who passes by
-        write_video(folder / f"{name}.avi", frames_NHWC, fps=30, codec="FFV1")
-        folds = {f"fold_{fold}": "test" if fold == test_fold else "train" for fold in (0, 1)}
-        label = "run" if number % 2 else "sit"  # whatever the name says
-        row = {"path": f"Run/{name}.avi", "clip_id": f"demo/{name}", "scene": scene, "sha256": name, "label": label}
-        rows.append(row | folds)
-    empty = {column: kind() for column, kind in COLUMNS.items()}
-    table = pd.DataFrame([{**empty, "dataset": "demo", "status": "ok", **row} for row in rows])
-    write_index(tmp_path / Paths.index("demo"), table, np.zeros((4, *BACKGROUND, 3), np.float16), {})
-    return Paths(root=tmp_path)
-
-
-def test_backgrounds_come_from_training_clips_alone(paths: Paths, tmp_path: Path) -> None:
-    classes = "data.classes=[run, sit]"
-    params = Params.load(profile="smoke", overrides=["pretrain.backgrounds=true", "split.folds=2", classes])
-    assert pretraining.folds_of(params) == 2
-    levels = []
-    for fold, names in ((0, ["Run_3_1", "Run_4_1"]), (1, ["Run_1_1", "Run_2_1"])):
-        pictures = pretraining.backgrounds(params, paths, fold, tmp_path / f"places_{fold}")
-        assert [path.stem for path in pictures] == names
-        levels += [round(float(cv2.imread(str(path)).mean())) for path in pictures]
-        assert all(cv2.imread(str(path)).max() < 200 for path in pictures)  # nobody is left in them
-    np.testing.assert_allclose(levels, [100, 140, 20, 60], atol=4)
-    without = Params.load(profile="smoke", overrides=["split.folds=2"])
-    assert pretraining.folds_of(without) == 1
-    assert pretraining.backgrounds(without, paths, 0, tmp_path / "none") == ()
-
-
-def test_backgrounds_of_a_folder(tmp_path: Path) -> None:
-    """Its pictures alone, one pretraining for all folds; another picture makes another pretraining."""
-
-    def settings(folder: Path) -> Params:
-        return Params.load(profile="smoke", overrides=[f"pretrain.backgrounds={folder}", "split.folds=2"])
-
-    paths = Paths(root=tmp_path)
-    with pytest.raises(UserError, match=r"pretrain\.backgrounds: .*nowhere is no folder"):
-        pretraining.backgrounds(settings(tmp_path / "nowhere"), paths, 0, tmp_path / "none")
-    params = settings(tmp_path)
-    with pytest.raises(UserError, match=r"pretrain\.backgrounds: .* has no pictures"):
-        pretraining.backgrounds(params, paths, 0, tmp_path / "none")
-    for name in ("b.png", "a.jpg"):
-        cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), 30, np.uint8))
-    found = pretraining.backgrounds(params, paths, 0, tmp_path / "none")
-    assert [path.name for path in found] == ["a.jpg", "b.png"] and pretraining.folds_of(params) == 1
-    assert pretraining.drawing_of(params, found).backgrounds == found
-    before = pretraining.describe(params, paths)
-    assert before == pretraining.describe(params, paths)
-    cv2.imwrite(str(tmp_path / "b.png"), np.full((48, 64, 3), 31, np.uint8))
-    assert before != pretraining.describe(params, paths)
-
-
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    """A fold that a stop came after is taken as it is; whatever decides the result makes it another pretraining."""
+    """What a stop came after is taken as it is; whatever decides the result makes it another pretraining."""
     epochs = []
 
     def pretrain(*overrides: str) -> tuple[str, Path]:
         params = Params.load(profile="smoke", overrides=[*SMALL, "enhance.method=gamma", *overrides])
         paths = Paths(out=tmp_path)
-        name = pretraining.identity(params, paths, GAMMA)
+        name = pretraining.identity(params, GAMMA)
         made = pretraining.pretrain(
             params,
             paths,
-            0,
             tmp_path / name,
             enhancement=GAMMA,
             workers=0,
@@ -195,16 +131,16 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     assert len({name, *others}) == 4 and epochs == [0] * 4
 
 
-def test_drawn_clips_go_straight_into_the_store(tmp_path: Path) -> None:
+def test_synthetic_clips_go_straight_into_the_store(tmp_path: Path) -> None:
     params = Params.load(profile="smoke", overrides=list(SMALL))
     enhancement = replace(GAMMA, height=24, width=32)
-    drawing = pretraining.drawing_of(params, ())
+    generator = pretraining.generator_settings(params)
     for name in ("one", "two"):
-        pretraining.draw(drawing, tmp_path / name, enhancement, workers=2 if name == "two" else 0)
+        pretraining.generate_store(generator, tmp_path / name, enhancement, workers=2 if name == "two" else 0)
     store = ClipStore(tmp_path / "one")
     store.verify()
     assert len(store) == 2 * len(params.data.classes)
     assert (tmp_path / "one/clips.csv").read_bytes() == (tmp_path / "two/clips.csv").read_bytes()  # with checksums
-    table = pretraining.table_of(drawing, tmp_path / "one", val=0.5)
+    table = pretraining.table_of(generator, tmp_path / "one", val=0.5)
     assert table.groupby("fold_0")["scene"].unique().map(list).to_dict() == {"train": ["1"], "val": ["2"]}
     assert set(table["label"]) == set(params.data.classes)

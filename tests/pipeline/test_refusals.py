@@ -11,12 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from darkaction.tracking.refusals import RefusedError, refusal_of
 
-from darkaction import tracking
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.params import Params
-from darkaction.tracking.refusals import RefusedError, refusal_of
+from darkaction.tracking.delivery import deliver_waiting
+from darkaction.tracking.runs import RANK_VARIABLES, start_run
+from darkaction.tracking.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,7 +54,7 @@ def server() -> Iterator[str]:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    for name in ("MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME", *tracking.RANK_VARIABLES):
+    for name in ("MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME", *RANK_VARIABLES):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -61,12 +63,12 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-        tracking.open_store(Paths(root=path.parent))
+        open_store(Paths(root=path.parent))
     return path
 
 
 def begin(root: Path) -> None:
-    with tracking.start_run(stage="train", params=Params.load(), paths=Paths(root=root)):
+    with start_run(stage="train", params=Params.load(), paths=Paths(root=root)):
         pass
 
 
@@ -157,7 +159,7 @@ def test_a_locked_database_is_waited_for(
     begin(tmp_path)
     assert "database is locked" in capsys.readouterr().err
     other.close()
-    delivered, _ = tracking.deliver_waiting(Paths(root=tmp_path))
+    delivered, _ = deliver_waiting(Paths(root=tmp_path))
     assert delivered == 0  # this process lives: the spool is not an orphan
     assert list((tmp_path / "checkpoints/spool").glob("*/*.json"))
 
@@ -186,7 +188,7 @@ def test_what_goes_wrong_later_ends_no_training(
 
     shutil.copy(mlflow_database, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    with tracking.start_run(stage="train", params=Params.load(), paths=Paths(root=tmp_path)) as run:
+    with start_run(stage="train", params=Params.load(), paths=Paths(root=tmp_path)) as run:
         assert run.run_id is not None
         while list((tmp_path / "checkpoints/spool").glob("*/0*.json")):  # what a run begins with
             time.sleep(0.1)

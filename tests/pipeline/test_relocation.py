@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from darkaction import tracking
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.params import Params
 from darkaction.serving import mlflow_model
+from darkaction.tracking.runs import RANK_VARIABLES, start_run
+from darkaction.tracking.store import open_store, relocate_store, tracking_uri
+from darkaction.tracking.weights import fetch_model
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "darkaction"
@@ -22,7 +24,7 @@ MODEL = "darkaction"
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME", *tracking.RANK_VARIABLES):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME", *RANK_VARIABLES):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -31,7 +33,7 @@ def record(root: Path, text: str) -> str:
     folder = root / "models/recognizer"
     (folder / "fold_0").mkdir(parents=True, exist_ok=True)
     (folder / "fold_0/weights.safetensors").write_text(text)
-    with tracking.start_run(stage="train", params=Params.load(), paths=Paths(root=root)) as run:
+    with start_run(stage="train", params=Params.load(), paths=Paths(root=root)) as run:
         run.log_artifact(folder, "recognizer")
     assert run.run_id is not None
     return run.run_id
@@ -40,7 +42,7 @@ def record(root: Path, text: str) -> str:
 def client_of(root: Path) -> Any:
     from mlflow import MlflowClient
 
-    store = tracking.tracking_uri(root)
+    store = tracking_uri(root)
     return MlflowClient(tracking_uri=store, registry_uri=store)  # other tests of this process have had others
 
 
@@ -116,7 +118,7 @@ def check_new_place(source: Path, root: Path, run_id: str, *, is_moved: bool) ->
         assert Path(path).read_text() == text
         assert client.get_run(run).info.artifact_uri.startswith((root / "mlartifacts").as_uri())
     for version in ("1", "2"):
-        folder = tracking.fetch_model(f"models:/{MODEL}/{version}", Paths(root=root))
+        folder = fetch_model(f"models:/{MODEL}/{version}", Paths(root=root))
         assert (folder / "fold_0/weights.safetensors").read_text() == "old weights"
     assert sorted(source.rglob("*")) == before
     assert source.exists() != is_moved
@@ -136,25 +138,25 @@ def test_every_command_that_reads_the_store_refuses(original: tuple[Path, str], 
     with pytest.raises(UserError, match="--relocate"):
         mlflow_model.connect(Paths(root=tmp_path))
     with pytest.raises(UserError, match="--relocate"):
-        tracking.fetch_model(f"models:/{MODEL}/1", Paths(root=tmp_path))
+        fetch_model(f"models:/{MODEL}/1", Paths(root=tmp_path))
 
 
 def test_a_link_to_the_project_is_the_project(original: tuple[Path, str], tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(original[0])
-    tracking.open_store(Paths(root=link))
+    open_store(Paths(root=link))
 
 
 def test_a_place_that_somebody_chose_stays(tmp_path: Path) -> None:
-    client = tracking.open_store(Paths(root=tmp_path))
+    client = open_store(Paths(root=tmp_path))
     client.create_experiment("darkaction-recognizer", artifact_location=(tmp_path.parent / "large disk").as_uri())
-    tracking.open_store(Paths(root=tmp_path))
+    open_store(Paths(root=tmp_path))
     assert "nothing to relocate" in sync(tmp_path, "--relocate").stdout
 
 
 def test_only_a_file_can_be_relocated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="no such file"):
-        tracking.relocate_store(Paths(root=tmp_path))
+        relocate_store(Paths(root=tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9: only an SQLite store"):
-        tracking.relocate_store(Paths(root=tmp_path))
+        relocate_store(Paths(root=tmp_path))

@@ -20,20 +20,20 @@ import yaml
 from test_evaluate import FRAMES, OVERRIDES, make_project
 
 import evaluate
-import report
 from conftest import require_program
-from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.data.index import read_index
 from darkaction.data.video import write_video
+from darkaction.enhancement.settings import Enhance
 from darkaction.enhancement.zero_dce import ZeroDCE, save_weights
 from darkaction.models.build import build_recognizer
 from darkaction.models.heads.bert import Bert, cls_attention
 from darkaction.params import Params
-from darkaction.report import figures, pictures
+from darkaction.report import build, figures, pictures, sheet
+from darkaction.report.inputs import records
 from darkaction.training import weights
-from darkaction.training.sampling import BLANK
+from darkaction.training.sampling import BLANK, generator
 
 SECTIONS = ["result", "lengths", "sampling", "enhancement", "classes", "leakage", "attention", "provenance"]
 LARGEST = 3_000_000
@@ -59,6 +59,10 @@ LEAKAGE = {
 }
 
 
+def params_of(*overrides: str) -> Params:
+    return Params.load(overrides=[*OVERRIDES, "split.folds=1", *overrides])
+
+
 def run(project: Path, *arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
     """The stage in a process of its own, in the project."""
     environment = dict(os.environ) | {"PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1"}
@@ -71,7 +75,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project outside git with everything the stage reads; its report is written."""
     folder = tmp_path_factory.mktemp("report")
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    settings = dataclasses.asdict(Params.load(overrides=[*OVERRIDES, "split.folds=1"]))
+    settings = dataclasses.asdict(params_of())
     (folder / "params.yaml").write_text(yaml.safe_dump(settings))
     arguments = make_project(folder, folds=1)
     make_raw(folder)
@@ -85,9 +89,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "reports/leakage").mkdir()
     (folder / "reports/leakage.json").write_text(json.dumps(LEAKAGE))
     cv2.imwrite(str(folder / "reports/leakage/leakage.png"), np.full((30, 80, 3), 200, np.uint8))
-    (folder / "models/runs").mkdir(exist_ok=True)
-    record = {"run_id": "abc123run", "experiment": "darkaction-recognizer", "tracking_uri": "sqlite:///mlflow.db"}
-    (folder / "models/runs/train.json").write_text(json.dumps(record))
     outs = [{"path": "data/clips/demo", "md5": "0123clips.dir"}, {"path": "models/recognizer", "md5": "4567net.dir"}]
     (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"x": {"outs": outs}}}))
     result = run(folder)
@@ -171,7 +172,7 @@ def test_page_has_every_section(page: str) -> None:
     assert "90.5%" in text  # the paper's, to one digit as all of the headline
     assert "scene used 6 0 0 0 41.0% 20–60%" in text
     assert "random 6 4 0 5 77.0% 50–90%" in text
-    for origin in ("abc123run", "0123clips.dir", "4567net.dir", "not in a git checkout"):
+    for origin in ("sha256.fold_0", "0123clips.dir", "4567net.dir", "not in a git checkout"):
         assert origin in text
 
 
@@ -202,7 +203,7 @@ def test_strips_show_what_the_sampler_takes(project: Path, page: str) -> None:
     assert len(slots) == card.sampling.num_frames
     clip_id = re.search(r'test clip:\s*<span class="mono">([^<]+)', page)
     assert clip_id is not None
-    rng = report.sampling.generator(seed=0, epoch=0, clip_id=clip_id[1], draw=0)
+    rng = generator(seed=0, epoch=0, clip_id=clip_id[1], draw=0)
     indices_T = card.sampler().draw_test(FRAMES, rng, 0, card.sampling.test_draws)
     assert [BLANK if blank else int(number) for number, blank in slots] == indices_T.tolist()
 
@@ -225,26 +226,25 @@ def test_same_inputs_give_the_same_bytes(project: Path, page: str) -> None:
         ("data/raw/demo/demo/Run_3_1.mp4", "dvc repro synthesize"),
     ],
 )
-def test_a_missing_input_is_one_line_with_file_and_command(project: Path, missing: str, command: str) -> None:
+def test_a_missing_input_is_named_with_the_command_that_makes_it(project: Path, missing: str, command: str) -> None:
     path, aside = project / missing, project / "aside"
     before = (project / "reports/report.html").read_bytes()
     path.rename(aside)
     try:
-        result = run(project)
+        with pytest.raises(UserError) as error:
+            build.write_report(params_of(), Paths(root=project))
     finally:
         aside.rename(path)
-    assert result.returncode == 1
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    assert str(path.parent if path.name == "clips.csv" else path) in lines[0]
-    assert command in lines[0]
+    message = str(error.value)
+    assert "\n" not in message
+    assert str(path.parent if path.name == "clips.csv" else path) in message
+    assert command in message
     assert (project / "reports/report.html").read_bytes() == before
     assert not list((project / "reports").glob(".*partial*"))
 
 
 def test_a_head_without_attention_is_said(project: Path) -> None:
-    params = Params.load(overrides=[*OVERRIDES, "model.head=average"])
+    params = params_of("model.head=average")
     out = project / "average"
     folder = out / "models/recognizer/fold_0"
     folder.mkdir(parents=True)
@@ -259,38 +259,36 @@ def test_a_head_without_attention_is_said(project: Path) -> None:
     )
     network = build_recognizer(params.model, params.bert, num_frames=8, height=16, frame_width=16, num_classes=3)
     weights.save(folder / "weights.safetensors", network, card)
-    result = run(project, "--out", str(out), "--set", "model.head=average")
-    assert result.returncode == 0, result.stderr
-    page = (out / "reports/report.html").read_text()
+    page = build.write_report(params, Paths(root=project, out=out)).read_text()
     assert "no attention to show" in text_of(page)
     assert "4567net.dir" not in page  # dvc.lock knows nothing of the network under --out
 
 
 def test_another_enhancement_becomes_a_column(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = Params.load(overrides=[*OVERRIDES, "split.folds=1"])
+    params = params_of()
 
     def build_enhancer(settings: Any) -> Any:
         return (lambda frames: 255 - frames) if settings.method == "negative" else lambda frames: frames
 
-    monkeypatch.setitem(config.Enhance.__annotations__, "method", Literal["none", "negative", "zero_dce"])
-    monkeypatch.setattr(report, "build_enhancer", build_enhancer)
-    columns, enhancers, left_out = report.enhancements(params, Paths(root=project))
+    monkeypatch.setitem(Enhance.__annotations__, "method", Literal["none", "negative", "zero_dce"])
+    monkeypatch.setattr(sheet, "build_enhancer", build_enhancer)
+    columns, enhancers, left_out = sheet.enhancements(params, Paths(root=project))
     assert [column.title for column in columns] == ["raw", "negative", "Zero-DCE"]
     assert [column.used for column in columns] == [False, False, True]
     assert not left_out
-    row = report.records(read_index(project / "data/index/demo").head(1))[0]
-    raw, negative, _ = report.sheet_row(row, enhancers, Paths(root=project)).cells
+    row = records(read_index(project / "data/index/demo").head(1))[0]
+    raw, negative, _ = sheet.sheet_row(row, enhancers, Paths(root=project)).cells
     assert raw.luma + negative.luma == pytest.approx(255, abs=0.01)
 
 
 def test_an_enhancement_without_weights_is_left_out_or_required(tmp_path: Path) -> None:
     paths = Paths(root=tmp_path)
-    columns, _, left_out = report.enhancements(Params.load(overrides=["enhance.method=gamma"]), paths)
+    columns, _, left_out = sheet.enhancements(Params.load(overrides=["enhance.method=gamma"]), paths)
     assert [column.method for column in columns if column.used] == ["gamma"]
     assert "zero_dce" not in [column.method for column in columns]
     assert any("Zero-DCE is not shown" in sentence for sentence in left_out)
     with pytest.raises(UserError, match="train_enhancer"):
-        report.enhancements(Params.load(overrides=["enhance.method=zero_dce"]), paths)
+        sheet.enhancements(Params.load(overrides=["enhance.method=zero_dce"]), paths)
 
 
 def test_attention_is_that_of_the_forward_pass() -> None:

@@ -18,13 +18,16 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-from darkaction import tracking
 from darkaction.core import config, provenance
 from darkaction.core.paths import Paths
 from darkaction.params import Params
 from darkaction.tracking import delivery, runs
+from darkaction.tracking.delivery import deliver_waiting
+from darkaction.tracking.records import ATTACHED_TO, MAX_TAG_LENGTH
 from darkaction.tracking.relocation import relocate
+from darkaction.tracking.runs import RANK_VARIABLES, attach_run, parameter_text, start_run
 from darkaction.tracking.spool import SILENT_FOR, Spool, orphans
+from darkaction.tracking.store import tracking_uri
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,10 +35,14 @@ CHILD = """
     import sys
     sys.path.insert(0, {src!r})
     from pathlib import Path
-    from darkaction import config, provenance, tracking
+    from darkaction.core import config, provenance
+    from darkaction.tracking.delivery import deliver_waiting
+    from darkaction.tracking.records import ATTACHED_TO, MAX_TAG_LENGTH
+    from darkaction.tracking.runs import RANK_VARIABLES, attach_run, parameter_text, start_run
+    from darkaction.tracking.store import tracking_uri
     from darkaction.core.paths import Paths
     paths = Paths(root=Path(sys.argv[1]), out=Path(sys.argv[3]))
-    with tracking.start_run(stage=sys.argv[2], params=Params.load(), paths=paths) as run:
+    with start_run(stage=sys.argv[2], params=Params.load(), paths=paths) as run:
         run.log_metrics({{"loss": 1.5}}, step=3)
         print("recording", run.run_id, flush=True)
         {body}
@@ -56,7 +63,7 @@ def child(root: Path, stage: str, out: Path, body: str = "pass") -> "subprocess.
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "DVC_STAGE", "DVC_EXP_NAME")
-    for name in (*names, *tracking.RANK_VARIABLES):
+    for name in (*names, *RANK_VARIABLES):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -89,7 +96,7 @@ def params() -> Params:
 def client_of(root: Path) -> Any:
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=tracking.tracking_uri(root))
+    return MlflowClient(tracking_uri=tracking_uri(root))
 
 
 def artifacts(record: Any) -> Path:
@@ -126,7 +133,7 @@ def test_round_trip(paths: Paths, params: Params, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DVC_EXP_NAME", "brave-idea")
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"\x00\x01weights")
-    with tracking.start_run(stage="train", params=params, paths=paths) as run:
+    with start_run(stage="train", params=params, paths=paths) as run:
         for epoch in range(3):
             run.log_metrics({"train_loss": 1.0 / (epoch + 1), "val_accuracy": epoch / 3}, step=epoch)
         run.log_artifact(weights, "model")
@@ -136,7 +143,7 @@ def test_round_trip(paths: Paths, params: Params, monkeypatch: pytest.MonkeyPatc
     client = client_of(paths.root)
     record = client.get_run(recorded(paths)["run_id"])
     assert record.info.status == "FINISHED" and record.info.run_name.endswith(" seed 0 (brave-idea)")
-    assert record.data.params == {key: tracking.parameter_text(v) for key, v in config.flatten(params).items()}
+    assert record.data.params == {key: parameter_text(v) for key, v in config.flatten(params).items()}
     assert record.data.params["focal.gamma"] == "2.0" and record.data.params["train.init_from"] == "null"
     assert yaml.safe_load(record.data.params["model.widths"]) == params.model.widths
     history = [(m.step, m.value) for m in client.get_metric_history(record.info.run_id, "train_loss")]
@@ -147,7 +154,7 @@ def test_round_trip(paths: Paths, params: Params, monkeypatch: pytest.MonkeyPatc
     assert config.build(Params, yaml.safe_load((folder / "params.yaml").read_text()), origin="artifact") == params
     tags = record.data.tags
     assert (tags["stage"], tags["dvc.stage"], tags["dvc.experiment"]) == ("train", "train", "brave-idea")
-    assert tags["split.strategy"] == "scene" and len(tags["long"]) == tracking.MAX_TAG_LENGTH
+    assert tags["split.strategy"] == "scene" and len(tags["long"]) == MAX_TAG_LENGTH
     assert recorded(paths)["tracking_uri"] == "sqlite:///mlflow.db"
 
 
@@ -201,7 +208,7 @@ def test_commit_and_dirty_state(tmp_path: Path) -> None:
 
 
 def test_failure_is_recorded_with_its_traceback(paths: Paths, params: Params) -> None:
-    with pytest.raises(ZeroDivisionError), tracking.start_run(stage="train", params=params, paths=paths):
+    with pytest.raises(ZeroDivisionError), start_run(stage="train", params=params, paths=paths):
         _ = 1 // 0
     record = client_of(paths.root).get_run(recorded(paths)["run_id"])
     assert record.info.status == "FAILED"
@@ -216,7 +223,7 @@ def test_failure_is_recorded_with_its_traceback(paths: Paths, params: Params) ->
     ids=["ctrl-c", "exit-1", "exit-0"],
 )
 def test_status_of_exits(paths: Paths, params: Params, error: BaseException, status: str) -> None:
-    with pytest.raises(type(error)), tracking.start_run(stage="train", params=params, paths=paths):
+    with pytest.raises(type(error)), start_run(stage="train", params=params, paths=paths):
         raise error
     record = client_of(paths.root).get_run(recorded(paths)["run_id"])
     assert record.info.status == status
@@ -247,13 +254,13 @@ def test_sigterm_is_killed(paths: Paths) -> None:
 
 def test_the_former_sigterm_handler_is_back(paths: Paths, params: Params) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with tracking.start_run(stage="train", params=params, paths=paths):
+    with start_run(stage="train", params=params, paths=paths):
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_pages_open_with_runs(paths: Paths, params: Params) -> None:
-    with tracking.start_run(stage="train", params=params, paths=paths):
+    with start_run(stage="train", params=params, paths=paths):
         pass
     experiment = client_of(paths.root).get_experiment_by_name("darkaction-recognizer")
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
@@ -265,7 +272,7 @@ def test_datasets_are_inputs_of_the_run(paths: Paths, params: Params) -> None:
     (index / "index.csv").write_text("clip_id\n")
     (index / "summary.json").write_text('{"usable": 7}')
     (paths.root / "dvc.lock").write_text("stages: {a: {outs: [{path: data/raw/demo, md5: 12ab.dir}]}}")
-    with tracking.start_run(stage="train", params=params, paths=paths):
+    with start_run(stage="train", params=params, paths=paths):
         pass
     inputs = client_of(paths.root).get_run(recorded(paths)["run_id"]).inputs.dataset_inputs
     [found] = inputs
@@ -279,34 +286,34 @@ def test_datasets_are_inputs_of_the_run(paths: Paths, params: Params) -> None:
 
 def test_a_stopped_run_goes_on(paths: Paths, params: Params) -> None:
     with pytest.raises(KeyboardInterrupt):  # noqa: SIM117, PT012
-        with tracking.start_run(stage="train", params=params, paths=paths, resume=True) as run:
+        with start_run(stage="train", params=params, paths=paths, resume=True) as run:
             run.log_metrics({"loss": 2.0}, step=0)
             raise KeyboardInterrupt
     first = recorded(paths)["run_id"]
     client = client_of(paths.root)
     assert client.get_run(first).info.status == "KILLED"
     shutil.rmtree(paths.root / "models")  # DVC deletes the outputs of a stage before it starts
-    with tracking.start_run(stage="train", params=params, paths=paths, resume=True) as run:
+    with start_run(stage="train", params=params, paths=paths, resume=True) as run:
         assert client.get_run(first).info.status == "RUNNING"
         run.log_metrics({"loss": 1.0}, step=1)
     assert recorded(paths)["run_id"] == first
     assert [m.step for m in client.get_metric_history(first, "loss")] == [0, 1]
     assert client.get_run(first).info.status == "FINISHED"
-    with tracking.start_run(stage="train", params=params, paths=paths, resume=True) as run:
+    with start_run(stage="train", params=params, paths=paths, resume=True) as run:
         assert run.run_id != first  # a finished one is left alone
 
 
 def test_a_stopped_run_of_other_settings_is_left_alone(paths: Paths, params: Params) -> None:
-    with pytest.raises(KeyboardInterrupt), tracking.start_run(stage="train", params=params, paths=paths):
+    with pytest.raises(KeyboardInterrupt), start_run(stage="train", params=params, paths=paths):
         raise KeyboardInterrupt
     first = recorded(paths)["run_id"]
     other = dataclasses.replace(params, focal=dataclasses.replace(params.focal, gamma=params.focal.gamma + 1))
-    with tracking.start_run(stage="train", params=other, paths=paths, resume=True) as run:
+    with start_run(stage="train", params=other, paths=paths, resume=True) as run:
         assert run.run_id != first
-    with pytest.raises(KeyboardInterrupt), tracking.start_run(stage="train", params=params, paths=paths):
+    with pytest.raises(KeyboardInterrupt), start_run(stage="train", params=params, paths=paths):
         raise KeyboardInterrupt
     second = recorded(paths)["run_id"]
-    with tracking.start_run(stage="train", params=params, paths=paths) as run:
+    with start_run(stage="train", params=params, paths=paths) as run:
         assert run.run_id != second  # resume was not asked for
 
 
@@ -316,7 +323,7 @@ def test_children_of_mlflow_run(paths: Paths, params: Params, monkeypatch: pytes
     monkeypatch.setenv("MLFLOW_RUN_ID", parent.info.run_id)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     for stage in ("train_enhancer", "train"):
-        with tracking.start_run(stage=stage, params=params, paths=paths):
+        with start_run(stage=stage, params=params, paths=paths):
             pass
         record = client.get_run(recorded(paths, stage)["run_id"])
         assert record.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -324,32 +331,32 @@ def test_children_of_mlflow_run(paths: Paths, params: Params, monkeypatch: pytes
     assert client.get_run(parent.info.run_id).info.status == "RUNNING"  # it is not ours to end
     assert client.get_run(parent.info.run_id).info.run_name == "mlflow run main"  # MLflow had drawn a name
     monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)  # of another store
-    with tracking.start_run(stage="train", params=params, paths=paths):
+    with start_run(stage="train", params=params, paths=paths):
         pass
     tags = client.get_run(recorded(paths)["run_id"]).data.tags
     assert "mlflow.parentRunId" not in tags
 
 
 def test_evaluate_adds_to_the_run_of_its_model(paths: Paths, params: Params) -> None:
-    with tracking.start_run(stage="train", params=params, paths=paths) as run:
+    with start_run(stage="train", params=params, paths=paths) as run:
         run.log_metrics({"loss": 1.0}, step=0)
-    with tracking.attach_run(stage="train", params=params, paths=paths) as again:
+    with attach_run(stage="train", params=params, paths=paths) as again:
         assert again.run_id == run.run_id
         again.log_metrics({"test.accuracy": 0.75})
     assert run.run_id is not None
     record = client_of(paths.root).get_run(run.run_id)
     assert record.data.metrics == {"loss": 1.0, "test.accuracy": 0.75} and record.info.status == "FINISHED"
-    with pytest.raises(RuntimeError), tracking.attach_run(stage="train", params=params, paths=paths):
+    with pytest.raises(RuntimeError), attach_run(stage="train", params=params, paths=paths):
         raise RuntimeError("evaluation failed")
     assert client_of(paths.root).get_run(run.run_id).info.status == "FINISHED"
 
 
 def test_a_try_leaves_the_run_of_the_pipeline_alone(paths: Paths, params: Params) -> None:
-    with tracking.start_run(stage="train", params=params, paths=paths) as run:
+    with start_run(stage="train", params=params, paths=paths) as run:
         run.describe("trained", accuracy="70.0%")
     other = dataclasses.replace(params, focal=dataclasses.replace(params.focal, gamma=3.5))
     own = Paths(root=paths.root, out=paths.root / "out")
-    with tracking.attach_run(stage="train", params=other, paths=own) as figures:
+    with attach_run(stage="train", params=other, paths=own) as figures:
         figures.describe("test accuracy 1%")
     assert figures.run_id != run.run_id
     client = client_of(paths.root)
@@ -366,12 +373,12 @@ def test_a_lost_run_is_replaced_once(paths: Paths, params: Params) -> None:
     path.write_text(json.dumps({"run_id": original, "token": None}))
     ids = []
     for accuracy in (0.5, 0.75):
-        with tracking.attach_run(stage="train", params=params, paths=paths) as run:
+        with attach_run(stage="train", params=params, paths=paths) as run:
             run.log_metrics({"test.accuracy": accuracy})
         ids.append(run.run_id)
     assert ids[0] == ids[1] != original
     record = client_of(paths.root).get_run(ids[0])
-    assert record.data.tags[tracking.ATTACHED_TO] == original
+    assert record.data.tags[ATTACHED_TO] == original
     assert record.data.params["seed"] == str(params.seed) and record.info.status == "FINISHED"
     assert json.loads(path.read_text())["run_id"] == original  # a stage output: rewriting it would redo the stage
 
@@ -405,7 +412,7 @@ def test_a_dead_server_ends_no_training(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     paths = Paths(root=tmp_path)
-    with tracking.start_run(stage="train", params=params, paths=paths) as run:
+    with start_run(stage="train", params=params, paths=paths) as run:
         start = time.monotonic()
         for epoch in range(50):
             run.log_metrics({"loss": 1.0}, step=epoch)
@@ -431,7 +438,7 @@ def test_records_of_an_outage_arrive_in_order(
 
     monkeypatch.setattr(delivery, "connect", connect_later)
     monkeypatch.setattr(delivery, "RETRY_AFTER", 0.0)
-    with tracking.start_run(stage="train", params=params, paths=paths) as run:
+    with start_run(stage="train", params=params, paths=paths) as run:
         for epoch in range(6):
             run.log_metrics({"loss": float(epoch)}, step=epoch)
     client = client_of(paths.root)
@@ -446,7 +453,7 @@ def test_records_of_an_outage_arrive_in_order(
 def test_a_refused_record_does_not_hold_up_the_rest(
     paths: Paths, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with tracking.start_run(stage="train", params=params, paths=paths) as run:
+    with start_run(stage="train", params=params, paths=paths) as run:
         run.log_metrics({"a?b#c": 1.0})
         run.log_metrics({"good": 1.0})
     assert run.run_id is not None
@@ -456,17 +463,17 @@ def test_a_refused_record_does_not_hold_up_the_rest(
 
 def test_only_the_first_process_records(paths: Paths, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with tracking.start_run(stage="train", params=params, paths=paths) as run:
+    with start_run(stage="train", params=params, paths=paths) as run:
         run.log_metrics({"loss": 1.0})
     assert run.run_id is None and not (paths.root / "models").exists()
 
 
 def test_wrong_calls(paths: Paths, params: Params) -> None:
-    with pytest.raises(ValueError, match="train_enhancer"), tracking.start_run(stage="x", params=params, paths=paths):
+    with pytest.raises(ValueError, match="train_enhancer"), start_run(stage="x", params=params, paths=paths):
         pass
     with (
         pytest.raises(FileNotFoundError, match="gone"),
-        tracking.start_run(stage="train", params=params, paths=paths) as run,
+        start_run(stage="train", params=params, paths=paths) as run,
     ):
         run.log_artifact(paths.root / "gone.png")
 
@@ -498,7 +505,7 @@ def test_damaged_spool_does_not_keep_others_from_recording(
     damaged = root / "checkpoints/spool/damaged"
     damaged.mkdir(parents=True)
     (damaged / "opening.json").write_text("{")
-    with tracking.start_run(stage="train", params=Params.load(), paths=Paths(root=root)) as run:
+    with start_run(stage="train", params=Params.load(), paths=Paths(root=root)) as run:
         run.log_metrics({"loss": 1.0})
     assert run.run_id is not None
     assert f"{damaged}/opening.json is damaged" in capsys.readouterr().err
@@ -511,7 +518,7 @@ def test_damaged_record_does_not_keep_others_from_being_delivered(
     with monkeypatch.context() as away:
         away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         for loss in (1.0, 2.0):
-            with tracking.start_run(stage="train", params=params, paths=paths) as run:
+            with start_run(stage="train", params=params, paths=paths) as run:
                 run.log_metrics({"loss": loss})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     spools = [Spool(path) for path in sorted((tmp_path / "checkpoints/spool").iterdir())]
@@ -520,6 +527,6 @@ def test_damaged_record_does_not_keep_others_from_being_delivered(
         spool.write_opening(spool.opening | {"owner": owner, "store": "sqlite:///mlflow.db"})
     next(spools[0].folder.glob("[0-9]*.json")).write_text("{")
     capsys.readouterr()
-    tracking.deliver_waiting(paths)
+    deliver_waiting(paths)
     assert f"{spools[0].folder} is damaged" in capsys.readouterr().err
     assert spools[0].folder.exists() and not spools[1].folder.exists()

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from darkaction import tracking
 from darkaction.tracking import runs
+from darkaction.tracking.records import TOKEN
 from servers import MlflowServer, Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,11 +25,14 @@ OUTAGE = 22.0
 TRAINING = """
     import sys, time
     from pathlib import Path
-    from darkaction import config, tracking
+    from darkaction.core import config
+    from darkaction.tracking.delivery import deliver_waiting
+    from darkaction.tracking.records import TOKEN
+    from darkaction.tracking.runs import start_run
     from darkaction.core.paths import Paths
 
     root, enough, longest, step = Path(sys.argv[1]), int(sys.argv[2]), 0.0, 0
-    with tracking.start_run(stage="train", params=Params.load(), paths=Paths(root=root), resume=True) as run:
+    with start_run(stage="train", params=Params.load(), paths=Paths(root=root), resume=True) as run:
         print("started", run.run_id, flush=True)
         while step < enough or (root / "longer").exists():
             before = time.monotonic()
@@ -57,7 +60,7 @@ def sync(root: Path, uri: str) -> subprocess.CompletedProcess[str]:
     program = (
         "import sys; from pathlib import Path\n"
         "from darkaction.core import cli, tracking; from darkaction.core.paths import Paths\n"
-        "cli.run(lambda: print(*tracking.deliver_waiting(Paths(root=Path(sys.argv[1])))))"
+        "cli.run(lambda: print(*deliver_waiting(Paths(root=Path(sys.argv[1])))))"
     )
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", program, str(root)]
@@ -102,7 +105,7 @@ def assert_complete(server: MlflowServer, run_id: str, steps: int) -> None:
     assert sorted(notes, key=int) == [str(step) for step in range(0, steps, 50)]
     assert client.get_run(run_id).info.status == "FINISHED"
     experiment = client.get_experiment_by_name("darkaction-recognizer")
-    same = f"tags.`{tracking.TOKEN}` = '{client.get_run(run_id).data.tags[tracking.TOKEN]}'"
+    same = f"tags.`{TOKEN}` = '{client.get_run(run_id).data.tags[TOKEN]}'"
     assert len(client.search_runs([experiment.experiment_id], same)) == 1
 
 
@@ -158,7 +161,7 @@ def test_what_a_finished_training_could_not_deliver_is_delivered_later(server: M
     experiment = client.get_experiment_by_name("darkaction-recognizer")
     token = runs._read_run(root / "models/runs/train.json")
     assert token is not None
-    [run] = client.search_runs([experiment.experiment_id], f"tags.`{tracking.TOKEN}` = '{token['token']}'")
+    [run] = client.search_runs([experiment.experiment_id], f"tags.`{TOKEN}` = '{token['token']}'")
     assert_complete(server, run.info.run_id, 60)
     assert sync(root, server.uri).stdout.split() == ["0", "0"]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from conftest import require_program
-from darkaction import tracking
 from darkaction.core.paths import Paths
 from darkaction.params import Params
+from darkaction.tracking.runs import attach_run, start_run
 from programs import ROOT, copy_project
 from servers import free_port
 
@@ -37,10 +37,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for gamma in (2.0, 3.0):
             params = Params.load(overrides=[f"focal.gamma={gamma}"])
-            with tracking.start_run(stage="train", params=params, paths=Paths(root=root)) as run:
+            with start_run(stage="train", params=params, paths=Paths(root=root)) as run:
                 for epoch in range(4):
                     run.log_metrics({"train_loss": gamma / (1 + epoch), "val_accuracy": 0.2 * epoch}, step=epoch)
-            with tracking.attach_run(stage="train", params=params, paths=Paths(root=root)) as run:
+            with attach_run(stage="train", params=params, paths=Paths(root=root)) as run:
                 run.log_metrics({"test.accuracy": 0.7})
                 run.describe("test accuracy 70.0% [61.0%, 78.0%]", accuracy="70.0% [61.0%, 78.0%]")
     port = free_port()

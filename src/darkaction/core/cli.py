@@ -1,4 +1,4 @@
-"""What every command shares: the arguments that lay settings over params.yaml, and how errors leave the program."""
+"""What every program shares: arguments, and how errors end it."""
 
 import argparse
 import contextlib
@@ -7,11 +7,18 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from darkaction.core.errors import Terminated, UserError, refusal, sigterm_raises, stopped_by
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The command line of a program, whose docstring is `description`."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,18 +32,71 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
 
 def stage_parser(description: str | None, *, dataset: bool = False) -> argparse.ArgumentParser:
     """The command line of a stage; with `dataset`, it has one positional argument."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    stage = parser(description)
     if dataset:
-        parser.add_argument("dataset", help="one of the datasets of params.yaml, for example demo")
-    add_settings_arguments(parser)
-    return parser
+        stage.add_argument("dataset", help="one of the datasets of params.yaml, for example demo")
+    add_settings_arguments(stage)
+    return stage
 
 
 def stage_arguments(description: str | None, *, dataset: bool = False) -> argparse.Namespace:
     """Parses the command line of a stage."""
     return stage_parser(description, dataset=dataset).parse_args()
+
+
+def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
+    """--workers (None for auto) and --ray-address, of the programs that start workers."""
+    parser.add_argument("--workers", type=_worker_count, metavar="auto|N", help="default auto: one per GPU or core")
+    parser.add_argument("--ray-address", metavar="ADDR", help="a Ray cluster (HOST:6379, or auto); default: here")
+
+
+def renamed(parser: argparse.ArgumentParser, flags: Mapping[str, str]) -> None:
+    """Refuses flags of earlier versions with the name that they have today. --help does not list them."""
+    for former, today in flags.items():
+        parser.add_argument(
+            former, nargs="?", action=_Renamed, const=today, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+
+
+class _Renamed(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        parser.error(f"{option_string} is {self.const} now")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1.
+
+    Raises:
+        ArgumentTypeError: for anything else.
+    """
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least 1")
+    return int(text)
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1.
+
+    Raises:
+        ArgumentTypeError: for anything else.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to 1")
+    return value
+
+
+def _worker_count(text: str) -> int | None:
+    return None if text == "auto" else positive(text)
 
 
 def run(main: Callable[[], None]) -> None:

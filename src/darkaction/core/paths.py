@@ -1,4 +1,4 @@
-"""Where things lie. Every path of a stage's input or output comes from here."""
+"""Paths. Every path of a stage's input or output comes from here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,11 +30,11 @@ class Paths:
     SHIPPED: ClassVar[str] = "models/synthetic"
     """Laid out as RECOGNIZER, in git: weights to predict with before anything was trained (`make weights`)."""
 
+    PRETRAINED: ClassVar[str] = "models/pretrained"
+    """Weights of other projects, by src/import_weights.py."""
+
     MODEL_ARTIFACT: ClassVar[str] = "recognizer"
     """Name under which RECOGNIZER stands among the artifacts of its MLflow run."""
-
-    RUNS: ClassVar[str] = "models/runs"
-    """<stage>.json: the MLflow run that made a model. No stage depends on it."""
 
     CHECKPOINTS: ClassVar[str] = "checkpoints"
     """Training states to resume from; outside every stage output, since DVC deletes those first."""

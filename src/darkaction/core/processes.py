@@ -23,3 +23,8 @@ def is_alive(pid: int, started: float) -> bool:
         return abs(psutil.Process(pid).create_time() - started) < 2
     except psutil.NoSuchProcess:
         return False
+
+
+def usable_processors() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""How much of a test score a split gives away: copies and scenes on both sides, and what an average frame tells.
+"""Leakage of a split: copies and scenes on both sides, and the mean-frame 1-NN baseline.
 
 Legend of names: N clips, B bits of the perceptual hashes, F test clips, R training clips.
 """
@@ -18,7 +18,7 @@ CHUNK = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Leakage:
-    """What one split lets through. All counts are of test clips of the target and pool the folds."""
+    """The leakage of one split. All counts are of test clips of the target and pool the folds."""
 
     test_clips: int
     shared_scenes: list[str]
@@ -29,34 +29,34 @@ class Leakage:
     """Test clips of which a training clip has nearly the same hashes."""
     pairs: pd.DataFrame
     """One row per near pair: test, train (clip ids), distance, fold; nearest first."""
-    background: pd.DataFrame
-    """One row per test clip: clip_id, scene, label, predicted by the nearest time-averaged training frame, nearest (its
-    clip id)."""
+    mean_frame: pd.DataFrame
+    """The mean-frame 1-NN baseline, one row per test clip: clip_id, scene, label, predicted (the class of the training
+    clip with the nearest mean frame), nearest (its clip id)."""
 
 
 def measure_leakage(
-    clips: pd.DataFrame, backgrounds_NHWC: NDArray[np.floating], folds: pd.DataFrame, *, near_duplicate: float
+    clips: pd.DataFrame, means_NHWC: NDArray[np.floating], folds: pd.DataFrame, *, near_duplicate: float
 ) -> Leakage:
     """Compares the test clips of each fold with its training clips.
 
     Args:
         clips: usable clips of all datasets: clip_id, domain, label, scene, sha256, phash.
-        backgrounds_NHWC: the time-averaged frame of each.
+        means_NHWC: the mean frame (average over time) of each.
         folds: train | val | test | none of each clip, a column per fold, under the rows' index.
         near_duplicate: fraction of hash bits in which a near duplicate may differ.
     """
     bits_NB = hash_bits(clips["phash"])
-    rooms_ND = _standardised(backgrounds_NHWC)
+    means_ND = _standardised(means_NHWC)
     exact: set[str] = set()
     pairs: list[pd.DataFrame] = []
-    background: list[pd.DataFrame] = []
+    mean_frame: list[pd.DataFrame] = []
     shared: set[str] = set()
     for column in folds.columns:
         test, train = ((folds[column] == part).to_numpy() for part in ("test", "train"))
         copies = clips["sha256"].isin(clips["sha256"][train]).to_numpy()
         exact |= set(clips["clip_id"][test & copies])
         pairs.append(near_pairs(clips, bits_NB, test, train, near_duplicate).assign(fold=column))
-        background.append(_nearest_room(clips, rooms_ND, test, train))
+        mean_frame.append(_nearest_mean_frame(clips, means_ND, test, train))
         own = (clips["domain"] == "target").to_numpy()
         shared |= set(clips["scene"][test]) & set(clips["scene"][train & own])
     table = pd.concat(pairs, ignore_index=True).sort_values(["distance", "test", "train"], ignore_index=True)
@@ -66,7 +66,7 @@ def measure_leakage(
         exact=len(exact),
         near=table["test"].nunique(),
         pairs=table,
-        background=pd.concat(background, ignore_index=True),
+        mean_frame=pd.concat(mean_frame, ignore_index=True),
     )
 
 
@@ -106,11 +106,11 @@ def near_pairs(
     )
 
 
-def _nearest_room(
-    clips: pd.DataFrame, rooms_ND: NDArray[np.float32], test: NDArray[np.bool_], train: NDArray[np.bool_]
+def _nearest_mean_frame(
+    clips: pd.DataFrame, means_ND: NDArray[np.float32], test: NDArray[np.bool_], train: NDArray[np.bool_]
 ) -> pd.DataFrame:
-    """The class of the training clip with the most similar time-averaged frame, for each test clip."""
-    nearest = [np.flatnonzero(train)[product_FR.argmax(1)] for _, product_FR in _products(rooms_ND, test, train)]
+    """The class of the training clip with the most similar mean frame, for each test clip."""
+    nearest = [np.flatnonzero(train)[product_FR.argmax(1)] for _, product_FR in _products(means_ND, test, train)]
     nearest_F = np.concatenate([*nearest, np.array([], int)])
     labels = clips["label"].to_numpy(object)
     return pd.DataFrame(
@@ -135,9 +135,9 @@ def _products(
         yield chosen_F, values_NX[chosen_F] @ train_RX.T
 
 
-def _standardised(backgrounds_NHWC: NDArray[np.floating]) -> NDArray[np.float32]:
+def _standardised(means_NHWC: NDArray[np.floating]) -> NDArray[np.float32]:
     """Pictures as rows of mean 0 and length 1, so that products are correlations and brightness does not count."""
-    rows_ND = backgrounds_NHWC.reshape(len(backgrounds_NHWC), -1).astype(np.float32)
+    rows_ND = means_NHWC.reshape(len(means_NHWC), -1).astype(np.float32)
     rows_ND = rows_ND - rows_ND.mean(1, keepdims=True)
     length_N1 = np.linalg.norm(rows_ND, axis=1, keepdims=True)
     result_ND: NDArray[np.float32] = rows_ND / np.maximum(length_N1, 1e-12)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from darkaction.data.video import Frames
+import numpy as np
+from numpy.typing import NDArray
 
-Enhancer = Callable[[Frames], Frames]
+Enhancer = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """frames_NHWC uint8 -> frames_NHWC uint8 of the same shape."""
 
 LEARNT = ("zero_dce", "enlightengan")

@@ -1,69 +1,21 @@
-"""Pictures of results as PNG, in one style. Every function takes plain tables or arrays and the path to write.
+"""Pictures of results as PNG, in one style. Every function takes plain tables or arrays and the path to write; what
+draws on an axis is the report's too."""
 
-Figures are made without pyplot, so nothing is kept open and no display is needed.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from darkaction.evaluation.statistics import Interval
-
-INK, PAPER, GRID = "#1f2933", "#ffffff", "#dde3e8"
-BLUE, ORANGE, GREY = "#2f6f9f", "#d9722e", "#8795a1"
-LINES = (BLUE, ORANGE)
-
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": PAPER,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-}
-
-DPI = 120
-
-SAMPLE_FRAMES = 6
-"""Frames of a clip shown in a strip."""
-
+from darkaction.evaluation.style import BLUE, GREY, INK, ORANGE, PAPER, WHISKER, interval_lengths, percent, png_figure
 
 ROOMS_SHOWN = 8
 """Test clips shown with the training clip filmed in the most similar room."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A clip to show: its frames at `sample_positions`, each frames_NHWC uint8, raw (None where the raw video is not at
-    hand) and as the network sees them, with the class probabilities (K,)."""
-
-    clip_id: str
-    label: str
-    raw_NHWC: NDArray[np.uint8] | None
-    enhanced_NHWC: NDArray[np.uint8]
-    probabilities_K: NDArray[np.floating]
 
 
 def confusion_matrix(counts_KK: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
@@ -71,7 +23,7 @@ def confusion_matrix(counts_KK: NDArray[np.int64], classes: Sequence[str], path:
     totals_K1 = counts_KK.sum(1, keepdims=True)
     fraction_KK = counts_KK / np.maximum(totals_K1, 1)
     side = 2.6 + 0.55 * len(classes)
-    with _figure(path, width=side + 0.6, height=side) as figure:
+    with png_figure(path, width=side + 0.6, height=side) as figure:
         axis = figure.subplots()
         image = axis.imshow(fraction_KK, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(counts_KK.shape):
@@ -95,18 +47,18 @@ def per_class(table: pd.DataFrame, *, overall: float, confidence: float, path: P
         table: columns class, n, accuracy, low, high (metrics.per_class).
     """
     table = table.sort_values(["accuracy", "class"], ascending=[True, False])
-    with _figure(path, width=7.5, height=1.5 + 0.42 * len(table)) as figure:
+    with png_figure(path, width=7.5, height=1.5 + 0.42 * len(table)) as figure:
         axis = figure.subplots()
         places = np.arange(len(table))
         axis.barh(places, table["accuracy"], color=BLUE, height=0.62)
-        axis.errorbar(table["accuracy"], places, xerr=_errors(table), fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
+        axis.errorbar(table["accuracy"], places, xerr=interval_lengths(table), **WHISKER)
         axis.axvline(overall, color=ORANGE, linewidth=1.4, linestyle="--", label=f"all classes: {overall:.1%}")
         axis.set_yticks(places, [f"{name} ({n})" for name, n in zip(table["class"], table["n"], strict=True)])
         axis.set_title(f"Accuracy by class, with {confidence:.0%} intervals over scenes")
         axis.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
         axis.tick_params(axis="y", length=0)
         axis.set_xlim(0, 1.02)
-        axis.xaxis.set_major_formatter(PercentFormatter(1))
+        percent(axis.xaxis)
         axis.grid(axis="x")
 
 
@@ -119,7 +71,7 @@ def learning_curves(history_csv: Path, path: Path) -> None:
     """
     history = pd.read_csv(history_csv)
     marker = "o" if len(history) < 3 else None  # a line of one point is invisible
-    with _figure(path, width=11, height=3.4) as figure:
+    with png_figure(path, width=11, height=3.4) as figure:
         loss, accuracy, rate = figure.subplots(1, 3)
         for part, name, colour in (("train", "training", BLUE), ("val", "validation", ORANGE)):
             if f"{part}_loss" in history:
@@ -128,7 +80,7 @@ def learning_curves(history_csv: Path, path: Path) -> None:
         rate.plot(history["epoch"], history["learning_rate"], color=GREY, marker=marker)
         loss.set(title="Loss", ylim=(0, None))
         accuracy.set(title="Accuracy", ylim=(0, 1.02))
-        accuracy.yaxis.set_major_formatter(PercentFormatter(1))
+        percent(accuracy.yaxis)
         rate.set(title="Learning rate", ylim=(0, None))
         rate.ticklabel_format(axis="y", scilimits=(-2, 3))
         loss.legend()
@@ -139,27 +91,30 @@ def learning_curves(history_csv: Path, path: Path) -> None:
 
 
 def accuracy_by_draws(table: pd.DataFrame, *, path: Path) -> None:
-    """Accuracy against the number of sampling draws averaged.
-
-    Args:
-        table: columns draws, accuracy (metrics.accuracy_by_draws).
-    """
-    with _figure(path, width=6, height=3.6) as figure:
+    """Accuracy against the number of sampling draws averaged; `table` of metrics.accuracy_by_draws."""
+    with png_figure(path, width=6, height=3.6) as figure:
         axis = figure.subplots()
-        axis.plot(table["draws"], table["accuracy"], color=BLUE, marker="o")
-        for draws, value in zip(table["draws"], table["accuracy"], strict=True):
-            axis.annotate(f"{value:.1%}", (draws, value), (0, 7), textcoords="offset points", ha="center", fontsize=9)
-        spread = max(float(table["accuracy"].max() - table["accuracy"].min()), 0.02)
-        axis.set_ylim(table["accuracy"].min() - spread, table["accuracy"].max() + spread)
-        axis.set(xlabel="sampling draws averaged", title="Accuracy by number of draws")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.yaxis.set_major_formatter(PercentFormatter(1))
-        axis.margins(x=0.08)
-        axis.grid(axis="y")
+        axis.set_title("Accuracy by number of draws")
+        draws_curve(axis, table)
+
+
+def draws_curve(axis: Axes, table: pd.DataFrame) -> None:
+    """Top-1 accuracy against the number of draws, each point with its value; columns draws, accuracy."""
+    axis.plot(table["draws"], table["accuracy"], color=BLUE, marker="o")
+    for draws, value in zip(table["draws"], table["accuracy"], strict=True):
+        axis.annotate(f"{value:.1%}", (draws, value), (0, 6), textcoords="offset points", ha="center", fontsize="small")
+    low, high = float(table["accuracy"].min()), float(table["accuracy"].max())
+    axis.set_ylim(max(0.0, low - 0.04), min(1.03, high + 0.04))
+    axis.set_xlabel("sampling draws averaged")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.yaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=2))
+    percent(axis.yaxis, decimals=None)
+    axis.margins(x=0.12)
+    axis.grid(axis="y")
 
 
 def reliability(before: pd.DataFrame, after: pd.DataFrame, *, errors: tuple[float, float], path: Path) -> None:
-    """Accuracy against confidence; on the diagonal a network is as often right as it says.
+    """Accuracy against confidence, with the number of clips of each point.
 
     Args:
         before: columns low, high, confidence, accuracy, n (metrics.reliability), of the softmax.
@@ -167,90 +122,47 @@ def reliability(before: pd.DataFrame, after: pd.DataFrame, *, errors: tuple[floa
         errors: the calibration errors of the two.
         path: where to write.
     """
-    with _figure(path, width=4.8, height=4.4) as figure:
+    with png_figure(path, width=4.8, height=4.4) as figure:
         axis = figure.subplots()
-        axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-        for table, error, name, colour in zip(
-            (before, after), errors, ("softmax", "calibrated"), (GREY, BLUE), strict=True
-        ):
-            axis.plot(table["confidence"], table["accuracy"], color=colour, marker="o", label=f"{name}: {error:.1%}")
+        reliability_curves(axis, before, after, names=[f"softmax: {errors[0]:.1%}", f"calibrated: {errors[1]:.1%}"])
         for row in after.to_dict("records"):
             place = (row["confidence"], row["accuracy"])
             axis.annotate(f"n={row['n']}", place, (6, -10), textcoords="offset points", fontsize=8, color=GREY)
-        axis.set(xlim=(0, 1.08), ylim=(0, 1.05), xlabel="probability of the predicted class", ylabel="accuracy")
-        axis.set_title("Expected calibration error")
-        axis.legend(frameon=False, loc="upper left")
-        for side in (axis.xaxis, axis.yaxis):
-            side.set_major_formatter(PercentFormatter(1))
-        axis.grid()
+        axis.set(ylabel="top-1 accuracy", title="Expected calibration error")
+
+
+def reliability_curves(axis: Axes, before: pd.DataFrame, after: pd.DataFrame, *, names: Sequence[str]) -> None:
+    """Accuracy against the probability of the predicted class, as the softmax gives it and calibrated: on the diagonal
+    a network is as often right as it says. Columns confidence, accuracy."""
+    axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
+    for table, name, colour in zip((before, after), names, (GREY, BLUE), strict=True):
+        axis.plot(table["confidence"], table["accuracy"], color=colour, marker="o", label=name)
+    axis.set(xlim=(0, 1.08), ylim=(0, 1.05), xlabel="probability of the predicted class")
+    axis.legend(loc="upper left", fontsize="small")
+    percent(axis.xaxis)
+    percent(axis.yaxis)
+    axis.grid()
 
 
 def accuracy_by_luma(table: pd.DataFrame, *, confidence: float, path: Path) -> None:
-    """Accuracy against the mean luma of the raw clips, in groups from dark to bright.
-
-    Args:
-        table: columns luma, luma_from, luma_to, n, accuracy, low, high (metrics.accuracy_by_luma).
-    """
-    with _figure(path, width=6.5, height=3.8) as figure:
+    """Accuracy of clips in groups from dark to bright; `table` of metrics.accuracy_by_luma."""
+    with png_figure(path, width=6.5, height=3.8) as figure:
         axis = figure.subplots()
-        places = np.arange(len(table))
-        axis.bar(places, table["accuracy"], color=BLUE, width=0.62)
-        axis.errorbar(places, table["accuracy"], yerr=_errors(table), fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
-        groups = zip(table["luma_from"], table["luma_to"], table["n"], strict=True)
-        axis.set_xticks(places, [f"{low:.0f} to {high:.0f}\nn={n}" for low, high, n in groups])
-        axis.tick_params(axis="x", length=0)
-        axis.set(xlabel="mean luma of the raw clip, of 255", ylim=(0, 1.04))
         axis.set_title(f"Accuracy by darkness, with {confidence:.0%} intervals over scenes")
-        axis.yaxis.set_major_formatter(PercentFormatter(1))
-        axis.grid(axis="y")
+        luma_bars(axis, table)
 
 
-def samples(clips: Sequence[Sample], classes: Sequence[str], path: Path) -> None:
-    """One row a clip: its frames raw and enhanced, and the class probabilities; a wrong prediction is orange."""
-    if not clips:
-        raise ValueError("no clips to show")
-    with _figure(path, width=8.6, height=1.95 * len(clips)) as figure:
-        rows = figure.subfigures(len(clips), 1, squeeze=False, hspace=0.02)[:, 0]
-        for part, clip in zip(rows, clips, strict=True):
-            strip, bars = part.subplots(1, 2, width_ratios=(4.2, 1))
-            _draw_strip(strip, clip)
-            _draw_bars(bars, clip, classes)
-
-
-def _draw_strip(axis: Axes, clip: Sample) -> None:
-    """Raw frames over enhanced ones, each strip 1 wide; the enhanced get back the shape the raw ones had before they
-    were resized for the network."""
-    enhanced_HWC = _strip(clip.enhanced_NHWC)
-    bands = {"enhanced": enhanced_HWC}
-    if clip.raw_NHWC is not None:
-        bands = {"raw": _strip(clip.raw_NHWC), **bands}
-    first_HWC = next(iter(bands.values()))
-    tall = first_HWC.shape[0] / first_HWC.shape[1]
-    for top, (name, band_HWC) in zip(-1.04 * tall * np.arange(len(bands)), bands.items(), strict=True):
-        axis.imshow(band_HWC, extent=(0, 1, top - tall, top), interpolation="antialiased")
-        axis.text(-0.01, top - tall / 2, name, rotation=90, ha="right", va="center", fontsize=9, color=GREY)
-    axis.set(xlim=(0, 1), ylim=(-1.04 * tall * len(bands), 0), aspect="equal")
-    axis.set_anchor("NE")
-    axis.set_axis_off()
-    axis.set_title(clip.clip_id, fontsize=9, fontweight="normal", color=GREY, pad=4)
-
-
-def _draw_bars(axis: Axes, clip: Sample, classes: Sequence[str]) -> None:
-    predicted = int(clip.probabilities_K.argmax())
-    right = classes[predicted] == clip.label
-    colours = [GRID] * len(classes)
-    colours[predicted] = BLUE if right else ORANGE
-    axis.barh(range(len(classes)), clip.probabilities_K, color=colours, height=0.75)
-    axis.set_yticks(range(len(classes)), classes, fontsize=8)
-    for tick, name in zip(axis.get_yticklabels(), classes, strict=True):
-        tick.set_fontweight("bold" if name == clip.label else "normal")
-    axis.invert_yaxis()
-    axis.set(xlim=(0, 1), xticks=[])
-    axis.tick_params(length=0)
-    axis.spines["bottom"].set_visible(False)
-    verdict = f"{classes[predicted]} {clip.probabilities_K[predicted]:.0%}"
-    text = verdict if right else f"{verdict}, is {clip.label}"
-    axis.set_title(text, loc="right", fontsize=9.5, color=BLUE if right else ORANGE, pad=4)
+def luma_bars(axis: Axes, table: pd.DataFrame) -> None:
+    """Accuracy of each group with its interval; columns luma_from, luma_to, n, accuracy, low, high."""
+    places = np.arange(len(table))
+    axis.bar(places, table["accuracy"], color=BLUE, width=0.62)
+    axis.errorbar(places, table["accuracy"], yerr=interval_lengths(table), **WHISKER)
+    groups = zip(table["luma_from"], table["luma_to"], table["n"], strict=True)
+    axis.set_xticks(places, [f"{low:.0f}–{high:.0f}\nn={n}" for low, high, n in groups], fontsize="small")
+    axis.tick_params(axis="x", length=0)
+    axis.set(xlabel="mean luma of the raw clip, of 255", ylim=(0, 1.04))
+    percent(axis.yaxis)
+    axis.grid(axis="y")
 
 
 def leakage(
@@ -261,48 +173,47 @@ def leakage(
     used: str,
     path: Path,
 ) -> None:
-    """Splits side by side: what the averaged frame alone names, and test clips with a near copy in training.
+    """Splits side by side: accuracy of the mean-frame 1-NN baseline, and test clips with a near duplicate in training.
 
     Args:
         report: by split, with test_clips and near_duplicates.
-        rooms: by split, the accuracy of the background-only baseline.
-        chance: accuracy of guessing.
+        rooms: by split, the accuracy of the baseline.
+        chance: accuracy of chance.
         used: the split in use.
         path: where to write.
     """
     names = list(report)
     labels = [f"{name}\n(in use)" if name == used else name for name in names]
     colours = [BLUE if name == used else GREY for name in names]
-    with _figure(path, width=8.4, height=3.4) as figure:
+    with png_figure(path, width=8.4, height=3.4) as figure:
         left, right = figure.subplots(1, 2)
-        means = [rooms[name].mean for name in names]
-        below = [rooms[name].mean - rooms[name].low for name in names]
-        above = [rooms[name].high - rooms[name].mean for name in names]
-        left.bar(labels, means, color=colours, width=0.55, yerr=[below, above], capsize=4, ecolor=INK)
-        left.axhline(chance, color=ORANGE, label="guessing")
+        found = pd.DataFrame([vars(rooms[name]) for name in names]).rename(columns={"mean": "accuracy"})
+        left.bar(labels, found["accuracy"], color=colours, width=0.55)
+        left.errorbar(labels, found["accuracy"], yerr=interval_lengths(found), **WHISKER)
+        left.axhline(chance, color=ORANGE, label="chance")
         left.legend(loc="upper left")
-        left.set_title("Named by the averaged frame alone")
+        left.set_title("Accuracy of the mean-frame 1-NN baseline")
         left.set_ylim(0, 1.2)
         left.set_yticks(np.linspace(0, 1, 6))
-        left.yaxis.set_major_formatter(PercentFormatter(1))
         near = [report[name]["near_duplicates"] / max(report[name]["test_clips"], 1) for name in names]
         bars = right.bar(labels, near, color=colours, width=0.55)
         right.bar_label(bars, [f"{report[name]['near_duplicates']} of {report[name]['test_clips']}" for name in names])
-        right.set_title("Test clips with a near copy in training")
+        right.set_title("Test clips with a near duplicate in training")
         right.set_ylim(0, 1)
-        right.yaxis.set_major_formatter(PercentFormatter(1))
+        percent(left.yaxis)
+        percent(right.yaxis)
 
 
 def nearest_rooms(table: pd.DataFrame, images: Mapping[str, NDArray[np.floating]], *, path: Path) -> None:
-    """Test clips (above) and the training clips with the most similar time-averaged frame (below), brightened.
+    """Test clips (above) and the training clips with the most similar mean frame (below), brightened.
 
     Args:
         table: clip_id, label, nearest, predicted; clips evenly spaced in it are shown.
-        images: the time-averaged frame_HWC of each clip id, 0 to 255.
+        images: the mean frame_HWC of each clip id, 0 to 255.
         path: where to write.
     """
     chosen = table.iloc[np.unique(np.linspace(0, len(table) - 1, min(len(table), ROOMS_SHOWN)).astype(int))]
-    with _figure(path, width=1.5 * len(chosen) + 0.4, height=2.9) as figure:
+    with png_figure(path, width=1.5 * len(chosen) + 0.4, height=2.9) as figure:
         axes = figure.subplots(2, len(chosen), squeeze=False)
         for column, row in enumerate(chosen.astype(str).to_dict("records")):
             colour = INK if row["label"] == row["predicted"] else ORANGE
@@ -317,34 +228,6 @@ def nearest_rooms(table: pd.DataFrame, images: Mapping[str, NDArray[np.floating]
         axes[1, 0].set_ylabel("nearest in training", fontsize=8)
 
 
-def sample_positions(num_frames: int) -> list[int]:
-    """Numbers of SAMPLE_FRAMES frames at equal distances over a whole clip."""
-    return [int((k + 0.5) / SAMPLE_FRAMES * num_frames) for k in range(SAMPLE_FRAMES)]
-
-
-def _strip(frames_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frames side by side with a thin white line between them."""
-    gap = max(1, frames_NHWC.shape[2] // 40)
-    padded_NHWC = np.pad(frames_NHWC, ((0, 0), (0, 0), (0, gap), (0, 0)), constant_values=255)
-    return np.concatenate(list(padded_NHWC), axis=1)[:, :-gap]
-
-
-def _errors(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Lengths of the error bars below and above, (2, rows)."""
-    below, above = table["accuracy"] - table["low"], table["high"] - table["accuracy"]
-    lengths: NDArray[np.float64] = np.clip(np.stack([below.to_numpy(), above.to_numpy()]), 0, None)
-    return lengths
-
-
-@contextmanager
-def _figure(path: Path, *, width: float, height: float) -> Iterator[Figure]:
-    """A figure in the style of the project, `width` x `height` inches, saved as PNG when the block ends."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure
-        figure.savefig(path, dpi=DPI, format="png", metadata={"Software": None})
-
-
 def comparison(
     table: pd.DataFrame, *, reference: str, chance: float, confidence: float, title: str, path: Path
 ) -> None:
@@ -353,27 +236,27 @@ def comparison(
     Args:
         table: columns key, row (the name), accuracy, low, high (missing where not run) and published (percent).
         reference: key of the system that the others are compared with, in a colour of its own.
-        chance: accuracy of guessing.
+        chance: top-1 accuracy of chance.
     """
-    with _figure(path, width=8.2, height=1.5 + 0.36 * len(table)) as figure:
+    with png_figure(path, width=8.2, height=1.5 + 0.36 * len(table)) as figure:
         axis = figure.subplots()
         places = np.arange(len(table))
         colours = [ORANGE if key == reference else BLUE for key in table["key"]]
         accuracy = table["accuracy"].astype(float)
         axis.barh(places, accuracy.fillna(0), color=colours, height=0.62)
         errors = np.stack([accuracy - table["low"].astype(float), table["high"].astype(float) - accuracy])
-        axis.errorbar(accuracy, places, xerr=errors, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
+        axis.errorbar(accuracy, places, xerr=errors, **WHISKER)
         published = table["published"].astype(float) / 100
         if published.notna().any():
             axis.plot(published, places, "o", markerfacecolor=PAPER, markeredgecolor=INK, label="the paper, on ARID")
-        axis.axvline(chance, color=GREY, linestyle="--", linewidth=1, label="guessing")
+        axis.axvline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
         for place in places[accuracy.isna()]:
             axis.text(0.01, place, "not run", va="center", fontsize=9, color=GREY)
         axis.set_yticks(places, table["row"])
         axis.invert_yaxis()
         axis.tick_params(axis="y", length=0)
         axis.set(xlim=(0, 1), xlabel=f"test accuracy, with {confidence:.0%} intervals over seeds and scenes")
-        axis.xaxis.set_major_formatter(PercentFormatter(1))
+        percent(axis.xaxis)
         axis.grid(axis="x")
         axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -394,17 +277,17 @@ def curves(
     numbers = sorted({number for points in lines.values() for number, _ in points if number is not None})
     places: dict[int | None, int] = {number: place for place, number in enumerate(numbers)}
     places[None] = len(numbers)
-    with _figure(path, width=6.4, height=4.0) as figure:
+    with png_figure(path, width=6.4, height=4.0) as figure:
         axis = figure.subplots()
         for shift, (colour, (name, points)) in enumerate(zip(colours, lines.items(), strict=True)):
             x = [places[number] + 0.06 * shift for number, _ in points]
             mean = [found.mean for _, found in points]
             errors = [[found.mean - found.low for _, found in points], [found.high - found.mean for _, found in points]]
             axis.errorbar(x, mean, yerr=errors, fmt="o-", color=colour, capsize=3, linewidth=1.8, label=name)
-        axis.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="guessing")
+        axis.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
         axis.set_xticks(range(len(places)), [*(str(number) for number in numbers), "all"])
         axis.set(ylim=(0, 1), xlabel=xlabel, ylabel=f"test accuracy, {confidence:.0%} intervals")
-        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        percent(axis.yaxis)
         axis.grid(axis="y")
         axis.legend(loc="upper right", fontsize=9)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -412,7 +295,7 @@ def curves(
 
 def frame_grid(columns: Mapping[str, Sequence[NDArray[np.uint8]]], names: Sequence[str], path: Path) -> None:
     """Frames in rows, each frame_HWC uint8 in several versions: {title of the column: one frame a row}."""
-    with _figure(path, width=2.3 * len(columns), height=0.4 + 1.85 * len(names)) as figure:
+    with png_figure(path, width=2.3 * len(columns), height=0.4 + 1.85 * len(names)) as figure:
         grid = figure.subplots(len(names), len(columns), squeeze=False)
         for column, (title, frames) in enumerate(columns.items()):
             for row, frame_HWC in enumerate(frames):

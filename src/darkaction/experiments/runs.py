@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from darkaction import tracking
 from darkaction.core import config
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.provenance import command_line
@@ -32,6 +31,8 @@ from darkaction.jobs.scoring import Predictions, scores
 from darkaction.jobs.stage_pretrain import pretraining_task
 from darkaction.models.recognizer import Recognizer
 from darkaction.params import Params
+from darkaction.tracking import runs as tracked
+from darkaction.tracking.delivery import end_killed
 from darkaction.training import weights
 
 WORK = ROOT / "runs" / "tables"
@@ -59,7 +60,7 @@ class RunObserver(Observer):
     enhancement: Settings
     paths: Paths
 
-    def finish(self, run: tracking.Run, trained: Sequence[Trained]) -> Run:
+    def finish(self, run: tracked.Run, trained: Sequence[Trained]) -> Run:
         [own] = trained
         test, validation = own.predictions["test"], own.predictions["val"]
         assert test is not None
@@ -108,20 +109,20 @@ def run(comparisons: Comparisons, base: Params, *, workers: int | None, ray_addr
         return 0
     names = sorted({inputs.versions for inputs in comparisons.inputs.values()})
     parent = config.digest([comparisons.profile, names, training_code()])[:32]
-    with tracking.family_run(
+    with tracked.parent_run(
         stage="tables",
         params=base,
         paths=Paths(),
         name=f"comparison {comparisons.profile}",
         token=parent,
         varying=("",),
-        has_company=lambda: False,
+        others_at_work=lambda: False,
     ) as parent_run:
         with start_pool(address=ray_address, workers=workers) as pool:
             print(f"{pool.size} workers with {pool.threads} threads", flush=True)
             failed = _pretrain(comparisons, pool, wanted)
             failed += _train(comparisons, pool, wanted, parent)
-        tracking.end_killed([], Paths())
+        end_killed([], Paths())
         parent_run.describe(f"{len(wanted) - failed} runs made, {failed} failed; {total - len(wanted)} were on record")
     return failed
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from darkaction import tracking
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.provenance import command_line
@@ -19,6 +18,8 @@ from darkaction.jobs.pool import start_pool
 from darkaction.jobs.scoring import predict_part, table
 from darkaction.jobs.stage_train import require_pretraining
 from darkaction.params import Params
+from darkaction.tracking.delivery import end_killed
+from darkaction.tracking.runs import Run, parent_run
 from darkaction.training import data
 
 ONE_FRAME = ("sampling.num_frames=1", "model.temporal_strides=[1, 1, 1, 1]")
@@ -31,7 +32,7 @@ class SeedObserver(Observer):
 
     paths: Paths
 
-    def finish(self, run: tracking.Run, trained: Sequence[Trained]) -> pd.DataFrame:
+    def finish(self, run: Run, trained: Sequence[Trained]) -> pd.DataFrame:
         [own] = trained
         clips = data.usable_clips(self.paths, index_settings(own.params))
         test = own.predictions["test"]
@@ -65,20 +66,20 @@ def compare_seeds(count: int, *, workers: int | None, ray_address: str | None) -
         found[task.name] = outcome.result
         return f"{(outcome.result['label'] == outcome.result['predicted']).mean():.1%}"
 
-    with tracking.family_run(
+    with parent_run(
         stage="tables",
         params=params,
         paths=paths,
         name="seeds",
         token=parent,
         varying=("",),
-        has_company=lambda: False,
+        others_at_work=lambda: False,
     ) as run:
         with start_pool(address=ray_address, workers=workers) as pool:
             jobs = {name: _job(name, own, paths, parent=parent, threads=pool.threads) for name, own in wanted.items()}
             tasks = [Task(key=name, name=name, function=run_job, arguments=(job,)) for name, job in jobs.items()]
             launch(pool, Tasks(tasks, complete=complete, fail=lambda task, reason: failures.append(reason)))
-        tracking.end_killed([], paths)
+        end_killed([], paths)
         if failures:
             raise UserError(f"{len(failures)} of {len(tasks)} trainings failed; the last: {failures[-1]}")
         report = summarize(params, [found[f"seed {seed}"] for seed in range(count)], found["one frame"])

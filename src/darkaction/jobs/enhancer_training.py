@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from darkaction import tracking
 from darkaction.core.folders import new_folder
 from darkaction.core.paths import Paths
 from darkaction.data.index import require_settings
@@ -18,7 +17,7 @@ from darkaction.enhancement.training_images import Source, draw_frames
 from darkaction.enhancement.trainings import train_enlightengan, train_zero_dce, training_clips
 from darkaction.jobs.identity import enhancer_settings, index_settings
 from darkaction.params import Params
-from darkaction.tracking import Run
+from darkaction.tracking.runs import Run, start_run
 
 PROBE = 32
 """Training frames, evenly spaced, on which the light before and after is measured."""
@@ -34,7 +33,7 @@ def train_enhancer(params: Params, paths: Paths) -> None:
     dataset = params.datasets[0]
     require_settings(paths.read(Paths.index(dataset)), index_settings(params)[dataset])
     sources = training_clips(dataset, paths)
-    with tracking.start_run(stage="train_enhancer", params=params, paths=paths) as run:
+    with start_run(stage="train_enhancer", params=params, paths=paths) as run:
         train_and_write(params, paths, sources, target, run)
         run.log_artifact(target)
 

@@ -7,7 +7,8 @@ import torch
 from darkaction.core.agreement import recorded_in, require_same
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.data.index import OK, read_index, require_settings, usable_processors
+from darkaction.core.processes import usable_processors
+from darkaction.data.index import OK, read_index, require_settings
 from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Clip, Settings, enhance_dataset
 from darkaction.jobs.identity import enhancer_settings, index_settings

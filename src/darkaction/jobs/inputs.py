@@ -205,6 +205,6 @@ def _pretraining_for(params: Params, paths: Paths, enhancement: Settings) -> Pre
     """
     if not params.pretrain.enabled:
         raise UserError(f"train.init_from is {Paths.PRETRAINING}, but pretrain.enabled is false")
-    out = ROOT / CACHE / "pretraining" / pretraining.identity(params, paths, enhancement)
+    out = ROOT / CACHE / "pretraining" / pretraining.identity(params, enhancement)
     moved = {**paths.moved, Paths.PRETRAINING: out / Paths.PRETRAINING}
     return Pretraining(params=params, paths=replace(paths, out=out, moved=moved))

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 import pandas as pd
 import torch
 
-from darkaction import tracking
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import Paths
 from darkaction.enhancement.apply import Settings
@@ -26,7 +25,8 @@ from darkaction.jobs import pretraining, recipe
 from darkaction.jobs.identity import identity, index_digests, index_settings, training_code
 from darkaction.jobs.scoring import Predictions, predict_part
 from darkaction.params import Params
-from darkaction.tracking import Run
+from darkaction.tracking.runs import Child, Run, child_run
+from darkaction.tracking.weights import find_weights
 from darkaction.training import data, weights
 from darkaction.training.fit import Row
 
@@ -127,7 +127,7 @@ def starting_weights(params: Params, paths: Paths) -> tuple[Path | None, ...]:
     """
     source = params.train.init_from
     folds = range(params.split.folds)
-    return tuple(None if source is None else tracking.find_weights(source, paths, fold=fold) for fold in folds)
+    return tuple(None if source is None else find_weights(source, paths, fold=fold) for fold in folds)
 
 
 def run_job(job: Job) -> Outcome:
@@ -139,11 +139,9 @@ def run_job(job: Job) -> Outcome:
     torch.set_num_threads(job.threads)
     check_place(job)
     job.observer.open()
-    member = tracking.Member(name=job.name, command=job.command)
+    child = Child(name=job.name, command=job.command)
     try:
-        with tracking.member_run(
-            stage=job.stage, params=job.params, paths=job.paths, member=member, parent=job.parent
-        ) as run:
+        with child_run(stage=job.stage, params=job.params, paths=job.paths, child=child, parent=job.parent) as run:
             run.set_tags(job.tags)
             job.observer.begin(run)
             outcome = _run_and_end(job, run)
@@ -259,7 +257,6 @@ def _pretrain(params: Params, paths: Paths, folder: Path, enhancement: Settings,
     made = pretraining.pretrain(
         params,
         paths,
-        0,
         folder,
         enhancement=enhancement,
         workers=0,  # the other cores have jobs of their own

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from darkaction.core.errors import Terminated, UserError, reason_of
-from darkaction.data.index import usable_processors
+from darkaction.core.processes import usable_processors
 
 MEMORY_PER_WORKER = 2 * 1024**3
 """Bytes that `auto` leaves for each worker on a machine without GPUs; a training of the demo takes a third."""

@@ -63,22 +63,18 @@ def train_fold(
     """
     pl.seed_everything(params.seed, verbose=False)
     cv2.setNumThreads(1)
-    rows = data.select(clips, fold=fold, part="train")
-    data.require_every_class(rows, params.data.classes, fold=fold)
-    card = make_card(params, rows)
-    if params.train.shots_per_class is not None:
-        rows = data.few_per_class(rows, params.datasets[0], most=params.train.shots_per_class, seed=params.seed)
-    flow = params.model.input == "rgb_flow"
-    training = data.open_clips(rows, paths, params.data.classes, params.enhance, flow=flow)
+    every_row = data.select(clips, fold=fold, part="train")
+    data.require_every_class(every_row, params.data.classes, fold=fold)
+    card = make_card(params, every_row)
+    rows = shots(params, every_row)
     validation_rows = data.select(clips, fold=fold, part="val")
-    validation = data.open_clips(validation_rows, paths, params.data.classes, params.enhance, flow=flow)
+    training, validation = (open_clips(params, paths, part) for part in (rows, validation_rows))
     recognizer = make_recognizer(params, init)
     before = None if init is None else weights.read_card(init)
     if params.train.shots_per_class == 0:
         if before is not None:
             card = dataclasses.replace(card, training=before.training, validation=before.validation)
-        weights.save(folder / weights.WEIGHTS, recognizer, card)
-        (folder / "history.csv").write_text("epoch\n")
+        write_fold(folder, recognizer, card, [])
         return
     print(f"fold {fold}: {len(training)} training clips, {len(validation)} validation clips")
     history = fit(
@@ -95,13 +91,29 @@ def train_fold(
         fingerprint=fingerprint(params, rows, validation_rows, init),
         on_epoch=on_epoch,
     )
-    card = dataclasses.replace(
-        card,
-        training=trained_on(rows, before),
-        validation=validate(params, recognizer, card, validation, validation_rows),
+    found = validate(params, recognizer, card, validation, validation_rows)
+    write_fold(
+        folder, recognizer, dataclasses.replace(card, training=trained_on(rows, before), validation=found), history
     )
+
+
+def shots(params: Params, rows: pd.DataFrame) -> pd.DataFrame:
+    """The training clips that are learnt from: of the target at most train.shots_per_class of each class."""
+    most = params.train.shots_per_class
+    return rows if most is None else data.few_per_class(rows, params.datasets[0], most=most, seed=params.seed)
+
+
+def open_clips(params: Params, paths: Paths, rows: pd.DataFrame) -> list[Clip]:
+    """`data.open_clips` with the settings of `params`."""
+    flow = params.model.input == "rgb_flow"
+    return data.open_clips(rows, paths, params.data.classes, params.enhance, flow=flow)
+
+
+def write_fold(folder: Path, recognizer: Recognizer, card: weights.Card, history: list[Row]) -> None:
+    """Writes weights.safetensors and history.csv, which has a line an epoch."""
     weights.save(folder / weights.WEIGHTS, recognizer, card)
-    pd.DataFrame(history).to_csv(folder / "history.csv", index=False, float_format="%.6g")
+    table = pd.DataFrame(history, columns=None if history else ["epoch"])
+    table.to_csv(folder / "history.csv", index=False, float_format="%.6g")
 
 
 def make_recognizer(params: Params, init: Path | None) -> Recognizer:

@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from darkaction import tracking
 from darkaction.core.errors import reason_of
 from darkaction.core.folders import new_folder
 from darkaction.core.paths import ROOT, Paths
@@ -15,55 +14,42 @@ from darkaction.jobs.inputs import Pretraining
 from darkaction.jobs.job import COMPLETE, FAILED, STOPPED, Outcome
 from darkaction.jobs.launcher import Task
 from darkaction.params import Params
-from darkaction.tracking import Member
+from darkaction.tracking.runs import Child, start_run
 from darkaction.training.fit import Row
 
 
-def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member: Member | None = None) -> None:
-    """Pretrains, on one device, for each fold that needs its own, into `target`, whole or not at all. What was stopped
-    goes on if nothing that decides its result has changed, and is removed otherwise.
+def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child: Child | None = None) -> None:
+    """Pretrains, on one device, into `target`, whole or not at all. A stopped pretraining goes on if nothing that
+    decides its result has changed, and is removed otherwise.
 
     Args:
         workers: processes that make synthetic clips.
-        member: as which the run is known, where a search or comparison has it done.
+        child: as which the run is known, where a search or comparison has it done.
     """
     enhancement = enhancing.settings(
         params, params.datasets[0], weights=paths.read(Paths.ENHANCER) / "weights.safetensors"
     )
     stopped = paths.write(f"{Paths.CHECKPOINTS}/pretraining")
-    work = stopped / pretraining.identity(params, paths, enhancement)
+    work = stopped / pretraining.identity(params, enhancement)
     for other in stopped.glob("*"):
         if other != work:
             shutil.rmtree(other)
-    with tracking.start_run(stage="pretrain", params=params, paths=paths, resume=True, member=member) as run:
-        made = []
-        reached: dict[int, float] = {}
-        folds = pretraining.folds_of(params)
-        for fold in range(folds):
-            prefix = "" if folds == 1 else f"fold_{fold}."
+    with start_run(stage="pretrain", params=params, paths=paths, resume=True, child=child) as run:
+        reached: list[float] = []
 
-            def record(epoch: int, row: Row, prefix: str = prefix, fold: int = fold) -> None:
-                reached[fold] = row["val_accuracy"]
-                run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
+        def record(epoch: int, row: Row) -> None:
+            reached.append(row["val_accuracy"])
+            run.log_metrics(dict(row), step=epoch)
 
-            made.append(
-                pretraining.pretrain(
-                    params,
-                    paths,
-                    fold,
-                    work / f"fold_{fold}",
-                    enhancement=enhancement,
-                    workers=workers,
-                    on_epoch=record,
-                )
-            )
+        made = pretraining.pretrain(
+            params, paths, work / "fold_0", enhancement=enhancement, workers=workers, on_epoch=record
+        )
         with new_folder(target) as folder:
-            for fold, path in enumerate(made):
-                shutil.copytree(path, folder / f"fold_{fold}")
+            shutil.copytree(made, folder / "fold_0")
             write_settings(folder, pretraining_settings(params))
         run.log_artifact(target)
         if reached:  # not where it was finished before a stop
-            accuracy = f"{sum(reached.values()) / len(reached):.1%} on synthetic clips"
+            accuracy = f"{reached[-1]:.1%} on synthetic clips"
             run.describe(f"validation accuracy {accuracy}", accuracy=accuracy)
     shutil.rmtree(stopped)
 
@@ -71,19 +57,19 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, member
 def pretraining_task(start: Pretraining, *, processes: int) -> Task:
     """The pretraining that a search or comparison begins with, as a task for a worker."""
     own = start.folder.relative_to(ROOT).parents[1]
-    member = Member(name="", command=command_line())
+    child = Child(name="", command=command_line())
     return Task(
         key=start.folder,
         name=f"synthetic pretraining, in {own}",
         function=_pretrain_in_worker,
-        arguments=(start, processes, member),
+        arguments=(start, processes, child),
     )
 
 
-def _pretrain_in_worker(start: Pretraining, processes: int, member: Member) -> Outcome:
+def _pretrain_in_worker(start: Pretraining, processes: int, child: Child) -> Outcome:
     """A pretraining that was stopped goes on where it was."""
     try:
-        pretrain(start.params, start.paths, start.folder, workers=processes, member=member)
+        pretrain(start.params, start.paths, start.folder, workers=processes, child=child)
         return Outcome(state=COMPLETE)
     except (KeyboardInterrupt, SystemExit):
         return Outcome(state=STOPPED)

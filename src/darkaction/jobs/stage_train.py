@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from darkaction import tracking
 from darkaction.core.agreement import recorded_in, require_same
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
@@ -17,6 +16,7 @@ from darkaction.jobs import recipe
 from darkaction.jobs.identity import index_settings, pretraining_settings, sha256
 from darkaction.jobs.job import starting_weights, train_folds
 from darkaction.params import Params
+from darkaction.tracking.runs import is_first_process, start_run
 from darkaction.training import data, weights
 from darkaction.training.fit import Row, uses_bf16
 
@@ -33,13 +33,13 @@ def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
     inits = starting_weights(params, paths)
     print(f"computing in {'bfloat16' if uses_bf16(params.train.precision, params.model.backbone) else 'float32'}")
     target = paths.write(Paths.RECOGNIZER)
-    with tracking.start_run(stage="train", params=params, paths=paths, resume=True) as run:
+    with start_run(stage="train", params=params, paths=paths, resume=True) as run:
         run.set_tags({f"sha256.init.fold_{fold}": sha256(path) for fold, path in enumerate(inits) if path is not None})
 
         def record(prefix: str, epoch: int, row: Row) -> None:
             run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
 
-        with new_folder(target, keep=tracking.is_first_process()) as folder:
+        with new_folder(target, keep=is_first_process()) as folder:
             copy_enhancer(params, paths, folder)
             checkpoints = paths.write(f"{Paths.CHECKPOINTS}/recognizer")
             train_folds(

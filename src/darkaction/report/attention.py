@@ -1,15 +1,26 @@
 """What the heads of BERT look at. A attention heads, S = T' + 1 keys: CLS, then the T' tokens in time."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from darkaction.core.paths import Paths
+from darkaction.models.build import ClipSize, num_tokens
 from darkaction.models.heads.bert import Bert, cls_attention
 from darkaction.models.recognizer import BertHead, Recognizer, channels_last
+from darkaction.params import Params
+from darkaction.report import figures
+from darkaction.report.page import Attention
+from darkaction.training import data, weights
 from darkaction.training.loader import Clip, TestClips, test_loader
 from darkaction.training.sampling import Sampler
+
+CLIPS_PER_CLASS = 8
+"""Test clips whose attention is averaged."""
 
 
 def transformer(recognizer: Recognizer) -> Bert | None:
@@ -42,3 +53,32 @@ def attention_by_class(
     weights_NAS = torch.cat(batches).double().cpu().numpy()
     label_N = np.array([clip.label for clip in clips])
     return {name: weights_NAS[label_N == k].mean(0) for k, name in enumerate(classes) if (label_N == k).any()}
+
+
+def attention(
+    network: Recognizer, card: weights.Card, test: pd.DataFrame, params: Params, paths: Paths
+) -> Attention | None:
+    """Charts of what the heads look at; None for a network without attention. Clips are shown whole (length-adjusted
+    sampling, which is delta sampling with a delta of 0), so that the place of a token is a time in the action."""
+    if transformer(network) is None:
+        return None
+    chosen = test.sort_values("clip_id").groupby("label").head(CLIPS_PER_CLASS)
+    found = attention_by_class(
+        network,
+        data.open_clips(chosen, paths, params.data.classes, params.enhance, flow=card.model.input == "rgb_flow"),
+        sampler=dataclasses.replace(card.sampler(), strategy="length_adjusted"),
+        classes=params.data.classes,
+        batch_size=params.evaluate.batch_size,
+    )
+    strongest = max(float(weights_AS.max()) for weights_AS in found.values())
+    return Attention(
+        charts=[figures.attention(name, weights_AS, strongest=strongest) for name, weights_AS in found.items()],
+        heads=card.bert.heads,
+        layers=card.bert.layers,
+        steps=num_tokens(
+            card.model,
+            ClipSize(num_frames=card.sampling.num_frames, height=card.enhance.height, width=card.enhance.width),
+        ),
+        clips=CLIPS_PER_CLASS,
+        strongest=strongest,
+    )

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from darkaction.evaluation.plots import BLUE, GREY, GRID, INK, ORANGE, STYLE
+from darkaction.evaluation import plots
+from darkaction.evaluation.style import BLUE, GREY, GRID, INK, ORANGE, STYLE
 
 PAGE_COLOURS = {
     INK: "var(--ink)",
@@ -89,20 +89,7 @@ def accuracy_by_draws(table: pd.DataFrame) -> Markup:
     """Accuracy against the number of sampling draws averaged; columns draws, accuracy."""
     label = "Accuracy against the number of sampling draws averaged"
     with _chart("draws", label=label, width=3.7, height=2.5) as chart:
-        axis = chart.figure.subplots()
-        axis.plot(table["draws"], table["accuracy"], color=BLUE, marker="o")
-        for draws, accuracy in zip(table["draws"], table["accuracy"], strict=True):
-            axis.annotate(
-                f"{accuracy:.1%}", (draws, accuracy), (0, 6), textcoords="offset points", ha="center", fontsize=8
-            )
-        axis.set(xlabel="draws averaged")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.yaxis.set_major_formatter(PercentFormatter(1))
-        axis.yaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=2))
-        low, high = float(table["accuracy"].min()), float(table["accuracy"].max())
-        axis.set_ylim(max(0.0, low - 0.04), min(1.03, high + 0.04))
-        axis.margins(x=0.16)
-        axis.grid(axis="y")
+        plots.draws_curve(chart.figure.subplots(), table)
     return chart.svg
 
 
@@ -111,15 +98,7 @@ def reliability(before: pd.DataFrame, after: pd.DataFrame) -> Markup:
     confidence, accuracy."""
     label = "Accuracy against the probability of the predicted class"
     with _chart("reliability", label=label, width=3.7, height=2.5) as chart:
-        axis = chart.figure.subplots()
-        axis.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1)
-        axis.plot(before["confidence"], before["accuracy"], color=INK, marker="o", markersize=3, label="softmax")
-        axis.plot(after["confidence"], after["accuracy"], color=BLUE, marker="o", label="calibrated")
-        axis.set(xlabel="probability", xlim=(0, 1.03), ylim=(0, 1.05))
-        axis.legend(frameon=False, loc="upper left", fontsize=8)
-        for side in (axis.xaxis, axis.yaxis):
-            side.set_major_formatter(PercentFormatter(1, decimals=0))
-        axis.grid()
+        plots.reliability_curves(chart.figure.subplots(), before, after, names=["softmax", "calibrated"])
     return chart.svg
 
 
@@ -127,18 +106,7 @@ def accuracy_by_luma(table: pd.DataFrame) -> Markup:
     """Accuracy of groups of clips from dark to bright; columns luma_from, luma_to, n, accuracy, low, high."""
     label = "Accuracy of groups of clips from dark to bright"
     with _chart("luma", label=label, width=3.7, height=2.5) as chart:
-        axis = chart.figure.subplots()
-        places = np.arange(len(table))
-        below, above = table["accuracy"] - table["low"], table["high"] - table["accuracy"]
-        errors = np.clip(np.stack([below.to_numpy(), above.to_numpy()]), 0, None)
-        axis.bar(places, table["accuracy"], color=BLUE, width=0.62)
-        axis.errorbar(places, table["accuracy"], yerr=errors, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
-        groups = zip(table["luma_from"], table["luma_to"], table["n"], strict=True)
-        axis.set_xticks(places, [f"{low:.0f}–{high:.0f}\nn={n}" for low, high, n in groups], fontsize=8)
-        axis.tick_params(axis="x", length=0)
-        axis.set(xlabel="mean luma of the raw clip, of 255", ylim=(0, 1.04))
-        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axis.grid(axis="y")
+        plots.luma_bars(chart.figure.subplots(), table)
     return chart.svg
 
 

@@ -8,15 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from darkaction.report.strips import SampledClip
-
-PUBLISHED_ACCURACY = 90.46
-"""Percent of 367 test clips of ARID in a random split: delta sampling, Zero-DCE, R(2+1)D-34-BERT (tables 1 to 3)."""
-
-PUBLISHED_SAMPLING = {"delta": 90.46, "constant": 80.93, "length_adjusted": 85.29, "variable": 88.28}
-"""Table 2 of the paper, percent on ARID."""
-
-PUBLISHED_ENHANCEMENT = {"none": 87.48, "gamma": 84.62, "enlightengan": 87.50, "zero_dce": 90.46}
-"""Table 1 of the paper, percent on ARID."""
+from darkaction.training.weights import SYNTHETIC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,17 +144,18 @@ def comparison(target: str, strategy: str, *, num_frames: int, size: tuple[int, 
         "the paper: 64 frames of 112 × 112, 3-4-6-3 blocks."
     )
     if target != "arid":
-        drawn = ", drawn figures in drawn rooms" if target.startswith("demo") else ""
+        synthetic = ", synthetic clips" if target in SYNTHETIC else ""
         return (
             f"The paper's number is of another dataset and another scale: ARID, real clips, where this run's is of "
-            f"{target}{drawn}. {scale} The two cannot be compared, and an accuracy on {target} says nothing about ARID."
+            f"{target}{synthetic}. {scale} The two cannot be compared, and an accuracy on {target} says nothing about "
+            "ARID."
         )
     if strategy != "random":
         return (
-            "Both were measured on ARID, but not in the same way: the paper's split is random, so that near repeats of "
-            f"one scene stand on both sides; this run's ({strategy}) is another. {scale}"
+            "Both were measured on ARID, but not in the same way: the paper's split is random, so that takes of "
+            f"one scene are in training and in test; this run's ({strategy}) is another. {scale}"
         )
     return (
-        "Both were measured on ARID with a random split, where near repeats of one scene stand on both sides; which "
+        "Both were measured on ARID with a random split, where takes of one scene are in training and in test; which "
         f"clips the paper tested is not published. {scale}"
     )

@@ -3,13 +3,21 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from darkaction.core.paths import Paths
+from darkaction.data.clips import ClipStore
 from darkaction.data.video import Frames
+from darkaction.params import Params
 from darkaction.report import pictures
+from darkaction.report.inputs import records
+from darkaction.report.published import SAMPLING
 from darkaction.training.sampling import BLANK, Sampler, generator
+from darkaction.training.settings import Sampling
 
 THUMBNAIL = 72
 """Pixels of a frame's width; where T is above FEW_SLOTS half of it, else the page grows too large."""
@@ -51,6 +59,34 @@ class SampledClip:
     frames: int
     aspect: float  # width over height of the raw video
     strips: list[Strip]
+
+
+def shortest_and_longest(test: pd.DataFrame, sampler: Sampler, params: Params, paths: Paths) -> list[SampledClip]:
+    """The shortest and the longest clip, with a strip for every strategy; of equal ones the first by name."""
+    ordered = test.sort_values(["frames", "clip_id"])
+    longest = ordered[ordered["frames"] == ordered["frames"].max()]
+    chosen = pd.concat([ordered.head(1), longest.head(1)]).drop_duplicates("clip_id")
+    return [sampled_clip(row, sampler, params, paths) for row in records(chosen)]
+
+
+def sampled_clip(row: dict[str, Any], sampler: Sampler, params: Params, paths: Paths) -> SampledClip:
+    """A clip of the store with what each strategy takes of it."""
+    frames_NHWC = ClipStore(paths.read(Paths.clips(row["dataset"]))).load(row["clip_id"])
+    return SampledClip(
+        clip_id=row["clip_id"],
+        label=row["label"],
+        frames=len(frames_NHWC),
+        aspect=row["width"] / row["height"],
+        strips=draw_strips(
+            frames_NHWC,
+            sampler,
+            get_args(Sampling.__annotations__["strategy"]),
+            SAMPLING,
+            clip_id=row["clip_id"],
+            seed=params.seed,
+            num_draws=params.sampling.test_draws,
+        ),
+    )
 
 
 def draw_strips(

@@ -18,7 +18,7 @@ from darkaction.jobs.identity import index_settings
 from darkaction.params import require_valid
 from darkaction.search.settings import SearchParams
 from darkaction.search.study import Scored, Search
-from darkaction.tracking import Run
+from darkaction.tracking.runs import Run
 from darkaction.training import data
 
 MOST_RESAMPLES = 20

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from darkaction import tracking
 from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
@@ -24,6 +23,8 @@ from darkaction.search.space import check_space, pretrains
 from darkaction.search.storage import connect
 from darkaction.search.study import Search
 from darkaction.search.trials import Limits, Trials
+from darkaction.tracking.delivery import end_killed
+from darkaction.tracking.runs import parent_run
 
 CLIP_SECTIONS = ("datasets", "data", "synthesize", "video", "prepare", "split", "zero_dce", "enlightengan", "enhance")
 """Another `seed` alone trains differently on the same clips."""
@@ -100,14 +101,14 @@ def _run(study: Search, params: SearchParams, inputs: Inputs, template: Job, sto
         deadline=None if asked.timeout is None else time.monotonic() + asked.timeout,
     )
     study.fill(limits.trials)
-    with tracking.family_run(
+    with parent_run(
         stage="tune",
         params=params,
         paths=template.paths,
         name=study.name,
         token=study.token,
         varying=studies.FREE,
-        has_company=study.has_company,
+        others_at_work=study.has_company,
     ) as run:
         if asked.create:
             print(f"made the study '{study.name}' with {limits.trials} trials to run; --resume runs them")
@@ -120,7 +121,7 @@ def _run(study: Search, params: SearchParams, inputs: Inputs, template: Job, sto
             trials = Trials(study, params, storage=storage, template=job, limits=limits)
             with trials.heartbeats():
                 launch(pool, trials)
-        tracking.end_killed([], template.paths)
+        end_killed([], template.paths)
         results.report(study, params, template.paths, limits.trials, run, asked.out)
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from darkaction import tracking
 from darkaction.core.errors import UserError, reason_of
 from darkaction.jobs.job import COMPLETE, FAILED, LOST, Job, Observer, Outcome, Trained, run_job
 from darkaction.jobs.launcher import Source, Task
@@ -23,7 +22,8 @@ from darkaction.search.space import with_values
 from darkaction.search.storage import retry
 from darkaction.search.studies import join
 from darkaction.search.study import DIED, Claim, Search
-from darkaction.tracking import Run
+from darkaction.tracking.delivery import end_killed
+from darkaction.tracking.runs import Run
 from darkaction.training.fit import Row
 
 HEARTBEAT = 10.0
@@ -145,7 +145,7 @@ class Trials(Source):
         self._next_look = time.monotonic() + HEARTBEAT
         if gone := self.study.reconcile():
             print(f"trials {', '.join(str(t.number) for t in gone)}: their launcher is gone; they are tried again")
-            tracking.end_killed([trial.user_attrs.get("mlflow_run") for trial in gone], self.template.paths)
+            end_killed([trial.user_attrs.get("mlflow_run") for trial in gone], self.template.paths)
 
     def next(self) -> Task | None:
         if self._is_late():
@@ -174,7 +174,7 @@ class Trials(Source):
         claim = self._claims.pop(int(str(task.key)))
         if outcome.state == LOST:
             run_id = self.study.mark_lost(claim.trial_id, DIED, str(outcome.reason))
-            tracking.end_killed([run_id], self.template.paths)
+            end_killed([run_id], self.template.paths)
         self._ended[outcome.state] += 1
         self._last_reason = str(outcome.reason)
         values = "  ".join(f"{key.rpartition('.')[2]}={json.dumps(value)}" for key, value in claim.values.items())

@@ -23,51 +23,14 @@ from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip
 from darkaction.evaluation.calibration import temper
 from darkaction.models.recognizer import Recognizer, channels_last
+from darkaction.serving.answers import Prediction
 from darkaction.training import weights
 from darkaction.training.loader import Clip, show, to_CTHW
 from darkaction.training.sampling import BLANK, generator
 from darkaction.training.weights import ENHANCER, WEIGHTS, Card, Training
 
 SEED = 0
-"""Seed of the draws; one for all videos, so that the same file always gives the same probabilities."""
-
-UNSURE = "unsure"
-"""The answer where no class is probable enough."""
-
-UNSURE_BELOW = 0.5
-"""Probability under which the answer is UNSURE: calibrated probabilities below it are more often wrong than right."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What a model says about one video."""
-
-    classes: list[str]
-    probabilities_K: NDArray[np.float64]  # averaged over draws and folds, calibrated
-    draws_DK: NDArray[np.float64]  # the same for each draw
-    frames: int
-    fps: float  # 0 where the video does not tell
-    outside: list[str]  # in what the video is unlike every training clip
-
-    @property
-    def spread_K(self) -> NDArray[np.float64]:
-        """Standard deviation over the draws: how much the chosen frames matter. It is not the error of the answer."""
-        spread_K: NDArray[np.float64] = self.draws_DK.std(0)
-        return spread_K
-
-    @property
-    def label(self) -> str:
-        """The most probable class."""
-        return self.classes[int(self.probabilities_K.argmax())]
-
-    def answer(self, unsure_below: float) -> str:
-        """The most probable class, or UNSURE where its probability is below `unsure_below`."""
-        return self.label if self.probabilities_K.max() >= unsure_below else UNSURE
-
-    def top(self, count: int) -> list[tuple[str, float, float]]:
-        """(class, probability, spread) of the most probable classes, the best first."""
-        order = np.argsort(-self.probabilities_K, kind="stable")[:count]
-        return [(self.classes[k], float(self.probabilities_K[k]), float(self.spread_K[k])) for k in order]
+"""Seed of the sampling draws; one for all videos, so that the same file always gives the same probabilities."""
 
 
 class Predictor:

@@ -1,4 +1,4 @@
-"""Contact sheet of the drawn actions: for each a row of moments in full light and, below, as filmed and brightened."""
+"""Contact sheet of synthetic clips: a row of moments of each action in full light and, below, as filmed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +8,9 @@ import numpy as np
 
 from darkaction.core.errors import UserError
 from darkaction.data.video import write_picture
-from darkaction.synthetic.drawing import DemoSettings
-from darkaction.synthetic.generate import draw_clip
+from darkaction.synthetic.generator import GeneratorSettings, generate_clip
 from darkaction.synthetic.human.motion import Action
-from darkaction.synthetic.world.scene import Image
+from darkaction.synthetic.world.textures import Image
 
 _LABEL = 74  # pixels for the action's name
 _GAP = 4
@@ -24,9 +23,9 @@ def brightened(frames_NHWC: Image) -> Image:
     return np.asarray(table.astype(np.uint8)[frames_NHWC], np.uint8)
 
 
-def _row(settings: DemoSettings, action: Action, scene: int, moments: int) -> Image:
-    clip = draw_clip(settings, action, scene, 1)
-    timing = clip.staged.performance.timing
+def _row(settings: GeneratorSettings, action: Action, scene: int, moments: int) -> Image:
+    clip = generate_clip(settings, action, scene, 1)
+    timing = clip.state.performance.timing
     picks = np.linspace(timing.start, timing.stop - 1, moments).astype(int)
     strips = [np.concatenate(list(frames), 1) for frames in (clip.clean_NHWC[picks], brightened(clip.dark_NHWC)[picks])]
     pictures = np.concatenate(strips, 0)
@@ -36,7 +35,7 @@ def _row(settings: DemoSettings, action: Action, scene: int, moments: int) -> Im
     return np.concatenate([np.concatenate([label, pictures], 1), gap], 0)
 
 
-def contact_sheet(settings: DemoSettings, scenes: tuple[int, ...], *, moments: int) -> Image:
+def contact_sheet(settings: GeneratorSettings, scenes: tuple[int, ...], *, moments: int) -> Image:
     """One row of `moments` pictures for every class; `scenes` are taken in turn (H, W, 3)."""
     needed = replace(settings, scenes=max(scenes))
     rows = [_row(needed, action, scenes[n % len(scenes)], moments) for n, action in enumerate(settings.classes)]

@@ -48,10 +48,10 @@ SPANS: dict[str, Span] = {
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DomainRandomization:
-    """What differs from one drawn clip to the next, as ranges and probabilities; params.yaml says what each is.
+    """What differs from one synthetic clip to the next, as ranges and probabilities; params.yaml says what each is.
 
-    Place, camera, person, light and sensor are drawn for a scene and hold for all its clips; the movement (yaw to
-    interrupted) is a clip's own. subject_scale, luma and photons are drawn log-uniformly, the others uniformly.
+    Place, camera, person, light and sensor are sampled for a scene and hold for all its clips; the movement (yaw to
+    interrupted) is a clip's own. subject_scale, luma and photons are sampled log-uniformly, the others uniformly.
     """
 
     places: Annotated[tuple[PlaceKind, ...], Field(min_length=1)]
@@ -63,7 +63,6 @@ class DomainRandomization:
     shake: Span
     clutter: Fraction
     lamps: tuple[int, int]
-    on_background: Fraction
     subject: Fraction
     yaw: Span
     frames: tuple[int, int]
@@ -98,7 +97,6 @@ class Pretrain:
     val: Annotated[float, Field(gt=0, lt=1)]
     height: Annotated[int, Field(ge=32)]
     width: Annotated[int, Field(ge=32)]
-    backgrounds: bool | str
     epochs: Positive
     batch_size: Positive
     max_lr: Above0

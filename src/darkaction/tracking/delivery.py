@@ -1,5 +1,6 @@
 """Delivery of records from spools on disk to the store, by a thread of the run or by a later process."""
 
+import contextlib
 import threading
 import time
 import uuid
@@ -10,11 +11,9 @@ from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import Paths
 from darkaction.core.redact import without_credentials
 from darkaction.tracking.naming import NOTE
-from darkaction.tracking.opening import ParentMissingError, open_run
-from darkaction.tracking.records import deliver_records
-from darkaction.tracking.refusals import RefusedError, refusal_of
+from darkaction.tracking.records import ParentMissingError, deliver_records, open_run
 from darkaction.tracking.spool import Record, Spool, orphans, warn
-from darkaction.tracking.store import connect, portable, tracking_uri
+from darkaction.tracking.store import connect, portable, refusal_of, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,30 +29,28 @@ CLOSE_WAIT = 120.0
 
 
 class Delivery:
-    """Brings the records of one run to the store, in order, from a thread of its own.
+    """Delivers the records of one run, in order, from a thread of its own.
 
     Args:
         must_open: whether to give up at once where the store cannot be used at all, at the first try. What goes wrong
             later never ends a training.
 
     Raises:
-        RefusedError: then; nothing is left on disk.
+        UserError: then; nothing is left on disk.
     """
 
     def __init__(self, paths: Paths, opening: Record, *, must_open: bool) -> None:
-        self._root = paths.root
+        self._paths = paths
         self.uri = tracking_uri(paths.root)
-        self.token = str(opening["token"])
         self.run_id: str | None = None
-        self._parent = paths.root / Paths.SPOOL
         stored = {"store": portable(self.uri, paths.root), "created": time.time()}
-        self._spool = Spool.create(self._parent / uuid.uuid4().hex, opening | stored)
+        self._spool = Spool.create(paths.root / Paths.SPOOL / uuid.uuid4().hex, opening | stored)
         self._news = threading.Condition()
         self._closing = False
         self._tried = threading.Event()
         self._warned = False
         self._must_open = must_open
-        self._refusal: RefusedError | None = None
+        self._refusal: UserError | None = None
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
         self._tried.wait(OPEN_WAIT)
@@ -121,23 +118,24 @@ class Delivery:
         deliver_records(client, self.run_id, self._spool)
 
     def _deliver_orphans(self, client: "MlflowClient") -> None:
-        """Delivers what earlier processes left. What is wrong with it, if something is, does not concern this run."""
+        """Delivers what earlier processes left. An error in that does not concern this run."""
         try:
-            left = [spool for spool in orphans(self._parent) if _belongs(spool, self.uri, self._root)]
-            _deliver_left(client, self.uri, left)
+            _deliver_left(client, self.uri, _waiting(self._paths, self.uri)[0])
         except Exception as error:  # noqa: BLE001 - a store that is down says so again when this run is opened
             if not self._warned:
-                warn(f"records that earlier runs left in {self._parent} cannot be delivered ({reason_of(error)})")
+                warn(f"records that earlier runs left cannot be delivered ({reason_of(error)})")
 
     def _warn_of(self, error: Exception) -> None:
-        if not self._warned and (refusal := refusal_of(self.uri, error)) is not None:
+        if self._warned:
+            return
+        self._warned = True
+        if (refusal := refusal_of(self.uri, error)) is not None:
             warn(f"the work goes on and its records wait on disk: {refusal}")
-        elif not self._warned:
+        else:
             warn(
                 f"the store {without_credentials(self.uri)} cannot be reached; the work goes on and records are "
                 f"delivered when it is back ({reason_of(error)})"
             )
-        self._warned = True
 
 
 def deliver_waiting(paths: Paths) -> tuple[int, int]:
@@ -150,23 +148,22 @@ def deliver_waiting(paths: Paths) -> tuple[int, int]:
         UserError: when the store cannot be reached; what waits stays.
     """
     uri = tracking_uri(paths.root)
-    found = orphans(paths.root / Paths.SPOOL)
-    own = [spool for spool in found if _belongs(spool, uri, paths.root)]
-    waiting, others = sum(map(len, own)), sum(len(spool) for spool in found if spool not in own)
+    own, others = _waiting(paths, uri)
+    count = sum(map(len, own))
     if own:
         try:
             _deliver_left(connect(uri), uri, own)
         except Exception as error:  # noqa: BLE001 - whatever a store or its network throws
-            left = sum(map(len, own))
             raise refusal_of(uri, error) or UserError(
-                f"{without_credentials(uri)}: cannot be reached, {left} records still wait ({reason_of(error)})"
+                f"{without_credentials(uri)}: cannot be reached, {sum(map(len, own))} records still wait "
+                f"({reason_of(error)})"
             ) from None
-    return waiting, others
+    return count, sum(map(len, others))
 
 
 def end_killed(run_ids: list[str | None], paths: Paths) -> None:
-    """Delivers what processes of this machine left that are gone, and ends these runs, whose processes were anywhere,
-    as KILLED. Where the store cannot be reached, the next run or tracking_sync.py does what this did not."""
+    """Delivers what ended processes of this machine left, and ends these runs, whose processes were on any machine, as
+    KILLED. Where the store cannot be reached, the next run or tracking_sync.py does it."""
     try:
         deliver_waiting(paths)
         client = connect(tracking_uri(paths.root))
@@ -177,42 +174,42 @@ def end_killed(run_ids: list[str | None], paths: Paths) -> None:
         warn(f"runs of killed processes may be shown as running for now ({reason_of(error)})")
 
 
-def _belongs(spool: Spool, uri: str, root: Path) -> bool:
-    """Whether a spool is for that store; false when another process has delivered and deleted it meanwhile."""
-    try:
-        return bool(spool.opening["store"] == portable(uri, root))
-    except FileNotFoundError:
-        return False
+def _waiting(paths: Paths, uri: str) -> tuple[list[Spool], list[Spool]]:
+    """Spools of ended processes: those for the store at `uri`, and those for other stores."""
+    own: list[Spool] = []
+    others: list[Spool] = []
+    for spool in orphans(paths.root / Paths.SPOOL):
+        with contextlib.suppress(FileNotFoundError):  # another process has delivered and deleted it meanwhile
+            (own if spool.opening["store"] == portable(uri, paths.root) else others).append(spool)
+    return own, others
 
 
 def _deliver_left(client: "MlflowClient", uri: str, spools: list[Spool]) -> None:
-    """Delivers what processes left that are gone. What is damaged of it stays where it is, with a warning."""
+    """Delivers what ended processes left. What is damaged of it stays where it is, with a warning."""
     for spool in spools:
         try:
-            _deliver_orphan(client, uri, spool)
-        except ValueError as error:  # of a record's text; what a store answers is another error
+            with spool.locked() as mine:
+                if mine:
+                    _deliver_orphan(client, uri, spool)
+        except (ValueError, KeyError) as error:  # of a record's text; what a store answers is another error
             warn(f"{spool.folder} is damaged and cannot be delivered ({reason_of(error)}); delete it to be rid of it")
 
 
 def _deliver_orphan(client: "MlflowClient", uri: str, spool: Spool) -> None:
-    """Delivers what a process left that is gone. A run that it did not end was killed."""
-    with spool.locked() as mine:
-        if not mine:
-            return
-        opening = spool.opening
-        try:
-            run_id = open_run(client, uri, spool)
-        except ParentMissingError:  # its search was never recorded in this store, or was deleted: it stands alone
-            spool.write_opening({key: value for key, value in opening.items() if key != "search"})
-            run_id = open_run(client, uri, spool)
-        last = deliver_records(client, run_id, spool)
-        ended = last == "status" or opening["how"] == "attach"
-        if not ended:
-            _end_as_killed(client, run_id)
-        spool.delete()
+    """Delivers what an ended process left. A run that it did not end was killed."""
+    opening = spool.opening
+    try:
+        run_id = open_run(client, uri, spool)
+    except ParentMissingError:  # its search was never recorded in this store, or was deleted: the run has no parent
+        spool.write_opening({key: value for key, value in opening.items() if key != "parent"})
+        run_id = open_run(client, uri, spool)
+    last = deliver_records(client, run_id, spool)
+    if last != "status" and "attach" not in opening:
+        _end_as_killed(client, run_id)
+    spool.delete()
 
 
 def _end_as_killed(client: "MlflowClient", run_id: str) -> None:
     if client.get_run(run_id).info.status == "RUNNING":
-        client.set_tag(run_id, NOTE, "killed: its process ended without a word")
+        client.set_tag(run_id, NOTE, "killed: its process ended without recording an end")
         client.set_terminated(run_id, "KILLED")

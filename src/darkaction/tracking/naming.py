@@ -1,4 +1,4 @@
-"""What a run is called, and what says where it belongs: one way for trainings, pretrainings, trials and cells."""
+"""The name of a run, and the tags that say where it belongs: the same for trainings, pretrainings and children."""
 
 import json
 import os
@@ -18,8 +18,7 @@ NOTE = "mlflow.note.content"
 """The tag that MLflow's pages show as a run's description."""
 
 ORIGIN = "origin"
-"""Tag: pipeline (a stage of dvc repro), by hand, try (with --out), search or comparison (a training of one, or the
-whole)."""
+"""Tag: pipeline (a stage of dvc repro), by hand, try (with --out), search or comparison."""
 
 OUT = "out"
 """Tag of a try: the folder that --out named."""
@@ -28,7 +27,7 @@ MOST_DIFFERENCES = 4
 LONGEST_VALUE = 24
 
 SHOWN = ("datasets", "sampling.strategy", "enhance.method", "model.backbone", "model.head", "seed")
-"""Settings that a name has in any case."""
+"""Settings that every name shows."""
 
 IRRELEVANT = ("tune.", "registry.", "evaluate.", "train.devices", "train.num_workers")
 """Beginnings of the keys of settings that change no training."""
@@ -38,28 +37,28 @@ OF_ENHANCER = ("data.", "synthesize.", "prepare.", "split.", "zero_dce.", "enlig
 
 
 def run_name(stage: str, params: Settings, *, label: str = "", out: bool = False) -> str:
-    """What a run is, for a list: `demo delta zero_dce r2plus1d-bert focal.gamma=3 seed 0`.
+    """The name of a run in a list: `demo delta zero_dce r2plus1d-bert focal.gamma=3 seed 0`.
 
     Settings that differ are those that differ from the nearest profile, whose name stands before them unless it is
     the committed state, `demo`. So two runs between which params.yaml was changed have different names.
 
     Args:
-        label: what a run is called within its search or comparison, for example `trial 7`; comes first.
+        label: its name within its search or comparison, for example `trial 7`; comes first.
         out: whether --out was given, which makes it a try.
     """
     first = f"{label}: " if label else "try: " if out else ""
     values = config.flatten(params)
     words = [*_method(stage, values), *_differences(stage, type(params), values), f"seed {values['seed']}"]
-    if "DVC_EXP_NAME" in os.environ:  # by which `dvc exp` knows it
+    if "DVC_EXP_NAME" in os.environ:
         words.append(f"({os.environ['DVC_EXP_NAME']})")
     return first + " ".join(words)
 
 
-def origin_of(stage: str, paths: Paths, *, is_member: bool) -> dict[str, str]:
+def origin_of(stage: str, paths: Paths, *, is_child: bool) -> dict[str, str]:
     """The tags ORIGIN and, for a try, OUT."""
     if stage in ("tune", "trial"):
         return {ORIGIN: "search"}
-    if stage in ("tables", "cell") or is_member:
+    if stage in ("tables", "cell") or is_child:
         return {ORIGIN: "comparison"}
     if paths.out is not None:
         return {ORIGIN: "try", OUT: str(paths.out)}
@@ -86,7 +85,7 @@ def _differences(stage: str, kind: type[Settings], today: Values) -> list[str]:
 
 
 def _matters(key: str, stage: str, values: Values) -> bool:
-    """Whether a setting has a say in what a run of the stage gives."""
+    """Whether a setting can change the result of a run of the stage."""
     used = {
         "zero_dce": values["enhance.method"] == "zero_dce",
         "enlightengan": values["enhance.method"] == "enlightengan",
@@ -105,7 +104,7 @@ def _matters(key: str, stage: str, values: Values) -> bool:
 
 @lru_cache(maxsize=1)
 def _profiles(kind: type[Settings]) -> list[tuple[str, Values]]:
-    """Every profile's name and settings, `demo` first. One that is damaged concerns those who use it."""
+    """Every profile's name and settings, `demo` first, without those that are damaged."""
     found: list[tuple[str, Values]] = []
     for name in sorted(config.profile_names(), key=lambda name: (name != "demo", name)):
         try:

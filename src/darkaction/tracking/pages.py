@@ -5,17 +5,28 @@ under 127.0.0.1 and localhost, the part for language models unless the address a
 """
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import time
+import urllib.request
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from darkaction.core.errors import UserError
 from darkaction.tracking.naming import IRRELEVANT, ORIGIN
 from darkaction.tracking.store import EXPERIMENTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
+
+ADDRESS = "127.0.0.1"
+
+STARTING = 300.0
+"""Most seconds for the server to start."""
 
 HOST = "darkaction.localhost"
 """Browsers take every name under .localhost for this machine."""
@@ -108,3 +119,57 @@ def _width(name: str) -> int:
 def _column(kind: str, name: str) -> str:
     """What the page calls a column."""
     return f"{kind}.`{name}`"
+
+
+# Their server
+
+
+def start_server(store: str, port: int) -> "subprocess.Popen[bytes]":
+    """MLflow's server for this machine: without its job runners, seven processes for evaluations of language models,
+    and without usage statistics. The address of the store is in its environment, since it may hold a password.
+
+    Raises:
+        UserError: when it ends, or does not answer.
+    """
+    names = ("localhost", ADDRESS, HOST)
+    settings = {
+        "MLFLOW_BACKEND_STORE_URI": store,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "PYTHONWARNINGS": "ignore",
+        "MLFLOW_SERVER_ALLOWED_ADDRESSS": ",".join(f"{name}:{port}" for name in names),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}:{port}" for name in names),
+    }
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", ADDRESS, "--port", str(port), "--workers", "1"]
+    command += ["--uvicorn-opts", "--log-level warning"]
+    server = subprocess.Popen(command, env=os.environ | settings)
+    try:
+        _wait_for(port, server)
+    except BaseException:
+        server.terminate()
+        server.wait()
+        raise
+    return server
+
+
+def check_free(port: int) -> None:
+    """Refuses a port on which somebody else listens."""
+    with socket.socket() as probe:
+        if probe.connect_ex((ADDRESS, port)) == 0:
+            raise UserError(f"port {port} is in use: make ui PORT={port + 1}")
+
+
+def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
+    """Until the server answers."""
+    deadline = time.monotonic() + STARTING
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise UserError(f"mlflow ui ended with exit code {server.returncode}; what it said stands above")
+        try:
+            urllib.request.urlopen(f"http://{ADDRESS}:{port}/health", timeout=5).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise UserError(f"mlflow ui does not answer on port {port} after {STARTING:.0f} s")

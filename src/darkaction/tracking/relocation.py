@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from darkaction.core.errors import UserError
-from darkaction.tracking.refusals import RefusedError
 
 FOLDERS = ("mlartifacts", "mlruns")
 """Folders beside the store that hold artifacts: of our experiments, and of the one that `mlflow run` uses."""
@@ -46,12 +45,12 @@ def check_locations(database: Path, locations: Mapping[str, str]) -> None:
             at; any other place was chosen by somebody.
 
     Raises:
-        RefusedError: naming the folder and the remedy.
+        UserError: naming the folder and the remedy.
     """
     for experiment, location in locations.items():
         project = _project_of(location, experiment)
         if project is not None and not _same(project, database.parent):
-            raise RefusedError(
+            raise UserError(
                 f"{database}: was moved or copied here: artifacts of {experiment} would be written to {project}. "
                 f"{REMEDY} makes them lie in {database.parent}"
             )

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import getpass
 import json
 import os
 import shlex
@@ -17,29 +18,28 @@ import yaml
 from darkaction.core import config
 from darkaction.core.config import Settings
 from darkaction.core.errors import reason_of, sigterm_raises, stopped_by
+from darkaction.core.folders import write_whole
 from darkaction.core.paths import Paths
 from darkaction.core.provenance import dataset_sources, origin_tags, uncommitted
 from darkaction.core.redact import scrub
 from darkaction.tracking.delivery import Delivery
 from darkaction.tracking.naming import NOTE, origin_of, run_name
-from darkaction.tracking.opening import MAX_TAG_LENGTH
+from darkaction.tracking.records import MAX_TAG_LENGTH
 from darkaction.tracking.spool import Record, warn
-from darkaction.tracking.store import EXPERIMENTS, portable
+from darkaction.tracking.store import EXPERIMENTS
 from darkaction.tracking.system_metrics import system_metrics
+from darkaction.tracking.weights import checksum, weights_of
 
 MAX_PARAM_LENGTH = 6000
 """MLflow's limit (mlflow.utils.validation)."""
-
-OF_RUN = "darkaction.model_of_run_id"
-"""Tag of a run that has only figures of a model: the run that made it."""
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Member:
-    """One of the trainings that a command has worker processes do: what it is called among them, if anything, and what
-    a person typed for all."""
+class Child:
+    """One of the trainings that a command starts in worker processes: its name among them, if it has one, and the
+    command that a person typed for all."""
 
     name: str
     command: str
@@ -73,7 +73,7 @@ class Run:
         self._send({"kind": "params", "params": {key: parameter_text(value) for key, value in params.items()}})
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
-        """Copies a file, or what a folder holds, into the run's artifacts, under `folder`.
+        """Copies a file, or the content of a folder, into the run's artifacts, under `folder`.
 
         Raises:
             FileNotFoundError: when there is no such file.
@@ -93,8 +93,8 @@ class Run:
         self._send({"kind": "tags", "tags": {key: value[:MAX_TAG_LENGTH] for key, value in tags.items()}})
 
     def describe(self, text: str, *, accuracy: str | None = None) -> None:
-        """Sets the description that MLflow's list shows, of which the first 50 characters are seen there, and, in a tag
-        of its own, an accuracy with its interval."""
+        """Sets the description, whose first 50 characters MLflow's list shows, and, in a tag of its own, an accuracy
+        with its interval."""
         self.is_described = True
         self.set_tags({NOTE: text} | ({} if accuracy is None else {"accuracy": accuracy}))
 
@@ -103,7 +103,7 @@ class Run:
         if datasets:
             self._send({"kind": "datasets", "datasets": datasets})
 
-    def _end(self, status: str) -> None:
+    def end(self, status: str) -> None:
         self._send({"kind": "status", "status": status, "time": _now()})
 
     def _send(self, record: Record, *files: Path) -> None:
@@ -113,19 +113,17 @@ class Run:
 
 @contextlib.contextmanager
 def start_run(
-    *, stage: str, params: Settings, paths: Paths, resume: bool = False, member: Member | None = None
+    *, stage: str, params: Settings, paths: Paths, resume: bool = False, child: Child | None = None
 ) -> Iterator[Run]:
     """A run of `stage`, with every setting as parameter, its origin as tags and params.yaml as artifact.
 
     It ends as FINISHED; as FAILED, with the artifact traceback.txt, on an exception; or as KILLED on Ctrl-C and
-    SIGTERM. A run whose process was killed outright is ended as KILLED by the next run or tracking_sync.py. Its id is
-    written to models/runs/<stage>.json and, where DVC does not delete it before a stage starts, to
-    checkpoints/runs/<stage>.json until the run is finished. With `resume` an unfinished run of the same settings that
-    stands there goes on instead of a new one. In processes of a distributed training other than the first nothing is
-    recorded.
+    SIGTERM. A run whose process was killed outright is ended as KILLED by the next run or tracking_sync.py. Until the
+    run is finished, checkpoints/runs/<stage>.json has its token: with `resume` an unfinished run of the same settings
+    goes on instead of a new one. In processes of a distributed training other than the first nothing is recorded.
 
     Args:
-        member: in a worker process, which knows neither what a person typed nor a name.
+        child: in a worker process, which knows neither what a person typed nor a name.
 
     Raises:
         ValueError: for a stage that has no experiment.
@@ -136,19 +134,18 @@ def start_run(
     if not is_first_process():
         yield Run(None)
         return
-    opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
+    unfinished = f"{Paths.CHECKPOINTS}/runs/{stage}.json"
+    opening = _opening(stage, params, paths, child=child)
     if resume:
-        opening["earlier"] = _read_run(paths.read(f"{Paths.CHECKPOINTS}/runs/{stage}.json"))
-    delivery, run = _begin(opening, params, paths, member)
-    _write_run_files(delivery, stage, paths)
-    with _true_status(run, delivery), system_metrics(run.log_metrics):
+        opening["earlier"] = _token_in(paths.read(unfinished))
+    with _recorded(opening, params, paths, must_open=child is None) as run:
+        write_whole(paths.write(unfinished), json.dumps({"token": opening["token"]}) + "\n")
         yield run
-    _write_run_files(delivery, stage, paths)  # again: the store may have been down at the beginning
-    paths.write(f"{Paths.CHECKPOINTS}/runs/{stage}.json").unlink()
+    paths.write(unfinished).unlink()
 
 
 @contextlib.contextmanager
-def family_run(
+def parent_run(
     *,
     stage: str,
     params: Settings,
@@ -156,7 +153,7 @@ def family_run(
     name: str,
     token: str,
     varying: tuple[str, ...],
-    has_company: Callable[[], bool],
+    others_at_work: Callable[[], bool],
 ) -> Iterator[Run]:
     """The run of a search or comparison, the parent of its trainings. Every launcher of it has the same `token` and so
     the same run; one that leaves others at work does not end it.
@@ -165,55 +162,31 @@ def family_run(
         stage: tune or tables.
         name: of the search or comparison.
         varying: beginnings of the keys in which launchers may differ; MLflow does not let a parameter change.
-        has_company: whether other launchers are at work.
+        others_at_work: whether other launchers go on.
     """
-    settings = {key: text for key, text in _texts(params).items() if not key.startswith(varying)}
-    opening = {"how": "join", "stage": stage, "token": token, "params": settings, **_environment()}
-    opening["run_name"] = run_name(stage, params, label=name)
-    delivery, run = _begin(opening, params, paths)
-    with _true_status(run, delivery, goes_on=has_company), system_metrics(run.log_metrics):
+    opening = _opening(stage, params, paths) | {"token": token, "run_name": run_name(stage, params, label=name)}
+    opening["params"] = {key: text for key, text in opening["params"].items() if not key.startswith(varying)}
+    with _recorded(opening, params, paths, must_open=True, goes_on=others_at_work) as run:
         yield run
 
 
 @contextlib.contextmanager
-def member_run(*, stage: str, params: Settings, paths: Paths, member: Member, parent: str) -> Iterator[Run]:
+def child_run(*, stage: str, params: Settings, paths: Paths, child: Child, parent: str) -> Iterator[Run]:
     """A run of one training among many (`stage` trial or cell), a child of the run of the search or comparison that has
-    the token `parent`; it ends as `start_run`'s."""
-    opening = {"how": "start", "stage": stage, "token": uuid.uuid4().hex, "params": _texts(params), **_environment()}
-    delivery, run = _begin(opening | {"search": parent}, params, paths, member)
-    with _true_status(run, delivery), system_metrics(run.log_metrics):
+    the token `parent`; it ends as `start_run`'s. The training goes on without a store that cannot be used: its launcher
+    has found the store usable."""
+    opening = _opening(stage, params, paths, child=child) | {"parent": parent}
+    with _recorded(opening, params, paths, must_open=False) as run:
         yield run
-
-
-def _begin(opening: Record, params: Settings, paths: Paths, member: Member | None = None) -> tuple[Delivery, Run]:
-    """Opens a run and records where it comes from. A worker's training goes on without a store that cannot be used: its
-    launcher has found the store usable."""
-    stage = opening["stage"]
-    tags = origin_tags(stage=stage, settings=config.flatten(params), paths=paths)
-    tags |= origin_of(stage, paths, is_member=member is not None) | {NOTE: "unfinished"}
-    if member is not None:
-        tags |= member.tags
-    if "run_name" not in opening:
-        is_try = paths.out is not None and member is None
-        opening["run_name"] = run_name(stage, params, label="" if member is None else member.name, out=is_try)
-    delivery = Delivery(paths, opening | {"tags": tags}, must_open=member is None)
-    run = Run(delivery)
-    run.set_tags(tags)  # also where an earlier run goes on
-    run.log_params(opening["params"])  # the same again where an earlier run goes on, which the store allows
-    run.log_datasets(dataset_sources(config.flatten(params)["datasets"], paths))
-    run.log_text(yaml.safe_dump(config.as_nested(params), sort_keys=False), "params.yaml")
-    if changes := uncommitted(paths.root):
-        run.log_text(changes, "uncommitted.diff")
-    return delivery, run
 
 
 @contextlib.contextmanager
 def attach_run(*, stage: str, params: Settings, paths: Paths) -> Iterator[Run]:
-    """The finished run that models/runs/<stage>.json names, to add metrics and artifacts to; its status stays.
+    """The finished run that made the model in models/recognizer, to add metrics and artifacts to; its status stays.
 
-    Where the store does not have it (mlflow.db was deleted, or the model comes from another machine) a new run takes
-    its place, tagged with the id of the original; later calls find that one again. models/runs is never rewritten.
-    With --out, what is found out about a model of the pipeline gets a run of its own, and leaves the pipeline's alone.
+    The run is found by the checksum of the model's weights. Where the store does not have it (mlflow.db was deleted, or
+    the model comes from another machine) a new run takes its place; later calls find that one again. With --out,
+    figures of a model of the pipeline get a run of their own, and leave the pipeline's alone.
 
     Raises:
         UserError: when the store cannot be used at all; `check_store` says so before long work.
@@ -221,23 +194,11 @@ def attach_run(*, stage: str, params: Settings, paths: Paths) -> Iterator[Run]:
     if not is_first_process():
         yield Run(None)
         return
-    path = paths.read(f"{Paths.RUNS}/{stage}.json")
-    original = _read_run(path)
-    tags = origin_tags(stage=stage, settings=config.flatten(params), paths=paths) | origin_of(
-        stage, paths, is_member=False
-    )
-    if paths.out is not None and not path.is_relative_to(paths.out):
-        tags |= {OF_RUN: str(original["run_id"])} if original else {}
-        original = None
-    opening = {
-        "how": "attach",
-        "stage": stage,
-        "token": uuid.uuid4().hex,
-        "original": original,
-        "params": _texts(params),
-        "tags": tags,
-        "run_name": run_name(stage, params, out=paths.out is not None),
-        **_environment(),
+    weights = weights_of(paths)
+    opening = _opening(stage, params, paths)
+    opening["attach"] = {
+        "model": checksum(weights) if weights.is_file() else None,
+        "own_run": paths.out is not None and not weights.is_relative_to(paths.out),
     }
     delivery = Delivery(paths, opening, must_open=True)
     try:
@@ -246,36 +207,60 @@ def attach_run(*, stage: str, params: Settings, paths: Paths) -> Iterator[Run]:
         delivery.close()
 
 
-def parameter_text(value: Any) -> str:
-    """Text of a setting as a parameter: as in params.yaml (null, true, [1, 2]), cut at MLflow's limit."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text[:MAX_PARAM_LENGTH]
+def _opening(stage: str, params: Settings, paths: Paths, *, child: Child | None = None) -> Record:
+    """All that the making of a run needs, which may happen later and in another process (see records.py)."""
+    settings = config.flatten(params)
+    tags = origin_tags(stage=stage, settings=settings, paths=paths)
+    tags |= origin_of(stage, paths, is_child=child is not None)
+    if child is not None:
+        tags |= child.tags
+    is_try = paths.out is not None and child is None
+    return {
+        "stage": stage,
+        "token": uuid.uuid4().hex,
+        "params": {key: parameter_text(value) for key, value in settings.items()},
+        "tags": tags,
+        "run_name": run_name(stage, params, label="" if child is None else child.name, out=is_try),
+        "project_run": os.environ.get("MLFLOW_RUN_ID"),
+        "user": _user(),
+        "time": _now(),
+    }
 
 
 @contextlib.contextmanager
-def _true_status(run: Run, delivery: Delivery, *, goes_on: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Ends the run with the status of what happens inside, unless it goes on elsewhere; SIGTERM becomes `Terminated`
-    meanwhile."""
+def _recorded(
+    opening: Record, params: Settings, paths: Paths, *, must_open: bool, goes_on: Callable[[], bool] = lambda: False
+) -> Iterator[Run]:
+    """Opens a run, records where it comes from and how the computer is used, and ends it with the status of what
+    happens inside, unless it goes on elsewhere. SIGTERM becomes `Terminated` meanwhile."""
+    delivery = Delivery(paths, opening, must_open=must_open)
+    run = Run(delivery)
+    run.set_tags(opening["tags"] | {NOTE: "unfinished"})  # also where an earlier run goes on
+    run.log_params(opening["params"])  # the same again where an earlier run goes on, which the store allows
+    run.log_datasets(dataset_sources(config.flatten(params)["datasets"], paths))
+    run.log_text(yaml.safe_dump(config.as_nested(params), sort_keys=False), "params.yaml")
+    if changes := uncommitted(paths.root):
+        run.log_text(changes, "uncommitted.diff")
     status, reason = "FAILED", ""
     with sigterm_raises():
         try:
-            yield
+            with system_metrics(run.log_metrics):
+                yield run
             status = "FINISHED"
         except BaseException as error:
-            status = _status_of(error)
-            reason = reason_of(error)
+            status, reason = _status_of(error), reason_of(error)
             if status == "FAILED":
                 run.log_text(scrub(traceback.format_exc()), "traceback.txt")
             raise
         finally:
             if not _is_true(goes_on):
                 _describe_end(run, status, reason)
-                run._end(status)
+                run.end(status)
             delivery.close()
 
 
 def _describe_end(run: Run, status: str, reason: str) -> None:
-    """What the list of runs says of one that did not come to its result, or has none of its own."""
+    """The description of a run that did not come to its result, or has no description of its own."""
     if status == "KILLED":
         run.describe("killed by Ctrl-C or SIGTERM")
     elif status == "FAILED":
@@ -285,7 +270,7 @@ def _describe_end(run: Run, status: str, reason: str) -> None:
 
 
 def _is_true(question: Callable[[], bool]) -> bool:
-    """The answer; false where whoever is asked is away, which must not hide why a run ends."""
+    """The answer; false where it cannot be had, which must not hide why a run ends."""
     try:
         return question()
     except Exception as error:  # noqa: BLE001 - a storage or its network
@@ -300,44 +285,18 @@ def _status_of(error: BaseException) -> str:
     return "FINISHED" if isinstance(error, SystemExit) and error.code in (None, 0) else "FAILED"
 
 
-def _write_run_files(delivery: Delivery, stage: str, paths: Paths) -> None:
-    """models/runs/<stage>.json and its copy for `resume`; run_id is null as long as the store is down, and the token
-    finds the run then."""
-    content = {
-        "run_id": delivery.run_id,
-        "token": delivery.token,
-        "experiment": EXPERIMENTS[stage],
-        "tracking_uri": portable(delivery.uri, paths.root),
-    }
-    text = json.dumps(content, indent=2) + "\n"
-    for folder in (Paths.RUNS, f"{Paths.CHECKPOINTS}/runs"):
-        path = paths.write(f"{folder}/{stage}.json")
-        scratch = path.with_suffix(".tmp")
-        scratch.write_text(text)
-        scratch.replace(path)
-
-
-def _read_run(path: Path) -> Record | None:
-    """run_id and token in a file that `start_run` wrote; None where the file is missing or damaged."""
+def _token_in(path: Path) -> str | None:
+    """The token in a file that `start_run` wrote; None where the file is missing or damaged."""
     try:
-        content = json.loads(path.read_text())
-        found = {"run_id": content["run_id"], "token": content["token"]}
+        return str(json.loads(path.read_text())["token"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if found["run_id"] or found["token"] else None
 
 
-def _environment() -> Record:
-    """What the process knows of its surroundings that the making of a run needs, maybe later."""
-    return {
-        "parent": os.environ.get("MLFLOW_RUN_ID"),
-        "user": _user(),
-        "time": _now(),
-    }
-
-
-def _texts(params: Settings) -> dict[str, str]:
-    return {key: parameter_text(value) for key, value in config.flatten(params).items()}
+def parameter_text(value: Any) -> str:
+    """Text of a setting as a parameter: as in params.yaml (null, true, [1, 2]), cut at MLflow's limit."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[:MAX_PARAM_LENGTH]
 
 
 def is_first_process() -> bool:
@@ -347,8 +306,6 @@ def is_first_process() -> bool:
 
 
 def _user() -> str:
-    import getpass
-
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user without a name

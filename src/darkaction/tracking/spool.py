@@ -1,4 +1,4 @@
-"""Records on their way to a store that may be down: a folder of numbered JSON files, delivered in order.
+"""Records on their way to the store: a folder of numbered JSON files for each run, delivered in order.
 
 A record stays on disk until it is delivered, so neither an outage nor the end of the process loses it.
 """
@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from darkaction.core.folders import write_whole
 from darkaction.core.processes import is_alive
 
 Record = dict[str, Any]
@@ -25,14 +26,13 @@ Record = dict[str, Any]
 GROUP = 100
 """Most records of metrics that are delivered at once; MLflow takes 1000 numbers in a call."""
 
-
 SILENT_FOR = 600.0
-"""Seconds; system metrics come every ten."""
+"""Seconds without a record after which a process of another machine counts as ended; system metrics come every ten."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A record on disk. `files` is where what belongs to it lies."""
+    """A record on disk. `files` is the folder of the files that belong to it."""
 
     path: Path
     record: Record
@@ -70,7 +70,7 @@ class Spool:
 
     def write_opening(self, opening: Record) -> None:
         """Replaces the opening, for example with the id the store gave."""
-        _write(self.folder / "opening.json", opening)
+        write_whole(self.folder / "opening.json", json.dumps(opening))
 
     def append(self, record: Record, *sources: Path) -> None:
         """Adds a record, with the files or folders that belong to it as they are now."""
@@ -82,13 +82,13 @@ class Spool:
             if source.is_dir():
                 shutil.copytree(source, target, copy_function=_link_or_copy)
             else:
-                shutil.copy2(source, target)  # no link: DVC for one writes into dvc.lock as it stands
-        _write(path, record)
+                shutil.copy2(source, target)  # no link: DVC writes into dvc.lock itself
+        write_whole(path, json.dumps(record))
 
     def waiting(self) -> Iterator[list[Waiting]]:
-        """The records not yet removed, in order, those that come while it is read too: neighbours of the kind `metrics`
-        as groups, which a store takes at once, others alone."""
-        while paths := sorted(self.folder.glob("[0-9]*.json")):
+        """The records not yet removed, in order, also those that are added meanwhile: consecutive metrics as groups,
+        which a store takes at once, other records alone."""
+        while paths := self._paths():
             group: list[Waiting] = []
             for path in paths[:GROUP]:
                 record = Waiting(path, json.loads(path.read_text()))
@@ -98,10 +98,13 @@ class Spool:
             yield group
 
     def __len__(self) -> int:
-        return len(list(self.folder.glob("[0-9]*.json")))
+        return len(self._paths())
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9]*.json"))
 
     def remove(self, waiting: Waiting) -> None:
-        """Takes a delivered record out."""
+        """Removes a delivered record."""
         waiting.path.unlink()
         shutil.rmtree(waiting.files, ignore_errors=True)
 
@@ -110,17 +113,16 @@ class Spool:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def is_orphan(self) -> bool:
-        """Whether the process that filled it is gone. One of another machine, in a folder that several share, counts
-        as gone when nothing was added or delivered for long: a run that lives records its use of the processor."""
+        """Whether the process that filled it has ended. Of a process on another machine, which shares the folder, only
+        the time of its last record is known."""
         owner = self.opening["owner"]
-        here = socket.gethostname()
-        if owner.get("host", here) != here:  # spools of earlier versions name no host
+        if owner["host"] != socket.gethostname():
             return time.time() - self.folder.stat().st_mtime > SILENT_FOR
         return not is_alive(owner["pid"], owner["started"])
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[bool]:
-        """Whether this process may deliver it; false while another one does, or when it is gone."""
+        """Whether this process may deliver it; false while another one does, or when it has been deleted."""
         try:
             handle = (self.folder / "lock").open("w")
         except FileNotFoundError:
@@ -136,7 +138,7 @@ class Spool:
 
 
 def orphans(parent: Path) -> list[Spool]:
-    """Spools below `parent` whose process is gone, the oldest first. A damaged one stays there, with a warning."""
+    """Spools below `parent` whose process has ended, the oldest first. A damaged one stays, with a warning."""
     found = []
     for path in parent.glob("*/opening.json"):
         spool = Spool(path.parent)
@@ -150,12 +152,6 @@ def orphans(parent: Path) -> list[Spool]:
     return [spool for _, _, spool in sorted(found, key=lambda entry: entry[:2])]
 
 
-def _write(path: Path, content: Record) -> None:
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(content))
-    os.replace(partial, path)
-
-
 def _link_or_copy(source: str, target: str) -> None:
     """A hard link where the file system has them: folders of ours are replaced as a whole, never written into."""
     try:
@@ -165,5 +161,5 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def warn(message: str) -> None:
-    """Says on standard error what went wrong with the record of a run; the work itself goes on."""
+    """Prints a problem of the record on standard error; the work itself goes on."""
     print(f"tracking: {message}", file=sys.stderr, flush=True)

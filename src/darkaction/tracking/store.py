@@ -1,10 +1,12 @@
-"""The store of runs: connection, experiments, what is in it. The store is an SQLite file of the project or a server."""
+"""The store of runs: its address, the connection, experiments, and which of its errors are an outage. The store is an
+SQLite file of the project or a server."""
 
 import contextlib
 import fcntl
 import hashlib
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import Paths
-from darkaction.core.redact import without_credentials
-from darkaction.tracking.refusals import RefusedError, refusal_of
+from darkaction.core.redact import scrub, without_credentials
 from darkaction.tracking.relocation import Relocated, check_locations, relocate
 
 if TYPE_CHECKING:
@@ -36,6 +37,30 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Lets the pages open with runs and charts; without it MLflow 3 opens those for language models."""
 
+VALID = (
+    "valid are: nothing (then the store is mlflow.db in the project's folder), sqlite:////PATH/mlflow.db, "
+    "http://HOST:PORT of an MLflow server, postgresql://USER@HOST/NAME"
+)
+
+PASSING = (408, 425, 429)
+"""HTTP answers between 400 and 499 that another try may change."""
+
+LASTING = (
+    "access denied",
+    "attempt to write a readonly database",
+    "authentication failed",
+    "certificate verify failed",
+    "certificate_verify_failed",
+    "does not exist",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "not in a valid json format",
+    "unable to open database file",
+    "unknown database",
+    "wrong_version_number",
+)
+"""What databases and connections say, in small letters, of what another try does not change: they have no codes."""
+
 
 def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or else mlflow.db in `root`, the store that plain `mlflow ui` opens there."""
@@ -54,7 +79,7 @@ def connect(uri: str) -> "MlflowClient":
     Creating the tables takes seconds and is not safe against a second process, so it is done under a lock.
 
     Raises:
-        RefusedError: for a database that is none of MLflow's, or whose artifacts lie in another project's folder.
+        UserError: for a database that is none of MLflow's, or whose artifacts lie in another project's folder.
         Exception: whatever MLflow, the database or the network throws; `refusal_of` tells what of it lasts.
     """
     for name, value in (
@@ -80,18 +105,20 @@ def connect(uri: str) -> "MlflowClient":
 
 
 def open_store(paths: Paths) -> "MlflowClient":
-    """A client of the project's store, for a command that does nothing without it.
+    """A client of the project's store, for a command that does nothing without it; MLflow then prints only warnings.
 
     Raises:
         UserError: when it cannot be used, or not now.
     """
     uri = tracking_uri(paths.root)
     try:
-        return connect(uri)
+        client = connect(uri)
     except Exception as error:  # noqa: BLE001 - whatever a store or its network throws
         raise refusal_of(uri, error) or UserError(
             f"{without_credentials(uri)}: cannot be reached now ({reason_of(error)})"
         ) from None
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    return client
 
 
 def check_store(paths: Paths) -> None:
@@ -127,7 +154,7 @@ def _check_database(uri: str) -> None:
     make its tables between those.
 
     Raises:
-        RefusedError: naming the tables.
+        UserError: naming the tables.
     """
     import sqlalchemy
 
@@ -137,7 +164,7 @@ def _check_database(uri: str) -> None:
     finally:
         engine.dispose()
     if tables and "experiments" not in tables:
-        raise RefusedError(
+        raise UserError(
             f"{without_credentials(uri)}: no store of MLflow but a database of something else, with the tables "
             f"{', '.join(tables[:5])}; name a new one in MLFLOW_TRACKING_URI"
         )
@@ -200,3 +227,81 @@ def has_run(client: "MlflowClient", run_id: str) -> bool:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return False
         raise
+
+
+# Which errors last
+
+
+def refusal_of(uri: str, error: BaseException) -> UserError | None:
+    """What to tell a person of an error that is no outage; None for an outage.
+
+    Whatever is not known to last counts as an outage, which costs a wait; the other mistake would cost a training.
+    """
+    if isinstance(error, UserError):
+        return error
+    why = _why(error)
+    return None if why is None else UserError(f"MLFLOW_TRACKING_URI: {without_credentials(uri)}: {why}; {VALID}")
+
+
+def _why(error: BaseException) -> str | None:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy import exc
+
+    if isinstance(error, MlflowException) and (why := _why_of_mlflow(error)) is not None:
+        return why
+    if isinstance(error, ImportError):
+        return f"the package for this kind of store is not installed ({reason_of(error)})"
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError):
+        return reason_of(error)
+    if isinstance(error, exc.ArgumentError):  # of its form; an unknown kind of database is one too
+        return f"is no address of a database ({reason_of(error)})"
+    passing = (exc.OperationalError, exc.InterfaceError, exc.InternalError)
+    if isinstance(error, exc.DatabaseError) and not isinstance(error, passing):
+        return _first_line(error)
+    text = str(error).lower()
+    return _first_line(error) if any(part in text for part in LASTING) else None
+
+
+def _why_of_mlflow(error: BaseException) -> str | None:
+    from mlflow.exceptions import MlflowException
+
+    assert isinstance(error, MlflowException)
+    text = str(error)
+    if "filesystem tracking backend" in text:
+        return "folders of files (mlruns) are no store of today's MLflow"
+    if found := re.search(r"database schema \(found version (\w+)", text):
+        return _why_of_schema(found[1])
+    if "unsupported URI" in text:
+        return "MLflow knows no such kind of store"
+    named = re.search(r"failed with error code (\d+)", text)
+    status = int(named[1]) if named else int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    if status == 401:
+        return (
+            "asks who you are (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+            "MLFLOW_TRACKING_TOKEN; where they are set, they are wrong"
+        )
+    if status == 403:
+        return "does not let this user in (403)"
+    if status in (404, 405):
+        return f"there is no MLflow server at this address ({status})"
+    return _first_line(error) if 400 <= status < 500 and status not in PASSING else None
+
+
+def _why_of_schema(found: str) -> str:
+    """Of a database whose tables have another version than those of the MLflow in use."""
+    import mlflow
+
+    versions = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    if any(versions.glob(f"{found}_*.py")):
+        return (
+            f"has tables of an older MLflow than {mlflow.__version__} (version {found}): copy the database, then "
+            "mlflow db upgrade URI"
+        )
+    return (
+        f"has tables that MLflow {mlflow.__version__} does not know (version {found}), of a newer MLflow or of another "
+        "program"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return scrub(str(error).strip().splitlines()[0])[:300]

@@ -11,6 +11,21 @@ from darkaction.tracking.store import connect, tracking_uri
 WEIGHTS = "weights.safetensors"
 """Name of the weights file among the artifacts of a training, in the folder of its fold."""
 
+CHECKSUM = "sha256.fold_0"
+"""Tag of a training: SHA-256 of the weights of its first fold, which the same code, data, settings and machine give
+again."""
+
+
+def weights_of(paths: Paths) -> Path:
+    """The weights, of the first fold, of the model in models/recognizer."""
+    return paths.read(Paths.RECOGNIZER) / "fold_0" / WEIGHTS
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
 
 def find_weights(source: str, paths: Paths, *, fold: int) -> Path:
     """The weights file that `train.init_from` names for the training of a fold: a file, a folder laid out as

@@ -22,7 +22,7 @@ def usable_clips(paths: Paths, settings: Mapping[str, Mapping[str, Any]]) -> pd.
     """The usable clips of some datasets, one row each, as in the index.
 
     Args:
-        settings: {dataset: what its index must have been made with}, as agreement.index_settings gives them.
+        settings: {dataset: what its index must have been made with}, as identity.index_settings gives them.
 
     Raises:
         UserError: when an index is missing, was made with other settings, or has other classes.

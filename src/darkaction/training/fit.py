@@ -32,6 +32,13 @@ EXPECTED_WARNINGS = (
 )
 """Remarks of Lightning that tell the user nothing."""
 
+SWITCHED_OFF: dict[str, Any] = {
+    "logger": False,
+    "use_distributed_sampler": False,
+    "num_sanity_val_steps": 0,
+    "enable_model_summary": False,
+}
+"""What Lightning does by itself and is done elsewhere here, or not at all."""
 
 CPU_BF16 = ("r2plus1d", "se_r2plus1d")
 """Backbones that are trained in bfloat16 on CPUs. torch 2.14 with oneDNN returns numbers of memory that nobody wrote,
@@ -119,25 +126,21 @@ def fit(
     history = History(on_epoch, len(training.dataset))  # type: ignore[arg-type]
     states = _states(checkpoints, keep)
     last = resumable(checkpoints, fingerprint)
-    terminal = sys.stderr.isatty()
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    terminal = sys.stderr.isatty()
     trainer = pl.Trainer(
         max_epochs=epochs,
         max_steps=max_steps or -1,
-        accelerator="auto",
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
         precision="bf16-mixed" if bf16 else "32-true",
         gradient_clip_val=grad_clip or None,
-        use_distributed_sampler=False,
         deterministic=True if deterministic else "warn",
         callbacks=[history, *states, TQDMProgressBar() if terminal else EpochLines()],
         # By itself Lightning adds a bar of Rich, whose thread wakes a hundred times a second, seen or not.
         enable_progress_bar=terminal,
-        logger=False,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
         default_root_dir=checkpoints,
+        **SWITCHED_OFF,
     )
     with warnings.catch_warnings():
         for expected in EXPECTED_WARNINGS:

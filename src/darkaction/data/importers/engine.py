@@ -1,4 +1,4 @@
-"""Carries an import out: checked before it writes, resumable, and in place only when it is whole."""
+"""An import: checked before it writes, resumable, and in place only when it is whole."""
 
 import dataclasses
 import filecmp
@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +15,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from darkaction.core.errors import UserError
-from darkaction.data.importers.archives import Source, open_source
+from darkaction.data.importers.archives import Source
 from darkaction.data.importers.import_arid import plan_arid
 from darkaction.data.importers.import_hmdb51 import plan_hmdb51
 from darkaction.data.importers.plan import Item, Plan
+from darkaction.data.importers.sources import open_source
 
 PLANNERS: dict[str, Callable[[Sequence[Item], Path], Plan]] = {"arid": plan_arid, "hmdb51": plan_hmdb51}
 """What knows a dataset's forms."""
@@ -41,7 +44,7 @@ class Import:
 def import_dataset(
     dataset: str, paths: Sequence[Path], target: Path, *, force: bool = False, dry_run: bool = False
 ) -> Import:
-    """Brings `paths` into `target`.
+    """Imports `paths` into `target`.
 
     What a stopped import has written stays in .<target>.importing beside it; the same import again goes on there.
 
@@ -66,10 +69,10 @@ def import_dataset(
     outer = sum(item.member.size for item in items if item.is_clip())
     stated = outer + inner * (1 + INNER_GROWTH) + MARGIN
     _state_room(target, stated)
-    staging = Staging(target.with_name(f".{target.name}.importing"), items)
+    partial = PartialImport(target.with_name(f".{target.name}.importing"), items)
     try:
-        items = [item for item in items if not item.is_archive()] + staging.unpack_inner(archives)
-        plan = PLANNERS[dataset](items, staging.scratch)
+        items = [item for item in items if not item.is_archive()] + partial.unpack_inner(archives)
+        plan = PLANNERS[dataset](items, partial.scratch)
         if inner + plan.size > stated:
             raise UserError(
                 f"{paths[0]}: the archives in it unpack to {plan.size:,} bytes, more than {INNER_GROWTH} times their "
@@ -78,21 +81,35 @@ def import_dataset(
         if dry_run:
             return Import(plan=plan, changed=False)
         if target.exists():
-            if _holds(target, plan, staging.scratch):
-                staging.remove()
+            if _holds(target, plan, partial.scratch):
+                partial.remove()
                 return Import(plan=plan, changed=False)
             if not force:
                 raise UserError(f"{target}: holds other files; --force replaces them")
-        staging.copy(plan)
-        staging.finish(plan, target)
+        partial.copy(plan)
+        partial.finish(plan, target)
     finally:
         if dry_run:
-            staging.remove()
-        staging.remove_if_empty()
+            partial.remove()
+        partial.remove_if_empty()
     return Import(plan=plan, changed=True)
 
 
-class Staging:
+def track(root: Path, relative: str) -> None:
+    """Puts a folder of the project under DVC: git sees <relative>.dvc.
+
+    Raises:
+        UserError: with what DVC says.
+    """
+    command = [sys.executable, "-m", "dvc", "add", "--quiet", relative]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if result.returncode:
+        raise UserError(
+            f"{root / relative}: the clips are in place, but 'dvc add {relative}' failed: {result.stderr.strip()}"
+        )
+
+
+class PartialImport:
     """The folder in which an import grows. Files in it are whole; what the same sources left there is used again."""
 
     def __init__(self, folder: Path, items: Sequence[Item]) -> None:
@@ -129,9 +146,9 @@ class Staging:
         with tqdm(total=total, initial=done, desc=what, unit="B", unit_scale=True) as bar:
             for source, targets in _by_source(missing):
                 source.copy(targets, bar.update)
-        lost = [str(item) for item, path in missing.items() if not _is_whole(path, item.member.size)]
-        if lost:
-            raise UserError(f"{lost[0]}: was not unpacked ({len(lost)} of {len(places)} files)")
+        missing_still = [str(item) for item, path in missing.items() if not _is_whole(path, item.member.size)]
+        if missing_still:
+            raise UserError(f"{missing_still[0]}: was not unpacked ({len(missing_still)} of {len(places)} files)")
 
     def finish(self, plan: Plan, target: Path) -> None:
         """Adds what stands beside the clips, removes what the plan does not name, and puts all in `target`'s place."""

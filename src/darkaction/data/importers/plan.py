@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from darkaction.core.errors import UserError
-from darkaction.data.importers.archives import ENDINGS, LISTS, Member, SingleFile, Source, read_text
+from darkaction.data.importers.archives import Source
+from darkaction.data.importers.members import Member
 from darkaction.data.importers.official import PARTS_FILE, SPLITS
+from darkaction.data.importers.sources import ENDINGS, LISTS, SingleFile, read_text
 from darkaction.data.video import CONTAINERS
 
 SHOWN = 5
@@ -76,6 +78,16 @@ class Plan:
             label = PurePosixPath(path).parent.name.lower()
             counts[label] = counts.get(label, 0) + 1
         return dict(sorted(counts.items()))
+
+    def describe(self) -> list[str]:
+        """What it takes and what it leaves, a line each."""
+        lines = [f"  {label:<12} {count:5d}" for label, count in self.per_class().items()] + self.notes
+        if self.splits:
+            lines.append(f"official splits: {len(self.splits)} clips")
+        if self.skipped:
+            why = "left out, not clips of the dataset or not in its lists"
+            lines.append(f"{why}: {len(self.skipped)} ({examples(self.skipped)})")
+        return lines
 
     def table(self) -> str:
         """The official splits as the text of PARTS_FILE; empty where there are none."""

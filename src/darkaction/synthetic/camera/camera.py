@@ -1,7 +1,7 @@
 """Where the camera stands, how it follows the person, and how it projects.
 
-The demo's back wall is parallel to the x axis, so a camera yaw of 0 looks straight at it; varied places are turned
-under a camera of yaw 0 instead.
+The back wall of the demo's rooms is parallel to the x axis, so a camera yaw of 0 looks straight at it; randomized
+places are turned under a camera of yaw 0 instead.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from darkaction.synthetic.human.skeleton import Floats
+from darkaction.synthetic.ranges import log_uniform, uniform
 from darkaction.synthetic.settings import DomainRandomization
-from darkaction.synthetic.variation import draw, draw_log
 
 FollowMode = Literal["static", "pan", "dolly"]
 
@@ -59,10 +59,10 @@ class CameraPath:
         return pixels, depth_NJ
 
 
-def make_viewpoint(rng: np.random.Generator, *, person_height: float, lit: bool) -> Viewpoint:
+def sample_demo_viewpoint(rng: np.random.Generator, *, person_height: float, lit: bool) -> Viewpoint:
     """A random stand from which the person fills 66 to 82 % of the frame's height."""
     field_of_view = float(np.radians(rng.uniform(36, 50)))
-    fill = rng.uniform(0.66, 0.82)
+    scale = rng.uniform(0.66, 0.82)
     modes: tuple[FollowMode, ...] = ("static", "pan", "dolly")
     if lit:
         height = rng.uniform(0.4, 0.9) if rng.random() < 0.5 else rng.uniform(1.7, 2.4)
@@ -73,7 +73,7 @@ def make_viewpoint(rng: np.random.Generator, *, person_height: float, lit: bool)
         mode=modes[rng.choice(3, p=[0.45, 0.15, 0.4])],
         yaw=float(np.radians(yaw)),
         height=float(height),
-        distance=float(person_height / (2 * np.tan(field_of_view / 2) * fill)),
+        distance=float(person_height / (2 * np.tan(field_of_view / 2) * scale)),
         field_of_view=field_of_view,
         shake=float(rng.choice([0.0, rng.uniform(0.002, 0.012)])),
         aim=0.95,
@@ -81,20 +81,20 @@ def make_viewpoint(rng: np.random.Generator, *, person_height: float, lit: bool)
     )
 
 
-def vary_viewpoint(rng: np.random.Generator, variation: DomainRandomization, *, person_height: float) -> Viewpoint:
+def sample_viewpoint(rng: np.random.Generator, ranges: DomainRandomization, *, person_height: float) -> Viewpoint:
     """A random stand from the ranges; every clip points the camera itself (`aim`)."""
     field_of_view = float(np.radians(rng.uniform(36, 56)))
-    fill = draw_log(rng, variation.subject_scale)
-    follows = rng.random() < variation.follow
+    scale = log_uniform(rng, ranges.subject_scale)
+    follows = rng.random() < ranges.follow
     return Viewpoint(
         mode=("pan", "dolly")[int(rng.integers(2))] if follows else "static",
         yaw=0.0,
-        height=draw(rng, variation.camera_height),
-        distance=float(person_height / (2 * np.tan(field_of_view / 2) * fill)),
+        height=uniform(rng, ranges.camera_height),
+        distance=float(person_height / (2 * np.tan(field_of_view / 2) * scale)),
         field_of_view=field_of_view,
-        shake=draw(rng, variation.shake),
+        shake=uniform(rng, ranges.shake),
         aim=0.95,
-        subject_offset=draw(rng, variation.subject_offset),
+        subject_offset=uniform(rng, ranges.subject_offset),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pixels of a clean frame: the room by two plane warps and boxes, the person by tapered hulls from far to near."""
+"""Pixels of a clean frame before its background: convex shapes from far to near, and the person made of them."""
 
 import cv2
 import numpy as np
@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from darkaction.synthetic.camera.camera import CameraPath
 from darkaction.synthetic.human.skeleton import INDEX, Floats
 from darkaction.synthetic.human.subject import Colour, Subject
-from darkaction.synthetic.world.scene import Box, Image, Room, plane_matrix
+from darkaction.synthetic.world.textures import Image
 
 _SHIFT = 4  # fractional bits of polygon corners
 _ARC = np.linspace(-np.pi / 2, np.pi / 2, 6)
+_ROUND = np.linspace(0, 2 * np.pi, 10, endpoint=False)
 
 
 def _fill(image: Image, corners: NDArray[np.int32], colour: Colour) -> None:
@@ -21,7 +22,7 @@ def _fixed(points: Floats) -> NDArray[np.int32]:
     return np.round(np.clip(points, -2000, 2000) * (1 << _SHIFT)).astype(np.int32)
 
 
-def _shade(colour: Colour, factor: float) -> Colour:
+def shade(colour: Colour, factor: float) -> Colour:
     red, green, blue = (min(255.0, value * factor) for value in colour)
     return red, green, blue
 
@@ -34,20 +35,6 @@ def hulls(start_N2: Floats, stop_N2: Floats, radius0_N: Floats, radius1_N: Float
     front = stop_N2[:, None] + radius1_N[:, None, None] * np.stack([np.cos(ahead), np.sin(ahead)], -1)
     back = start_N2[:, None] + radius0_N[:, None, None] * np.stack([np.cos(behind), np.sin(behind)], -1)
     return np.concatenate([front, back], 1)
-
-
-def draw_planes(room: Room, camera: CameraPath, frame: int, size_HW: tuple[int, int]) -> Image:
-    """Floor and wall (H, W, 3) as seen in one frame."""
-    height, width = size_HW
-    projection = camera.matrix(frame)
-    image: Image = cv2.warpPerspective(  # type: ignore[assignment]
-        room.floor_HWC, plane_matrix(room, projection, floor=True), (width, height), borderMode=cv2.BORDER_REPLICATE
-    )
-    cv2.warpPerspective(
-        room.wall_HWC, plane_matrix(room, projection, floor=False), (width, height), dst=image,
-        borderMode=cv2.BORDER_TRANSPARENT,
-    )  # fmt: skip
-    return image
 
 
 class Painter:
@@ -63,16 +50,16 @@ class Painter:
         """Add a tapered limb with a lit core; `nudge` metres bring it nearer in the order of painting."""
         pixels, depth = self._camera.project(np.stack([start_N3, stop_N3], 1))
         r0, r1 = (radius * self._camera.focal / depth[:, k] for k, radius in enumerate(radii))
-        self._add(hulls(pixels[:, 0], pixels[:, 1], r0, r1), depth.mean(1) - nudge, _shade(colour, 0.66))
+        self._add(hulls(pixels[:, 0], pixels[:, 1], r0, r1), depth.mean(1) - nudge, shade(colour, 0.66))
         light = np.stack([-0.3 * r0, -0.25 * r0], -1)
         core = hulls(pixels[:, 0] + light, pixels[:, 1] + light, 0.55 * r0, 0.55 * r1)
-        self._add(core, depth.mean(1) - nudge - 1e-3, _shade(colour, 1.06))
+        self._add(core, depth.mean(1) - nudge - 1e-3, shade(colour, 1.06))
 
     def column(self, start_N3: Floats, stop_N3: Floats, radii: tuple[float, float], colour: Colour) -> None:
         """Add a part of the trunk: its rim lies behind the cores of its neighbours, so that no stripes appear."""
         pixels, depth = self._camera.project(np.stack([start_N3, stop_N3], 1))
         r0, r1 = (radius * self._camera.focal / depth[:, k] for k, radius in enumerate(radii))
-        self._add(hulls(pixels[:, 0], pixels[:, 1], r0, r1), depth.mean(1) + 0.05, _shade(colour, 0.66))
+        self._add(hulls(pixels[:, 0], pixels[:, 1], r0, r1), depth.mean(1) + 0.05, shade(colour, 0.66))
         light = np.stack([-0.12 * r0, -0.1 * r0], -1)
         core = hulls(pixels[:, 0] + light, pixels[:, 1] + light, 0.84 * r0, 0.84 * r1)
         self._add(core, depth.mean(1), colour)
@@ -107,25 +94,6 @@ class Painter:
         """Draw the shapes onto the image of one frame, in place and in the given order."""
         for item in order.tolist():
             _fill(image, self._outlines[item][frame], self._colours[item])
-
-
-def add_furniture(painter: Painter, boxes: tuple[Box, ...], count: int, *, eye_x: float, angle: float) -> None:
-    """Add boxes along a wall; the side turned away from `eye_x` goes first and is hidden by the others.
-
-    `angle` (radians) turns the boxes, not `eye_x`, about the origin.
-    """
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    for number, box in enumerate(boxes):
-        (x0, y0, z0), (x1, y1, z1) = box.low, box.high
-        near, far = (x0, x1) if eye_x < (x0 + x1) / 2 else (x1, x0)
-        faces = (
-            (0.75, [(far, y0, z0), (far, y1, z0), (far, y1, z1), (far, y0, z1)]),
-            (1.20, [(x0, y0, z1), (x1, y0, z1), (x1, y1, z1), (x0, y1, z1)]),
-            (0.75, [(near, y0, z0), (near, y1, z0), (near, y1, z1), (near, y0, z1)]),
-            (1.00, [(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)]),
-        )
-        for step, (factor, corners) in enumerate(faces):
-            painter.behind(np.array(corners) @ turn.T, _shade(box.colour, factor), rank=4 * number + step, count=count)
 
 
 def add_person(painter: Painter, joints_NJ3: Floats, subject: Subject) -> None:
@@ -180,24 +148,10 @@ def _add_head(painter: Painter, at: dict[str, Floats], subject: Subject, across:
     painter.limb(nose, nose - up * r * 0.15, (0.16 * r, 0.2 * r), subject.skin, 0.03)
 
 
-def add_chair(
-    painter: Painter, colour: Colour, rest: float, place: tuple[float, float], yaw: float, seat: float, count: int
-) -> None:
-    """Add a chair: a seat `seat` metres high at `place`, facing `yaw`, its legs, and a back rest `rest` metres high."""
-    centre = np.array([place[0], place[1], 0.0])
-    forward, right = np.array([-np.sin(yaw), np.cos(yaw), 0.0]), np.array([np.cos(yaw), np.sin(yaw), 0.0])
-    up = np.array([0.0, 0.0, 1.0])
-
-    def still(point: Floats) -> Floats:
-        return np.broadcast_to(point, (count, *point.shape))
-
-    corners = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
-    slab = np.stack([centre + right * 0.21 * x + forward * 0.21 * y + up * seat for x, y in corners])
-    painter.patch(still(slab), _shade(colour, 1.1), 0.0)
-    for x, y in corners:
-        foot = centre + right * 0.19 * x + forward * 0.19 * y
-        painter.limb(still(foot), still(foot + up * seat), (0.02, 0.022), colour, 0.0)
-    if rest:
-        low = [centre - forward * 0.22 + right * 0.21 * x + up * (seat + 0.05) for x in (-1, 1)]
-        back = np.stack([low[0], low[1], low[1] + up * rest, low[0] + up * rest])
-        painter.patch(still(back), colour, 0.0)
+def add_shadow(painter: Painter, joints_NJ3: Floats, colour: Colour) -> None:
+    """Add a dark patch under the feet of a person."""
+    ankles = joints_NJ3[:, [INDEX["ankle_l"], INDEX["ankle_r"]]]
+    centre_N3 = ankles.mean(1) * np.array([1.0, 1.0, 0.0])
+    spread_N = 0.24 + 0.5 * np.linalg.norm(ankles[:, 0, :2] - ankles[:, 1, :2], axis=1)
+    ring = np.stack([np.cos(_ROUND), np.sin(_ROUND), np.zeros_like(_ROUND)], -1)
+    painter.shadow(centre_N3[:, None] + spread_N[:, None, None] * ring, colour)

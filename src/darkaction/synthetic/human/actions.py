@@ -5,22 +5,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darkaction.synthetic.human.gaits import Gait, draw_running, draw_walking, draw_waving
-from darkaction.synthetic.human.idle_motion import ARM_GESTURES, pass_time, rest
-from darkaction.synthetic.human.motion import SEATED, Action, Timing, blend, draw_angle, envelope, smooth_step
+from darkaction.synthetic.human.gaits import Gait, sample_running, sample_walking, sample_waving
+from darkaction.synthetic.human.idle_motion import ARM_GESTURES, add_gestures, rest
+from darkaction.synthetic.human.motion import SEATED, Action, Timing, blend, envelope, sample_angle, smooth_step
 from darkaction.synthetic.human.object_actions import drink, pick, pour, push
 from darkaction.synthetic.human.skeleton import Motion
 from darkaction.synthetic.human.subject import Subject
-from darkaction.synthetic.world.objects import Held
+from darkaction.synthetic.world.objects import HeldObject
+
+TRAVELLING: tuple[Action, ...] = ("run", "walk", "push")
+"""Actions in which the person goes somewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Performance:
-    """One drawn performance: motion, when the action happens, things held, where the seat stands (metres, radians)."""
+    """One performance: motion, when the action happens, objects held, where the seat stands (metres, radians)."""
 
     motion: Motion
     timing: Timing
-    held: tuple[Held, ...]
+    held: tuple[HeldObject, ...]
     seat_place: tuple[float, float]
     seat_yaw: float
     travels: bool
@@ -41,13 +44,13 @@ def _sit_down(rng: np.random.Generator, motion: Motion, timing: Timing) -> None:
     down_N = smooth_step(n, timing.start, timing.stop - 0.12 * (timing.stop - timing.start))
     bump_N = np.sin(np.pi * smooth_step(n, timing.start, timing.stop)) ** 1.2
     motion.squat_N[:] = np.maximum(motion.squat_N * (1 - down_N), down_N * SEATED)
-    motion.lean_N += bump_N * draw_angle(rng, 28, 42) + down_N * draw_angle(rng, -8, 6)
-    reach = draw_angle(rng, 10, 45)
+    motion.lean_N += bump_N * sample_angle(rng, 28, 42) + down_N * sample_angle(rng, -8, 6)
+    reach = sample_angle(rng, 10, 45)
     for side in range(2):
         motion.arm_swing_N2[:, side] += bump_N * reach + down_N * np.radians(20)
         motion.elbow_N2[:, side] += down_N * np.radians(35)
         blend(motion.hip_N2[:, side], down_N, 0.0)
-        blend(motion.knee_N2[:, side], down_N, draw_angle(rng, -8, 12))
+        blend(motion.knee_N2[:, side], down_N, sample_angle(rng, -8, 12))
 
 
 def _turn(rng: np.random.Generator, motion: Motion, timing: Timing, fps: float) -> None:
@@ -55,7 +58,7 @@ def _turn(rng: np.random.Generator, motion: Motion, timing: Timing, fps: float) 
     if rng.random() < 0.4:  # the arms may do something else meanwhile
         ARM_GESTURES[rng.integers(len(ARM_GESTURES))](rng, motion, envelope(n, timing.start, timing.stop, 8))
     most = min(360.0, 9.0 * duration)
-    angle = draw_angle(rng, min(130.0, 0.8 * most), most) * rng.choice([-1, 1])
+    angle = sample_angle(rng, min(130.0, 0.8 * most), most) * rng.choice([-1, 1])
     motion.yaw_N += angle * smooth_step(n, timing.start, timing.stop)
     motion.look_N += 0.3 * np.sign(angle) * np.sin(np.pi * smooth_step(n, timing.start, timing.stop))
     weight_N = envelope(n, timing.start, timing.stop, 6)
@@ -69,7 +72,7 @@ def _turn(rng: np.random.Generator, motion: Motion, timing: Timing, fps: float) 
 
 
 def _wave(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject, fps: float) -> None:
-    waving = draw_waving(rng, vigour=subject.vigour, yaw=float(motion.yaw_N[timing.start]))
+    waving = sample_waving(rng, vigour=subject.vigour, yaw=float(motion.yaw_N[timing.start]))
     weight_N = envelope(timing.num_frames, timing.start, timing.stop, 8)
     rate = 2 * np.pi * waving.beats * subject.tempo / fps
     phase_N = np.asarray(rate * np.arange(timing.num_frames) + rng.uniform(0, 2 * np.pi), np.float64)
@@ -80,7 +83,7 @@ def _jump(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Sub
     n, duration = timing.num_frames, timing.stop - timing.start
     times = max(1, round(duration / rng.uniform(26, 36)))
     height = rng.uniform(0.2, 0.38) * subject.vigour
-    crouch, arms = draw_angle(rng, 40, 65), rng.uniform(40, 150)
+    crouch, arms = sample_angle(rng, 40, 65), rng.uniform(40, 150)
     for number in range(times):
         a = timing.start + duration * number / times
         phase_N = np.clip((np.arange(n) - a) / (duration / times), 0, 1)
@@ -94,7 +97,7 @@ def _jump(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Sub
             motion.knee_N2[:, side] += np.radians(25) * air_N
 
 
-def draw_yaw(rng: np.random.Generator) -> float:
+def sample_demo_yaw(rng: np.random.Generator) -> float:
     """Where the person of a demo clip faces at first: mostly sideways, else anywhere; the same for all classes."""
     if rng.random() < 0.75:
         return float(rng.choice([-1, 1]) * (np.pi / 2) + np.radians(rng.normal(0, 20)))
@@ -103,12 +106,12 @@ def draw_yaw(rng: np.random.Generator) -> float:
 
 def _act(
     rng: np.random.Generator, action: Action, motion: Motion, timing: Timing, subject: Subject, fps: float
-) -> tuple[Held, ...]:
+) -> tuple[HeldObject, ...]:
     """Put the action into the motion; returns what it is done with."""
     tempo, vigour = subject.tempo, subject.vigour
-    acts: dict[Action, Callable[[], tuple[Held, ...] | None]] = {
-        "run": lambda: _go(rng, motion, timing, draw_running(rng, tempo=tempo, vigour=vigour), fps),
-        "walk": lambda: _go(rng, motion, timing, draw_walking(rng, tempo=tempo, vigour=vigour), fps),
+    acts: dict[Action, Callable[[], tuple[HeldObject, ...] | None]] = {
+        "run": lambda: _go(rng, motion, timing, sample_running(rng, tempo=tempo, vigour=vigour), fps),
+        "walk": lambda: _go(rng, motion, timing, sample_walking(rng, tempo=tempo, vigour=vigour), fps),
         "sit": lambda: _sit_down(rng, motion, timing),
         "stand": lambda: _sit_down(rng, motion, timing),
         "turn": lambda: _turn(rng, motion, timing, fps),
@@ -125,7 +128,7 @@ def _act(
 def perform(
     rng: np.random.Generator, action: Action, subject: Subject, *, timing: Timing, yaw: float, fps: float
 ) -> Performance:
-    """Draw one performance of `action` by a person who faces `yaw` at first and stands near the origin."""
+    """One performance of `action` by a person who faces `yaw` at first and stands near the origin."""
     n = timing.num_frames
     reverse = action == "stand"
     if reverse:  # standing up is sitting down played backwards
@@ -135,9 +138,9 @@ def perform(
     rest(rng, motion)
     seated_through = action == "wave" and rng.random() < 0.35
     sits = action in ("sit", "stand")
-    pass_time(rng, motion, 0, timing.start, seated=seated_through)
+    add_gestures(rng, motion, 0, timing.start, seated=seated_through)
     yaw_when_seated = float(motion.yaw_N[timing.start])
-    pass_time(rng, motion, timing.stop, n, seated=seated_through or sits)
+    add_gestures(rng, motion, timing.stop, n, seated=seated_through or sits)
     if seated_through:
         motion.squat_N[:] = SEATED
         motion.elbow_N2 += np.radians(30)
@@ -154,5 +157,5 @@ def perform(
         held=held,
         seat_place=(float(back * np.sin(seat_yaw)), float(-back * np.cos(seat_yaw))),
         seat_yaw=seat_yaw,
-        travels=action in ("run", "walk", "push"),
+        travels=action in TRAVELLING,
     )

@@ -39,7 +39,7 @@ class Gait:
         motion.twist_N += weight_N * np.radians(0.2 * self.arm) * np.sin(phase_N)
 
 
-def draw_walking(rng: np.random.Generator, *, tempo: float, vigour: float) -> Gait:
+def sample_walking(rng: np.random.Generator, *, tempo: float, vigour: float) -> Gait:
     """A manner of walking."""
     pace = rng.uniform(0.8, 1.25) * tempo
     return Gait(
@@ -49,7 +49,7 @@ def draw_walking(rng: np.random.Generator, *, tempo: float, vigour: float) -> Ga
     )  # fmt: skip
 
 
-def draw_running(rng: np.random.Generator, *, tempo: float, vigour: float) -> Gait:
+def sample_running(rng: np.random.Generator, *, tempo: float, vigour: float) -> Gait:
     """A manner of running."""
     pace = rng.uniform(0.8, 1.2) * tempo
     return Gait(
@@ -82,7 +82,7 @@ class Waving:
             blend(motion.elbow_N2[:, side], weight_N, np.radians(self.elbow + beat_N))
 
 
-def draw_waving(rng: np.random.Generator, *, vigour: float, yaw: float) -> Waving:
+def sample_waving(rng: np.random.Generator, *, vigour: float, yaw: float) -> Waving:
     """A manner of waving that can be seen: a person in profile mostly raises the arm ahead, else beside the body."""
     in_profile = abs(np.sin(yaw)) > 0.7
     return Waving(

@@ -3,24 +3,24 @@
 import numpy as np
 
 from darkaction.synthetic.camera.camera import smooth_noise
-from darkaction.synthetic.human.gaits import draw_running, draw_walking, draw_waving
-from darkaction.synthetic.human.motion import blend, draw_angle, envelope, smooth_step
+from darkaction.synthetic.human.gaits import sample_running, sample_walking, sample_waving
+from darkaction.synthetic.human.motion import blend, envelope, sample_angle, smooth_step
 from darkaction.synthetic.human.skeleton import Floats, Motion
 
 
 def rest(rng: np.random.Generator, motion: Motion) -> None:
     """Sway, breathing, a wandering look, arms that hang a little off the body."""
     n = len(motion.yaw_N)
-    motion.lean_N += np.radians(1.2) * smooth_noise(rng, n, period=80) + draw_angle(rng, 0, 5)
+    motion.lean_N += np.radians(1.2) * smooth_noise(rng, n, period=80) + sample_angle(rng, 0, 5)
     motion.roll_N += np.radians(1.0) * smooth_noise(rng, n, period=90)
     motion.twist_N += np.radians(2.5) * smooth_noise(rng, n, period=80)
     motion.look_N += np.radians(10) * smooth_noise(rng, n, period=70)
-    motion.nod_N += draw_angle(rng, -4, 14)
+    motion.nod_N += sample_angle(rng, -4, 14)
     for side in range(2):
-        motion.arm_out_N2[:, side] += draw_angle(rng, 6, 16)
-        motion.arm_swing_N2[:, side] += draw_angle(rng, -6, 10) + np.radians(2.5) * smooth_noise(rng, n, period=60)
-        motion.elbow_N2[:, side] += draw_angle(rng, 5, 28)
-        motion.hip_out_N2[:, side] += draw_angle(rng, 2, 8)
+        motion.arm_out_N2[:, side] += sample_angle(rng, 6, 16)
+        motion.arm_swing_N2[:, side] += sample_angle(rng, -6, 10) + np.radians(2.5) * smooth_noise(rng, n, period=60)
+        motion.elbow_N2[:, side] += sample_angle(rng, 5, 28)
+        motion.hip_out_N2[:, side] += sample_angle(rng, 2, 8)
 
 
 def pose_arm(
@@ -48,19 +48,19 @@ def _on_hips(rng: np.random.Generator, motion: Motion, weight_N: Floats) -> None
 
 
 def _stoop(rng: np.random.Generator, motion: Motion, weight_N: Floats) -> None:
-    blend(motion.squat_N, weight_N, draw_angle(rng, 20, 60))
-    blend(motion.lean_N, weight_N, draw_angle(rng, 15, 40))
+    blend(motion.squat_N, weight_N, sample_angle(rng, 20, 60))
+    blend(motion.lean_N, weight_N, sample_angle(rng, 15, 40))
 
 
 def _hand_up(rng: np.random.Generator, motion: Motion, weight_N: Floats) -> None:
     """One moment of a wave, held."""
-    waving = draw_waving(rng, vigour=1.0, yaw=float(motion.yaw_N.mean()))
+    waving = sample_waving(rng, vigour=1.0, yaw=float(motion.yaw_N.mean()))
     waving.pose(motion, weight_N, np.full(len(weight_N), rng.uniform(0, 2 * np.pi)))
 
 
 def _mid_step(rng: np.random.Generator, motion: Motion, weight_N: Floats) -> None:
     """One moment of a walk or a run, held: a stretch, a start position."""
-    gait = (draw_walking, draw_running)[rng.integers(2)](rng, tempo=1.0, vigour=1.0)
+    gait = (sample_walking, sample_running)[rng.integers(2)](rng, tempo=1.0, vigour=1.0)
     gait.pose(motion, weight_N, np.full(len(weight_N), rng.uniform(0, 2 * np.pi)))
 
 
@@ -68,7 +68,7 @@ ARM_GESTURES = (_hand_up, _hand_up, _hand_up, _scratch, _folded, _on_hips)
 _BODY_GESTURES = (_mid_step, _mid_step, _mid_step, _mid_step, _stoop)
 
 
-def pass_time(rng: np.random.Generator, motion: Motion, start: int, stop: int, *, seated: bool) -> None:
+def add_gestures(rng: np.random.Generator, motion: Motion, start: int, stop: int, *, seated: bool) -> None:
     """Fill an idle interval with a held gesture, mostly over all of it, and maybe a small turn of the body."""
     n = len(motion.yaw_N)
     if stop - start < 10:
@@ -85,4 +85,4 @@ def pass_time(rng: np.random.Generator, motion: Motion, start: int, stop: int, *
         choices[rng.integers(len(choices))](rng, motion, envelope(n, begin, end, rng.uniform(7, 11)))
     if not seated and rng.random() < 0.3:
         rise = smooth_step(n, start, min(stop, start + rng.uniform(15, 30)))
-        motion.yaw_N += (rise if start > 0 else rise - 1) * draw_angle(rng, 15, 50) * rng.choice([-1, 1])
+        motion.yaw_N += (rise if start > 0 else rise - 1) * sample_angle(rng, 15, 50) * rng.choice([-1, 1])

@@ -1,6 +1,6 @@
 """When a person acts, and the curves that movements are made of.
 
-The action fills 40 to 85 % of a clip of the demo. The idle time around it (`idle`) holds the same gestures, poses and
+The action fills 40 to 85 % of a clip of the demo. The time around it (`idle_motion`) holds the same gestures, poses and
 small turns of the body in every class, many of them frozen moments of the actions themselves, and in most clips it
 covers the middle frame: no single pose, yaw or length names the action, only movement does.
 """
@@ -36,7 +36,7 @@ class Timing:
     stop: int
 
 
-def draw_timing(rng: np.random.Generator, action: Action) -> Timing:
+def sample_demo_timing(rng: np.random.Generator, action: Action) -> Timing:
     """Length of a clip of the demo and place of the action in it."""
     length = MEDIAN_FRAMES[action] * np.exp(rng.normal(0, 0.42))
     num_frames = int(np.clip(round(length), MIN_FRAMES, MAX_FRAMES))
@@ -72,12 +72,12 @@ def blend(channel: Floats, weight_N: Floats, value: Floats | float) -> None:
     channel += weight_N * value
 
 
-def draw_angle(rng: np.random.Generator, low: float, high: float) -> float:
+def sample_angle(rng: np.random.Generator, low: float, high: float) -> float:
     """An angle between two in degrees; radians."""
     return float(np.radians(rng.uniform(low, high)))
 
 
-def vary_timing(rng: np.random.Generator, *, frames: tuple[float, float], share: tuple[float, float]) -> Timing:
+def sample_timing(rng: np.random.Generator, *, frames: tuple[float, float], share: tuple[float, float]) -> Timing:
     """Length of a clip and place of the action in it, from ranges: frames, and the share of them that the action fills.
 
     Lengths are normal around the middle of the range, as those of real clips.
@@ -88,3 +88,14 @@ def vary_timing(rng: np.random.Generator, *, frames: tuple[float, float], share:
     duration = int(np.clip(round(num_frames * rng.uniform(*share)), 1, num_frames))
     start = int(rng.integers(0, num_frames - duration + 1))
     return Timing(num_frames=num_frames, start=start, stop=start + duration)
+
+
+def confine(place_N2: Floats, yaw: float, reach: tuple[float, float]) -> None:
+    """Centre a path on the origin and shorten it to `reach` metres across and along a camera's yaw, in place."""
+    right = np.array([np.cos(yaw), np.sin(yaw)])
+    forward = np.array([-right[1], right[0]])
+    across_N, along_N = place_N2 @ right, place_N2 @ forward
+    for axis_N, limit in zip((across_N, along_N), reach, strict=True):
+        axis_N -= (axis_N.max() + axis_N.min()) / 2
+        axis_N *= min(1.0, limit / max(np.ptp(axis_N) / 2, 1e-6))
+    place_N2[:] = across_N[:, None] * right + along_N[:, None] * forward

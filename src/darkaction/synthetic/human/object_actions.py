@@ -1,14 +1,14 @@
-"""Actions with things: drink, pick, pour, push. N frames."""
+"""Actions with objects: drink, pick, pour, push. N frames."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from darkaction.synthetic.human.gaits import draw_walking
-from darkaction.synthetic.human.motion import Timing, blend, draw_angle, envelope, smooth_step
+from darkaction.synthetic.human.gaits import sample_walking
+from darkaction.synthetic.human.motion import Timing, blend, envelope, sample_angle, smooth_step
 from darkaction.synthetic.human.skeleton import ANKLE_HEIGHT, Floats, Motion, Proportions
 from darkaction.synthetic.human.subject import Subject
-from darkaction.synthetic.world.objects import Held, Kind
+from darkaction.synthetic.world.objects import HeldObject, Kind
 
 Point = tuple[float, float, float]
 
@@ -52,9 +52,11 @@ def _hand_to(
         blend(channel[:, side], weight_N, value)
 
 
-def _thing(kind: Kind, hands: tuple[int, ...], num_frames: int, rng: np.random.Generator, size: Point) -> Held:
-    """A thing that is in the hands all the time, upright."""
-    return Held(
+def _held_object(
+    kind: Kind, hands: tuple[int, ...], num_frames: int, rng: np.random.Generator, size: Point
+) -> HeldObject:
+    """An object that is in the hands all the time, upright."""
+    return HeldObject(
         kind=kind, hands=hands, ahead=(0.0, 0.0, 0.0), carried_N=np.ones(num_frames, np.bool_),
         tilt_N=np.zeros(num_frames), heading=0.0, size=size, luma=float(rng.uniform(50, 215)), into=None,
     )  # fmt: skip
@@ -73,7 +75,7 @@ def _keep_upright(motion: Motion, weight_N: Floats, lean: float) -> None:
     blend(motion.roll_N, weight_N, 0.0)
 
 
-def drink(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject) -> tuple[Held, ...]:
+def drink(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject) -> tuple[HeldObject, ...]:
     """A cup or bottle in one hand goes to the mouth, is tipped, and comes down; once to three times."""
     n, duration = timing.num_frames, timing.stop - timing.start
     side = int(rng.integers(2))
@@ -91,17 +93,17 @@ def drink(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Sub
     # The hand holds a bottle by its middle, whose mouth lies beyond.
     mouth = (sign * 0.06, 0.17 + 0.45 * size[2], bones.neck + bones.head - 0.13)
     _keep_upright(motion, raised_N, 0.0)
-    _hand_to(motion, raised_N, bones, side, mouth, lean=0.0, turn=-draw_angle(rng, 15, 45))
+    _hand_to(motion, raised_N, bones, side, mouth, lean=0.0, turn=-sample_angle(rng, 15, 45))
     blend(motion.look_N, raised_N, 0.0)
-    blend(motion.nod_N, tipped_N, -draw_angle(rng, 12, 28))
-    held = _thing(kind, (side,), n, rng, size)
-    held.tilt_N[:] = tipped_N * draw_angle(rng, 60, 85) + raised_N * 0.15
+    blend(motion.nod_N, tipped_N, -sample_angle(rng, 12, 28))
+    held = _held_object(kind, (side,), n, rng, size)
+    held.tilt_N[:] = tipped_N * sample_angle(rng, 60, 85) + raised_N * 0.15
     if kind == "bottle":
-        held.tilt_N[:] += tipped_N * draw_angle(rng, 10, 25)
+        held.tilt_N[:] += tipped_N * sample_angle(rng, 10, 25)
     return (replace(held, heading=np.pi),)
 
 
-def pick(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject) -> tuple[Held, ...]:
+def pick(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject) -> tuple[HeldObject, ...]:
     """Bend or squat, grasp what lies on the floor or stands low, come up with it."""
     n, duration = timing.num_frames, timing.stop - timing.start
     bones = subject.bones
@@ -115,7 +117,7 @@ def pick(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subj
     down_N = smooth_step(n, timing.start, grasp - 2) * (1 - smooth_step(n, grasp + 3, timing.stop))
     blend(motion.squat_N, down_N, squat)
     _keep_upright(motion, down_N, lean)
-    blend(motion.nod_N, down_N, draw_angle(rng, 0, 20))
+    blend(motion.nod_N, down_N, sample_angle(rng, 0, 20))
     carrying_N = smooth_step(n, grasp, timing.stop)
     waist = rng.uniform(-0.45, -0.2)
     for side in range(2):
@@ -132,23 +134,23 @@ def pick(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subj
             blend(motion.arm_swing_N2[:, side], down_N, lean + 0.25)
             blend(motion.elbow_N2[:, side], down_N, 0.35)
     size = {"ball": (0.17,) * 3, "parcel": (0.26, 0.2, 0.2), "bottle": (0.09, 0.09, 0.28)}[kind]
-    held = _thing(kind, hands, n, rng, (size[0], size[1], size[2]))
+    held = _held_object(kind, hands, n, rng, (size[0], size[1], size[2]))
     held.carried_N[:] = np.arange(n) >= grasp
     return (held,)
 
 
-def pour(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject) -> tuple[Held, ...]:
+def pour(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject) -> tuple[HeldObject, ...]:
     """A bottle is lifted and tilted over a cup, which stands on a table or is held in the other hand."""
     n, bones = timing.num_frames, subject.bones
     side = int(rng.integers(2))
     sign = 2.0 * side - 1.0
-    lean = draw_angle(rng, 6, 18)
+    lean = sample_angle(rng, 6, 18)
     everywhere = np.ones(n)
     motion.squat_N[:] = 0.0
     _keep_upright(motion, everywhere, lean)
     neck = (bones.torso * np.sin(lean), ANKLE_HEIGHT + bones.shin + bones.thigh + 0.03 + bones.torso * np.cos(lean))
     size, cup_size = _vessel("bottle", rng), _vessel("cup", rng)
-    cup = _thing("cup", (1 - side,), n, rng, cup_size)
+    cup = _held_object("cup", (1 - side,), n, rng, cup_size)
     in_hand = rng.random() < 0.45
     spot = (-sign * 0.05, rng.uniform(0.36, 0.44), rng.uniform(-0.36, -0.24))  # of the cup, from the neck
     if in_hand:
@@ -162,25 +164,27 @@ def pour(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subj
     low = (sign * 0.28, spot[1] - 0.05, max(spot[2], -0.42))
     high = (spot[0] + sign * (0.10 + 0.4 * size[2]), spot[1] - 0.05, spot[2] + 0.24)
     _hand_to(motion, everywhere, bones, side, low, lean=lean, turn=0.0)
-    _hand_to(motion, lifted_N, bones, side, high, lean=lean, turn=-draw_angle(rng, 0, 20))
-    blend(motion.nod_N, lifted_N, draw_angle(rng, 18, 32))
+    _hand_to(motion, lifted_N, bones, side, high, lean=lean, turn=-sample_angle(rng, 0, 20))
+    blend(motion.nod_N, lifted_N, sample_angle(rng, 18, 32))
     blend(motion.look_N, lifted_N, 0.0)
-    bottle = _thing("bottle", (side,), n, rng, size)
+    bottle = _held_object("bottle", (side,), n, rng, size)
     a, b = (timing.start + part * (timing.stop - timing.start) for part in (0.12, 0.9))
-    bottle.tilt_N[:] = envelope(n, a, b, 0.3 * (b - a)) * draw_angle(rng, 100, 122)
+    bottle.tilt_N[:] = envelope(n, a, b, 0.3 * (b - a)) * sample_angle(rng, 100, 122)
     return replace(bottle, heading=sign * np.pi / 2, into=1), cup
 
 
-def push(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject, fps: float) -> tuple[Held, ...]:
+def push(
+    rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subject, fps: float
+) -> tuple[HeldObject, ...]:
     """Walk behind a box, cart or panel that slides along, or lean against it and strain."""
     n, bones = timing.num_frames, subject.bones
     kind: Kind = ("box", "cart", "panel")[rng.choice(3, p=[0.4, 0.35, 0.25])]
     tall = {"box": rng.uniform(0.7, 1.25), "cart": rng.uniform(0.85, 1.05), "panel": rng.uniform(1.8, 2.1)}[kind]
     size = (rng.uniform(0.5, 0.9), rng.uniform(0.4, 0.8) if kind != "panel" else 0.08, tall)
     strains = rng.random() < (0.8 if kind == "panel" else 0.3)
-    lean = draw_angle(rng, 24, 40) if strains else draw_angle(rng, 12, 30)
+    lean = sample_angle(rng, 24, 40) if strains else sample_angle(rng, 12, 30)
     weight_N = envelope(n, timing.start, timing.stop, 9)
-    gait = draw_walking(rng, tempo=subject.tempo * (0.25 if strains else rng.uniform(0.55, 0.85)), vigour=1.0)
+    gait = sample_walking(rng, tempo=subject.tempo * (0.25 if strains else rng.uniform(0.55, 0.85)), vigour=1.0)
     phase_N = np.cumsum(weight_N) * np.pi * gait.steps / fps + rng.uniform(0, 2 * np.pi)
     gait.pose(motion, weight_N, phase_N)
     if strains:  # one leg ahead, one stretched behind, and the body heaves
@@ -198,7 +202,7 @@ def push(rng: np.random.Generator, motion: Motion, timing: Timing, subject: Subj
         _hand_to(motion, weight_N, bones, side, target, lean=lean, turn=0.0)
     speed = gait.speed * (0.25 if strains else 1.0) * weight_N / fps
     motion.place_N2 += np.cumsum(speed[:, None] * np.stack([-np.sin(motion.yaw_N), np.cos(motion.yaw_N)], -1), 0)
-    held = _thing(kind, (), n, rng, size)
+    held = _held_object(kind, (), n, rng, size)
     held.carried_N[:] = (np.arange(n) >= timing.start) & (np.arange(n) < timing.stop)
     distance = bones.torso * np.sin(lean) + 0.5 + size[1] / 2
     return (replace(held, ahead=(0.0, distance, 0.0)),)

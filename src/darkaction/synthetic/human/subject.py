@@ -8,6 +8,7 @@ import numpy as np
 from darkaction.synthetic.human.skeleton import Proportions
 
 Colour = tuple[float, float, float]  # RGB, 0..255
+_BRIGHTEST = 205.0  # level of a person's colours
 HairStyle = Literal["short", "long"]
 
 
@@ -39,7 +40,7 @@ def _tint(rng: np.random.Generator, luma: float, strength: float) -> Colour:
     return float(red), float(green), float(blue)
 
 
-def make_subject(rng: np.random.Generator) -> Subject:
+def sample_subject(rng: np.random.Generator) -> Subject:
     """A random person; the clothes are brighter than the rooms, so that the person can be found in the dark."""
     size = rng.normal(1.0, 0.05)
     leg, arm, broad = rng.normal(1.0, 0.035), rng.normal(1.0, 0.035), rng.normal(1.0, 0.07)
@@ -70,9 +71,23 @@ def make_subject(rng: np.random.Generator) -> Subject:
     )
 
 
-def vary_subject(rng: np.random.Generator, amount: float) -> Subject:
-    """A random person; at `amount` 1 of any stature, in clothes from black to white, at 0 as in the demo."""
-    subject = make_subject(rng)
+def randomize_subject(rng: np.random.Generator, amount: float) -> Subject:
+    """A random person; at `amount` 1 of any stature, in clothes from black to white, at 0 as in the demo. Nothing on a
+    person is as bright as a lamp."""
+    subject = _randomized(rng, amount)
+    return replace(
+        subject, skin=_capped(subject.skin), hair=_capped(subject.hair), top=_capped(subject.top),
+        trousers=_capped(subject.trousers), shoes=_capped(subject.shoes), chest=_capped(subject.chest),
+    )  # fmt: skip
+
+
+def _capped(colour: Colour) -> Colour:
+    red, green, blue = (min(_BRIGHTEST, value) for value in colour)
+    return red, green, blue
+
+
+def _randomized(rng: np.random.Generator, amount: float) -> Subject:
+    subject = sample_subject(rng)
     scale = 1 + 0.12 * amount * float(rng.uniform(-1, 1))
     bones = Proportions(**{field.name: getattr(subject.bones, field.name) * scale for field in fields(subject.bones)})
     if rng.random() >= amount:

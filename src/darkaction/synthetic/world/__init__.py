@@ -1,1 +1,1 @@
-"""Where the person is: rooms, furniture, objects, scenery."""
+"""Where the person is: rooms, other places, furniture, objects."""

@@ -12,8 +12,8 @@ Kind = Literal["cup", "bottle", "ball", "parcel", "box", "cart", "panel"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
-    """One thing of a performance, and how it goes along with the person."""
+class HeldObject:
+    """An object of a performance, and how it moves with the person."""
 
     kind: Kind
     hands: tuple[int, ...]  # by which it goes, 0 left, 1 right; none: it keeps its place to the feet
@@ -23,14 +23,14 @@ class Held:
     heading: float  # of the tilt, radians to the left of the person's front
     size: tuple[float, float, float]  # metres wide, deep, tall
     luma: float  # 0..255
-    into: int | None  # a bottle: number of the thing that it is poured into
+    into: int | None  # a bottle: index of the object that it is poured into
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
-    """One thing of a clip in the world."""
+class SceneObject:
+    """An object of a clip, placed in the world."""
 
-    held: Held
+    held: HeldObject
     centre_N3: Floats  # metres
     up_N3: Floats  # unit vectors
     yaw_N: Floats  # radians
@@ -38,7 +38,7 @@ class Thing:
 
 
 def _last_carried(carried_N: NDArray[np.bool_], otherwise: int) -> NDArray[np.intp]:
-    """For every frame the frame that says where a thing is (N,)."""
+    """For every frame the frame that says where an object is (N,)."""
     frames = np.flatnonzero(carried_N)
     if not len(frames):
         return np.full(len(carried_N), otherwise)
@@ -46,7 +46,7 @@ def _last_carried(carried_N: NDArray[np.bool_], otherwise: int) -> NDArray[np.in
     return np.where(latest < 0, frames[0], latest)
 
 
-def _follow(held: Held, motion: Motion, joints_NJ3: Floats, start: int) -> Thing:
+def _follow(held: HeldObject, motion: Motion, joints_NJ3: Floats, start: int) -> SceneObject:
     source_N = _last_carried(held.carried_N, start)
     yaw_N = motion.yaw_N[source_N]
     support = 0.0
@@ -72,9 +72,11 @@ def _follow(held: Held, motion: Motion, joints_NJ3: Floats, start: int) -> Thing
     angle_N = yaw_N + held.heading
     lean = np.stack([-np.sin(angle_N), np.cos(angle_N)], -1) * np.sin(held.tilt_N)[:, None]
     up_N3 = np.concatenate([lean, np.cos(held.tilt_N)[:, None]], 1)
-    return Thing(held=held, centre_N3=centre_N3, up_N3=up_N3, yaw_N=yaw_N, support=support)
+    return SceneObject(held=held, centre_N3=centre_N3, up_N3=up_N3, yaw_N=yaw_N, support=support)
 
 
-def place_things(held: tuple[Held, ...], motion: Motion, joints_NJ3: Floats, start: int) -> tuple[Thing, ...]:
+def place_objects(
+    held: tuple[HeldObject, ...], motion: Motion, joints_NJ3: Floats, start: int
+) -> tuple[SceneObject, ...]:
     """Where everything is in every frame; `start` is the frame whose body places what nobody ever carries."""
     return tuple(_follow(one, motion, joints_NJ3, start) for one in held)

@@ -1,4 +1,4 @@
-"""Varied places: rooms, streets and corridors as walls around the person, seen from any side.
+"""Randomized places: rooms, streets and corridors as walls around the person, seen from any side.
 
 A wall is an upright rectangle over a segment of the floor. The camera sees those that face it, clipped to what lies
 before it, from far to near. World axes as in `skeleton`; the person stands near the origin.
@@ -12,10 +12,10 @@ import numpy as np
 
 from darkaction.synthetic.human.skeleton import Floats
 from darkaction.synthetic.human.subject import Colour
+from darkaction.synthetic.ranges import uniform
 from darkaction.synthetic.settings import DomainRandomization, PlaceKind
-from darkaction.synthetic.variation import draw
-from darkaction.synthetic.world.scene import Box, Image
-from darkaction.synthetic.world.surfaces import facade, furnished, greenery, ground, muted, plain
+from darkaction.synthetic.world.furniture import Box, Furniture
+from darkaction.synthetic.world.textures import Image, facade, furnished, greenery, ground, muted, plain
 
 Surface = Callable[[np.random.Generator, float, float, float], Image]  # random numbers, luma, length, height
 Point = tuple[float, float]  # metres, on the floor
@@ -48,12 +48,9 @@ class Place:
     walls: tuple[Wall, ...]  # from far to near
     floor_HWC: Image
     floor: Colour  # its mean
-    angle: float  # radians by which the place is turned, counter-clockwise from above
+    furniture: Furniture  # its angle is that of the whole place
     sky: Colour
     lamps: tuple[Lamp, ...]
-    boxes: tuple[Box, ...]  # in the turned axes
-    chair: Colour | None
-    chair_back: float
     reach: tuple[float, float]  # metres the person may go to either side and ahead before a wall is in the way
     along: bool  # who walks here walks along the place
 
@@ -133,41 +130,42 @@ def _lamps(rng: np.random.Generator, count: int, kind: PlaceKind, depth: float) 
     return tuple(lamps)
 
 
-def make_place(rng: np.random.Generator, variation: DomainRandomization) -> Place:
+def _boxes(rng: np.random.Generator, luma: float, back: float) -> tuple[Box, ...]:
+    """Furniture along the back wall."""
+    boxes = []
+    for _ in range(rng.integers(1, 6)):
+        x, wide, tall, deep = rng.uniform(-5, 4), rng.uniform(0.4, 1.8), rng.uniform(0.4, 1.9), rng.uniform(0.3, 0.6)
+        colour = muted(rng, float(np.clip(luma * np.exp(rng.normal(0, 0.4)), 10, 190)))
+        boxes.append(Box(low=(x, back - deep, 0.0), high=(x + wide, back, tall), colour=colour))
+    return tuple(boxes)
+
+
+def sample_place(rng: np.random.Generator, ranges: DomainRandomization) -> Place:
     """A random place of one of the wanted kinds."""
-    kind: PlaceKind = variation.places[int(rng.integers(len(variation.places)))]
+    kind: PlaceKind = ranges.places[int(rng.integers(len(ranges.places)))]
     luma = float(np.exp(rng.uniform(np.log(45), np.log(120))))
-    angle = np.radians(draw(rng, variation.oblique)) * (0.4 if kind == "corridor" else 1.0)
+    angle = np.radians(uniform(rng, ranges.oblique)) * (0.4 if kind == "corridor" else 1.0)
     walls = {"room": _room, "street": _street, "corridor": _corridor}[kind](rng, luma)
     depth = max(wall.start[1] for wall in walls)
-    boxes: list[Box] = []
     back = walls[2].start[1] if kind == "room" else walls[-1].start[1] if kind == "street" else depth
-    if kind != "corridor" and rng.random() < variation.clutter:
-        for _ in range(rng.integers(1, 6)):
-            x, wide, tall, deep = (
-                rng.uniform(-5, 4),
-                rng.uniform(0.4, 1.8),
-                rng.uniform(0.4, 1.9),
-                rng.uniform(0.3, 0.6),
-            )
-            shade = muted(rng, float(np.clip(luma * np.exp(rng.normal(0, 0.4)), 10, 190)))
-            boxes.append(Box(low=(x, back - deep, 0.0), high=(x + wide, back, tall), colour=shade))
+    cluttered = kind != "corridor" and rng.random() < ranges.clutter
+    boxes = _boxes(rng, luma, back) if cluttered else ()
     outdoors = kind == "street" or (kind == "corridor" and walls[-1].height < 2)
     sky = rng.uniform(4, 25) if outdoors else luma * rng.uniform(0.5, 1.0)
     side = min(3.0, *(abs(x) for x in (walls[-1].start[0], walls[-2].start[0]))) if kind == "corridor" else 3.0
-    low, high = variation.lamps
+    low, high = ranges.lamps
     floor_HWC = ground(rng, float(np.clip(luma * rng.uniform(0.4, 1.1), 12, 200)), kerb=kind == "street")
     red, green, blue = (float(value) for value in floor_HWC[::4, ::4].mean((0, 1)))
+    lamps = _lamps(rng, int(rng.integers(low, high + 1)), kind, float(min(depth, 14.0)))
+    chair = muted(rng, float(rng.uniform(30, 150))) if rng.random() < ranges.clutter else None
+    chair_back = float(rng.choice([0.0, rng.uniform(0.35, 0.5)]))
     return Place(
         walls=tuple(walls),
         floor_HWC=floor_HWC,
         floor=(red, green, blue),
-        angle=float(angle),
+        furniture=Furniture(boxes=boxes, angle=float(angle), chair=chair, chair_back=chair_back),
         sky=(sky * 0.95, sky * 0.97, sky * 1.05),
-        lamps=_lamps(rng, int(rng.integers(low, high + 1)), kind, float(min(depth, 14.0))),
-        boxes=tuple(boxes),
-        chair=muted(rng, float(rng.uniform(30, 150))) if rng.random() < variation.clutter else None,
-        chair_back=float(rng.choice([0.0, rng.uniform(0.35, 0.5)])),
+        lamps=lamps,
         reach=(float(max(0.5, side - 0.4)), float(np.clip(back - 0.4, 0.4, 6.0))),
         along=kind == "corridor",
     )

@@ -1,4 +1,4 @@
-"""Shapes of the things that are handled: cups, bottles, balls, parcels, boxes, carts, panels, and what they stand on.
+"""Shapes of the objects that are handled: cups, bottles, balls, parcels, boxes, carts, panels, and what they stand on.
 
 N frames.
 """
@@ -8,7 +8,7 @@ import numpy as np
 from darkaction.synthetic.camera.render import Painter
 from darkaction.synthetic.human.skeleton import Floats
 from darkaction.synthetic.human.subject import Colour
-from darkaction.synthetic.world.objects import Thing
+from darkaction.synthetic.world.objects import SceneObject
 
 _FACES = ((0, 1, 3, 2, 1.0), (4, 5, 7, 6, 1.0), (0, 1, 5, 4, 0.78), (2, 3, 7, 6, 0.78), (1, 3, 7, 5, 1.2))
 """Corners of a cuboid's sides and top, and how bright each face is; the bottom is never seen."""
@@ -47,66 +47,64 @@ def _legs(painter: Painter, centre_N3: Floats, yaw_N: Floats, size: tuple[float,
         painter.limb(head, head * np.array([1.0, 1.0, 0.0]), (0.025, 0.025), _grey(70.0), 0.0)
 
 
-def _add_support(painter: Painter, thing: Thing) -> None:
+def _add_support(painter: Painter, item: SceneObject) -> None:
     """A table, or where it is low a crate, under what waits on it."""
-    waits = np.flatnonzero(~thing.held.carried_N)
-    count = len(thing.yaw_N)
-    spot_N3 = np.repeat(thing.centre_N3[waits[:1]], count, 0)
-    yaw_N = np.repeat(thing.yaw_N[waits[:1]], count)
-    luma = 0.5 * thing.held.luma + 40
-    if thing.support > 0.6:
-        spot_N3[:, 2] = thing.support - 0.02
+    waits = np.flatnonzero(~item.held.carried_N)
+    count = len(item.yaw_N)
+    spot_N3 = np.repeat(item.centre_N3[waits[:1]], count, 0)
+    yaw_N = np.repeat(item.yaw_N[waits[:1]], count)
+    luma = 0.5 * item.held.luma + 40
+    if item.support > 0.6:
+        spot_N3[:, 2] = item.support - 0.02
         _cuboid(painter, spot_N3, yaw_N, (0.9, 0.5, 0.04), luma, 0.0)
-        _legs(painter, spot_N3, yaw_N, (0.82, 0.44), thing.support - 0.04)
+        _legs(painter, spot_N3, yaw_N, (0.82, 0.44), item.support - 0.04)
     else:
-        spot_N3[:, 2] = thing.support / 2
-        _cuboid(painter, spot_N3, yaw_N, (0.42, 0.36, thing.support), luma, 0.0)
+        spot_N3[:, 2] = item.support / 2
+        _cuboid(painter, spot_N3, yaw_N, (0.42, 0.36, item.support), luma, 0.0)
 
 
-def _add_cart(painter: Painter, thing: Thing) -> None:
-    wide, deep, tall = thing.held.size
-    body = thing.centre_N3 - np.array([0.0, 0.0, 0.12])
-    _cuboid(painter, body, thing.yaw_N, (wide, deep, tall - 0.42), thing.held.luma, 0.0)
-    _legs(painter, thing.centre_N3, thing.yaw_N, (0.8 * wide, 0.8 * deep), 0.16)
-    right_N3, forward_N3 = _axes(thing.yaw_N)
-    grip = thing.centre_N3 - forward_N3 * deep / 2 + np.array([0.0, 0.0, tall / 2 - 0.03])
+def _add_cart(painter: Painter, item: SceneObject) -> None:
+    wide, deep, tall = item.held.size
+    body = item.centre_N3 - np.array([0.0, 0.0, 0.12])
+    _cuboid(painter, body, item.yaw_N, (wide, deep, tall - 0.42), item.held.luma, 0.0)
+    _legs(painter, item.centre_N3, item.yaw_N, (0.8 * wide, 0.8 * deep), 0.16)
+    right_N3, forward_N3 = _axes(item.yaw_N)
+    grip = item.centre_N3 - forward_N3 * deep / 2 + np.array([0.0, 0.0, tall / 2 - 0.03])
     for sign in (-1, 1):
         end = grip + sign * right_N3 * wide / 2
         painter.limb(end, end - np.array([0.0, 0.0, 0.4]), (0.02, 0.02), _grey(90.0), 0.0)
     painter.limb(grip - right_N3 * wide / 2, grip + right_N3 * wide / 2, (0.022, 0.022), _grey(110.0), 0.01)
 
 
-def _add_vessel(painter: Painter, thing: Thing, others: tuple[Thing, ...]) -> None:
-    wide, _, tall = thing.held.size
-    top, bottom = (thing.centre_N3 + sign * thing.up_N3 * tall / 2 for sign in (1, -1))
-    colour = _grey(thing.held.luma)
-    if thing.held.kind == "cup":
+def _add_vessel(painter: Painter, item: SceneObject, others: tuple[SceneObject, ...]) -> None:
+    wide, _, tall = item.held.size
+    top, bottom = (item.centre_N3 + sign * item.up_N3 * tall / 2 for sign in (1, -1))
+    colour = _grey(item.held.luma)
+    if item.held.kind == "cup":
         painter.limb(bottom, top, (0.4 * wide, 0.52 * wide), colour, 0.06)
         return
-    neck = thing.centre_N3 + thing.up_N3 * tall * 0.18
+    neck = item.centre_N3 + item.up_N3 * tall * 0.18
     painter.limb(bottom, neck, (0.5 * wide, 0.46 * wide), colour, 0.06)
     painter.limb(neck, top, (0.34 * wide, 0.17 * wide), colour, 0.061)
-    if thing.held.into is not None:
-        cup = others[thing.held.into].centre_N3
-        flows_N1 = (thing.held.tilt_N > 1.45)[:, None]
+    if item.held.into is not None:
+        cup = others[item.held.into].centre_N3
+        flows_N1 = (item.held.tilt_N > 1.45)[:, None]
         # Where nothing flows the stream shrinks to a point inside the cup.
         painter.limb(np.where(flows_N1, top, cup), cup, (0.009, 0.007), _grey(150.0), 0.0)
 
 
-def add_things(painter: Painter, things: tuple[Thing, ...]) -> None:
+def add_objects(painter: Painter, objects: tuple[SceneObject, ...]) -> None:
     """Add everything a performance is done with."""
-    for thing in things:
-        held = thing.held
-        if thing.support:
-            _add_support(painter, thing)
+    for item in objects:
+        held = item.held
+        if item.support:
+            _add_support(painter, item)
         if held.kind in ("box", "panel", "parcel"):
-            _cuboid(painter, thing.centre_N3, thing.yaw_N, held.size, held.luma, 0.12 if held.hands else 0.0)
+            _cuboid(painter, item.centre_N3, item.yaw_N, held.size, held.luma, 0.12 if held.hands else 0.0)
         elif held.kind == "cart":
-            _add_cart(painter, thing)
+            _add_cart(painter, item)
         elif held.kind == "ball":
             radius = held.size[0] / 2
-            painter.limb(
-                thing.centre_N3, thing.centre_N3 + 0.005 * thing.up_N3, (radius, radius), _grey(held.luma), 0.08
-            )
+            painter.limb(item.centre_N3, item.centre_N3 + 0.005 * item.up_N3, (radius, radius), _grey(held.luma), 0.08)
         else:
-            _add_vessel(painter, thing, things)
+            _add_vessel(painter, item, objects)

@@ -1,17 +1,63 @@
-"""Pictures of walls and floors of varied places (H, W, 3), drawn from random numbers."""
+"""Textures of walls and floors (H, W, 3), made from random numbers."""
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from darkaction.synthetic.human.skeleton import Floats
 from darkaction.synthetic.human.subject import Colour
-from darkaction.synthetic.world.scene import Image, grain, tinted, wall_image
+
+Image = NDArray[np.uint8]
 
 SCALE = 16.0  # pixels a metre
 FLOOR_SIDE = 40.0  # metres
 
 
+def tinted(rng: np.random.Generator, luma: float, strength: float = 18.0) -> Colour:
+    """A random hue of a given brightness."""
+    tint = rng.uniform(-1, 1, 3)
+    tint -= tint @ np.array([0.299, 0.587, 0.114])
+    red, green, blue = np.clip(luma + strength * tint, 4, 250)
+    return float(red), float(green), float(blue)
+
+
+def grain(rng: np.random.Generator, shape: tuple[int, int], cell: float, strength: float) -> Floats:
+    """Blotches of about `cell` pixels (H, W, 1)."""
+    small = rng.normal(0, 1, (max(2, int(shape[0] / cell)), max(2, int(shape[1] / cell)))).astype(np.float32)
+    return np.asarray(cv2.resize(small, shape[::-1], interpolation=cv2.INTER_CUBIC)[..., None] * strength, np.float64)
+
+
+def wall_image(rng: np.random.Generator, luma: float, *, length: float, tall: float, scale: float) -> Image:
+    """A wall with doors, windows and pictures, `length` by `tall` metres in `scale` pixels each."""
+    height, width = int(tall * scale), int(length * scale)
+    image = np.full((height, width, 3), tinted(rng, luma), np.float64)
+    kind = rng.integers(4)
+    if kind == 1:  # panels
+        image[:, :: int(rng.integers(14, 40))] *= 0.75
+    elif kind == 2:  # bricks
+        image[:: int(rng.integers(8, 14))] *= 0.82
+    elif kind == 3:  # a darker lower part
+        image[int(height - rng.uniform(0.7, 1.2) * scale) :] *= rng.uniform(0.7, 0.85)
+    image += grain(rng, (height, width), 30, 5) + grain(rng, (height, width), 5, 3)
+    left = 0.0
+    while left < length - 3:  # doors, windows, pictures along the wall
+        left += rng.uniform(0.6, 2.6)
+        sort = rng.integers(3)
+        wide = (rng.uniform(0.8, 1.1), rng.uniform(0.8, 2.0), rng.uniform(0.4, 1.1))[sort]
+        low, high = ((0.0, 2.05), (0.9, 2.1), (1.2, 1.2 + rng.uniform(0.4, 0.8)))[sort]
+        shade = tinted(rng, float(np.clip(luma + rng.choice([-1, 1]) * rng.uniform(10, 28), 8, 235)))
+        rows = slice(int(height - high * scale), int(height - low * scale))
+        columns = slice(int(left * scale), int((left + wide) * scale))
+        image[rows, columns] = shade
+        image[rows, columns][[0, -1]] *= 0.7
+        image[rows, columns][:, [0, -1]] *= 0.7
+        left += wide
+    image[-3:] *= 0.6  # skirting board
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
 def muted(rng: np.random.Generator, luma: float) -> Colour:
-    """A colour of little strength, as things have at night."""
+    """A colour of little strength, as objects have at night."""
     return tinted(rng, luma, 1.5 + 0.09 * luma)
 
 

@@ -1,4 +1,4 @@
-"""Pixels of an empty varied place: floor, walls clipped to what lies before the camera, lamps. N frames."""
+"""Pixels of an empty randomized place: floor, walls clipped to what lies before the camera, lamps. N frames."""
 
 from dataclasses import replace
 
@@ -9,12 +9,11 @@ from darkaction.synthetic.camera.camera import CameraPath
 from darkaction.synthetic.camera.sensor import HIGHLIGHT
 from darkaction.synthetic.human.skeleton import Floats
 from darkaction.synthetic.world.places import Lamp, Place, Wall, rotation
-from darkaction.synthetic.world.scene import Image
-from darkaction.synthetic.world.surfaces import FLOOR_SIDE, SCALE
+from darkaction.synthetic.world.textures import FLOOR_SIDE, SCALE, Image
 
 _NEAR = 0.25  # metres before the camera
 _SAME_STAND = 0.12  # metres by which a camera may move and still count as only turning
-_WIDEST = 6  # frames of area that are drawn in advance at most
+_WIDEST = 6  # frames of area that are rendered in advance at most
 
 
 def _before_camera(seen_K3: Floats) -> Floats:
@@ -29,8 +28,8 @@ def _before_camera(seen_K3: Floats) -> Floats:
     return np.array(kept).reshape(-1, 3)
 
 
-def _draw_wall(image: Image, wall: Wall, turn: Floats, matrix: Floats) -> None:
-    """Draw what the camera sees of a wall that faces it."""
+def _render_wall(image: Image, wall: Wall, turn: Floats, matrix: Floats) -> None:
+    """Render what the camera sees of a wall that faces it."""
     a, b = turn @ np.array(wall.start), turn @ np.array(wall.stop)
     way = b - a
     height, width = image.shape[:2]
@@ -58,12 +57,12 @@ def _draw_wall(image: Image, wall: Wall, turn: Floats, matrix: Floats) -> None:
     cv2.copyTo(warped, mask, image[y0:y1, x0:x1])
 
 
-def draw_place(place: Place, camera: CameraPath, frame: int, size_HW: tuple[int, int]) -> Image:
+def render_place(place: Place, camera: CameraPath, frame: int, size_HW: tuple[int, int]) -> Image:
     """Floor, walls and lamps (H, W, 3) as seen in one frame."""
     height, width = size_HW
     matrix = camera.matrix(frame)
     forward = camera.rotation_N33[frame, 2]
-    turn = rotation(place.angle)
+    turn = rotation(place.furniture.angle)
     step, half = 1 / SCALE, FLOOR_SIDE / 2
     plan = np.array([[step, 0, -half], [0, -step, half], [0, 0, 0], [0, 0, 1.0]])
     plan[:2] = turn @ plan[:2]
@@ -74,13 +73,13 @@ def draw_place(place: Place, camera: CameraPath, frame: int, size_HW: tuple[int,
     horizon = int(np.clip(camera.centre[1] + camera.focal * forward[2] / level + 1, 0, height))
     image[:horizon] = place.sky
     for wall in place.walls:
-        _draw_wall(image, wall, turn, matrix)
+        _render_wall(image, wall, turn, matrix)
     for lamp in place.lamps:
-        _draw_lamp(image, lamp, turn, camera, frame)
+        _render_lamp(image, lamp, turn, camera, frame)
     return image
 
 
-def _draw_lamp(image: Image, lamp: Lamp, turn: Floats, camera: CameraPath, frame: int) -> None:
+def _render_lamp(image: Image, lamp: Lamp, turn: Floats, camera: CameraPath, frame: int) -> None:
     """A saturated disc in a glow, brighter of the two kept."""
     height, width = image.shape[:2]
     centre = np.array([*(turn @ np.array(lamp.centre[:2])), lamp.centre[2]])
@@ -118,15 +117,15 @@ def _faces(wall: Wall, angle: float, camera: CameraPath) -> bool:
     return bool(distance_N.min() > _NEAR)
 
 
-class Scenery:
+class Background:
     """The empty place in every frame of a clip.
 
-    A camera that only turns needs it drawn once, as far as it turns: every frame is a homography of that.
+    A camera that only turns needs it rendered once, as far as it turns: every frame is a homography of that.
     """
 
     def __init__(self, place: Place, camera: CameraPath, size_HW: tuple[int, int]) -> None:
         # A wall that the camera is behind at any moment would come and go: it is left out.
-        place = replace(place, walls=tuple(wall for wall in place.walls if _faces(wall, place.angle, camera)))
+        place = replace(place, walls=tuple(wall for wall in place.walls if _faces(wall, place.furniture.angle, camera)))
         self._place, self._camera, self._size_HW = place, camera, size_HW
         self._wide_HWC: Image | None = None
         if np.ptp(camera.position_N3, axis=0).max() > _SAME_STAND:
@@ -146,13 +145,13 @@ class Scenery:
             camera, position_N3=camera.position_N3.mean(0)[None], rotation_N33=middle[None], yaw_N=camera.yaw_N[:1],
             centre=(camera.centre[0] - float(low[0]), camera.centre[1] - float(low[1])),
         )  # fmt: skip
-        self._wide_HWC = draw_place(place, view, 0, (tall, wide))
+        self._wide_HWC = render_place(place, view, 0, (tall, wide))
         shift = np.array([[1.0, 0, low[0]], [0, 1.0, low[1]], [0, 0, 1.0]])
         self._homography_N33 = np.linalg.inv(to_middle_N33) @ shift
 
     def frame(self, number: int) -> Image:
         """The empty place (H, W, 3) in one frame."""
         if self._wide_HWC is None:
-            return draw_place(self._place, self._camera, number, self._size_HW)
+            return render_place(self._place, self._camera, number, self._size_HW)
         height, width = self._size_HW
         return np.asarray(cv2.warpPerspective(self._wide_HWC, self._homography_N33[number], (width, height)), np.uint8)

@@ -1,15 +1,15 @@
-"""Drawing from the ranges of params.yaml."""
+"""Random numbers from the ranges of params.yaml."""
 
 import numpy as np
 
 from darkaction.core.schema import Span
 
 
-def draw(rng: np.random.Generator, span: Span) -> float:
+def uniform(rng: np.random.Generator, span: Span) -> float:
     """Uniform in a range."""
     return float(rng.uniform(*span))
 
 
-def draw_log(rng: np.random.Generator, span: Span) -> float:
+def log_uniform(rng: np.random.Generator, span: Span) -> float:
     """Log-uniform in a range of positive numbers."""
     return float(np.exp(rng.uniform(np.log(span[0]), np.log(span[1]))))

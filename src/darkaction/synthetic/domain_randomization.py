@@ -1,0 +1,95 @@
+"""The preset `pretraining`: rooms, streets and corridors, from any side, near and far. What has a range differs from
+scene to scene or from clip to clip."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from darkaction.synthetic.camera.camera import CameraPath, sample_viewpoint
+from darkaction.synthetic.camera.sensor import sample_sensor
+from darkaction.synthetic.human.actions import TRAVELLING, Performance, perform
+from darkaction.synthetic.human.interruption import interrupt
+from darkaction.synthetic.human.motion import Action, confine, sample_timing
+from darkaction.synthetic.human.skeleton import INDEX, Floats
+from darkaction.synthetic.human.subject import randomize_subject
+from darkaction.synthetic.ranges import uniform
+from darkaction.synthetic.scene import Scene
+from darkaction.synthetic.settings import DomainRandomization
+from darkaction.synthetic.world.background import Background
+from darkaction.synthetic.world.places import Place, sample_place
+from darkaction.synthetic.world.textures import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomizedScene(Scene):
+    """A scene whose performances have ranges too."""
+
+    place: Place
+    ranges: DomainRandomization
+
+    def perform(self, rng: np.random.Generator, action: Action, *, fps: int, size_HW: tuple[int, int]) -> Performance:
+        ranges = self.ranges
+        timing = sample_timing(rng, frames=ranges.frames, share=ranges.action_share)
+        yaw = np.radians(uniform(rng, ranges.yaw))
+        if self.place.along and action in TRAVELLING:
+            yaw = self.place.furniture.angle + np.pi * rng.integers(2) + np.radians(rng.normal(0, 10))
+        subject = replace(self.subject, tempo=self.subject.tempo * uniform(rng, ranges.tempo))
+        performance = perform(rng, action, subject, timing=timing, yaw=float(yaw), fps=fps)
+        if rng.random() < ranges.interrupted:
+            performance = interrupt(rng, performance)
+        height, width = size_HW
+        half = self.view.distance * np.tan(self.view.field_of_view / 2) * width / height
+        confine(performance.motion.place_N2, self.view.yaw, self._reach(half))
+        performance.motion.place_N2 += rng.uniform(-0.12, 0.12, 2) * half
+        return performance
+
+    def _reach(self, half: float) -> tuple[float, float]:
+        """Metres to either side and ahead that the person may go, where `half` of the frame's width are so many."""
+        roam = 3.0 if self.view.mode == "dolly" else 0.0
+        across, ahead = max(0.7 * half, roam), max(self.view.distance - 1.3, 0.3)
+        return (
+            min(across, max(self.place.reach[0], 0.6)) if self.place.along else across,
+            max(min(ahead, self.place.reach[1]), roam),
+        )
+
+    def aim(self, rng: np.random.Generator, joints_NJ3: Floats) -> float:
+        """The middle of a person who fits, else more of the upper body."""
+        visible = 2 * self.view.distance * np.tan(self.view.field_of_view / 2)
+        top = float(np.percentile(joints_NJ3[:, INDEX["head"], 2], 80)) + 0.15
+        if visible >= top:
+            return float(top / 2 + rng.uniform(-0.2, 0.35) * (visible - top))
+        return float(top - visible * rng.uniform(0.38, 0.6))
+
+    def background(self, camera: CameraPath, size_HW: tuple[int, int]) -> Callable[[int], Image]:
+        return Background(self.place, camera, size_HW).frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """The preset `pretraining`."""
+
+    ranges: DomainRandomization
+
+    @property
+    def name(self) -> str:
+        return "pretraining"
+
+    @property
+    def stream(self) -> int:
+        return 2
+
+    def sample_scene(self, rng: np.random.Generator, size_HW: tuple[int, int]) -> RandomizedScene:
+        subject = randomize_subject(rng, self.ranges.subject)
+        view = sample_viewpoint(rng, self.ranges, person_height=subject.bones.height)
+        place = sample_place(rng, self.ranges)
+        red, green, blue = (0.7 * value for value in place.floor)
+        return RandomizedScene(
+            subject=subject,
+            view=view,
+            furniture=place.furniture,
+            shadow=(red, green, blue),
+            sensor=sample_sensor(rng, self.ranges, size_HW),
+            place=place,
+            ranges=self.ranges,
+        )
