@@ -79,7 +79,7 @@ def test_where_a_run_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert origin_of("train", Paths(), is_member=False) == {"origin": "by hand"}
     assert origin_of("train", Paths(out=Path("/x")), is_member=False) == {"origin": "try", "out": "/x"}
     assert origin_of("trial", Paths(out=Path("/x")), is_member=True) == {"origin": "search"}
-    assert origin_of("cell", Paths(), is_member=True) == {"origin": "comparison"}
+    assert origin_of("run", Paths(), is_member=True) == {"origin": "comparison"}
     assert origin_of("pretrain", Paths(), is_member=True) == {"origin": "comparison"}
     monkeypatch.setenv("DVC_STAGE", "train")
     assert origin_of("train", Paths(), is_member=False) == {"origin": "pipeline"}
