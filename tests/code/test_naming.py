@@ -76,10 +76,10 @@ def test_tries_members_and_experiments_of_dvc_can_be_told(monkeypatch: pytest.Mo
 
 
 def test_where_a_run_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert origin_of("train", Paths(), is_member=False) == {"origin": "by hand"}
-    assert origin_of("train", Paths(out=Path("/x")), is_member=False) == {"origin": "try", "out": "/x"}
-    assert origin_of("trial", Paths(out=Path("/x")), is_member=True) == {"origin": "search"}
-    assert origin_of("run", Paths(), is_member=True) == {"origin": "comparison"}
-    assert origin_of("pretrain", Paths(), is_member=True) == {"origin": "comparison"}
+    assert origin_of("train", Paths(), is_child=False) == {"origin": "by hand"}
+    assert origin_of("train", Paths(out=Path("/x")), is_child=False) == {"origin": "try", "out": "/x"}
+    assert origin_of("trial", Paths(out=Path("/x")), is_child=True) == {"origin": "search"}
+    assert origin_of("run", Paths(), is_child=True) == {"origin": "comparison"}
+    assert origin_of("pretrain", Paths(), is_child=True) == {"origin": "comparison"}
     monkeypatch.setenv("DVC_STAGE", "train")
-    assert origin_of("train", Paths(), is_member=False) == {"origin": "pipeline"}
+    assert origin_of("train", Paths(), is_child=False) == {"origin": "pipeline"}
