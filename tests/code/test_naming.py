@@ -79,7 +79,7 @@ def test_where_a_run_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert origin_of("train", Paths(), is_child=False) == {"origin": "by hand"}
     assert origin_of("train", Paths(out=Path("/x")), is_child=False) == {"origin": "try", "out": "/x"}
     assert origin_of("trial", Paths(out=Path("/x")), is_child=True) == {"origin": "search"}
-    assert origin_of("cell", Paths(), is_child=True) == {"origin": "comparison"}
+    assert origin_of("run", Paths(), is_child=True) == {"origin": "comparison"}
     assert origin_of("pretrain", Paths(), is_child=True) == {"origin": "comparison"}
     monkeypatch.setenv("DVC_STAGE", "train")
     assert origin_of("train", Paths(), is_child=False) == {"origin": "pipeline"}

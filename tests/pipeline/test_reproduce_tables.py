@@ -108,7 +108,7 @@ def test_every_training_is_a_run_below_one_of_the_tables(continued: Tables) -> N
     runs = client.search_runs([experiment.experiment_id])
     [parent] = [run for run in runs if run.data.tags["stage"] == "tables"]
     assert parent.info.status == "FINISHED"
-    children = {run.info.run_id: run for run in runs if run.data.tags["stage"] == "cell"}
+    children = {run.info.run_id: run for run in runs if run.data.tags["stage"] == "run"}
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children.values())
     for recorded in continued.runs():
         run = children[recorded["run_id"]]

@@ -1,6 +1,7 @@
 """src/tune.py as a person runs it: whole searches, stops and deaths, two launchers, storages, errors."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -316,7 +317,7 @@ def test_apply_writes_what_is_better_beyond_noise(
     printed = capsys.readouterr().out
     assert "validation accuracy 83.3% with its values, 33.3% with those of params.yaml: gain +50.0% [" in printed
     assert "48 predictions in 8 scenes; interval for the best of 2 trials" in printed
-    assert "-  gamma: 2.0\n+  gamma: " in printed
+    assert re.search(r"^-  gamma: 2\.0\b.*\n\+  gamma: ", printed, re.MULTILINE)
     before, after = (ROOT / "params.yaml").read_text(), (tmp_path / "params.yaml").read_text()
     changed = [line for line in after.splitlines() if line not in before.splitlines()]
     assert len(changed) == 1

@@ -192,7 +192,7 @@ def job_of(comparisons: Comparisons, method: Method, params: Params, fingerprint
     )
     return Job(
         name=method.key,
-        stage="cell",
+        stage="run",
         params=params,
         paths=inputs.paths,
         clips=clips_identity(params, inputs.paths),

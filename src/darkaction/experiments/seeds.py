@@ -94,7 +94,7 @@ def _job(name: str, params: Params, paths: Paths, *, parent: str, threads: int) 
     inits = starting_weights(params, paths)
     return Job(
         name=name,
-        stage="cell",
+        stage="run",
         params=params,
         paths=paths,
         clips=clips,

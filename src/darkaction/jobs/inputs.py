@@ -20,7 +20,7 @@ from darkaction.data.settings import SYNTHETIC
 from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs import enhancing, pretraining
-from darkaction.jobs.enhancer_training import train_enhancer
+from darkaction.jobs.enhancing import train_enhancer
 from darkaction.jobs.identity import identity, index_digests, sha256, training_code
 from darkaction.jobs.job import starting_weights
 from darkaction.params import Params

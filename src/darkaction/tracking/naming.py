@@ -58,7 +58,7 @@ def origin_of(stage: str, paths: Paths, *, is_child: bool) -> dict[str, str]:
     """The tags ORIGIN and, for a try, OUT."""
     if stage in ("tune", "trial"):
         return {ORIGIN: "search"}
-    if stage in ("tables", "cell") or is_child:
+    if stage in ("tables", "run") or is_child:
         return {ORIGIN: "comparison"}
     if paths.out is not None:
         return {ORIGIN: "try", OUT: str(paths.out)}

@@ -172,7 +172,7 @@ def parent_run(
 
 @contextlib.contextmanager
 def child_run(*, stage: str, params: Settings, paths: Paths, child: Child, parent: str) -> Iterator[Run]:
-    """A run of one training among many (`stage` trial or cell), a child of the run of the search or comparison that has
+    """A run of one training among many (`stage` trial or run), a child of the run of the search or comparison that has
     the token `parent`; it ends as `start_run`'s. The training goes on without a store that cannot be used: its launcher
     has found the store usable."""
     opening = _opening(stage, params, paths, child=child) | {"parent": parent}

@@ -27,7 +27,7 @@ EXPERIMENTS = {
     "tune": "darkaction-search",
     "trial": "darkaction-search",
     "tables": "darkaction-tables",
-    "cell": "darkaction-tables",
+    "run": "darkaction-tables",
 }
 """The experiment of each stage that makes a model, of searches and comparisons and of the trainings in them."""
 
