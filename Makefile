@@ -85,7 +85,7 @@ outage: $(INSTALLED)  ## trainings through ten minutes without MLflow's server (
 seeds: $(INSTALLED)  ## train and evaluate three seeds; mean and interval
 	python src/seeds.py
 
-# The published settings at full size for two steps of the optimiser. Draws clips of its own.
+# The published settings at full size for two steps of the optimiser, on synthetic clips of its own.
 paper-check: $(INSTALLED)  ## two real optimisation steps of the paper's settings on this machine (minutes)
 	python .ci/paper_check.py
 

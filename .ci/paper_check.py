@@ -2,8 +2,8 @@
 
     make paper-check
 
-Draws a few clips, stores them unenhanced at 112x112, and trains for two steps from fresh weights, all in a folder of
-its own: nothing of the project changes. Minutes on two CPU cores.
+Generates a few synthetic clips, stores them unenhanced at 112x112, trains for two steps from fresh weights, all in a
+folder of its own: nothing of the project changes. Minutes on two CPU cores.
 """
 
 import subprocess

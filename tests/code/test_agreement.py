@@ -30,7 +30,7 @@ def params_of(*overrides: str) -> Params:
 # Classes
 
 
-def test_the_classes_of_arid_are_those_that_are_drawn() -> None:
+def test_the_classes_of_arid_are_those_of_the_generator() -> None:
     assert set(KNOWN_ACTIONS) == set(ACTIONS)
 
 

@@ -13,7 +13,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def overconfident(temperature: float, *, clips: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of logits that are `temperature` times too large, and labels drawn from what they should be."""
+    """Probabilities of logits that are `temperature` times too large, and labels sampled from what they should be."""
     rng = np.random.default_rng(seed)
     logits_NK = rng.normal(0, 2, (clips, 6))
     truth_NK = softmax(logits_NK)

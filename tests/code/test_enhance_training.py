@@ -162,17 +162,17 @@ def test_light_is_luma_and_its_spread_within_frames() -> None:
     assert measured.contrast == pytest.approx(29.9 / 2 / 2, rel=1e-5)
 
 
-def test_frames_are_drawn_uniformly_over_all_frames_without_repeats(tmp_path: Path) -> None:
+def test_frames_are_chosen_uniformly_over_all_frames_without_repeats(tmp_path: Path) -> None:
     short = coded_video(tmp_path / "short.avi", 20)
     long = coded_video(tmp_path / "long.avi", 180)
-    drawn = [int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=0)]
-    split = next(i for i in range(1, 100) if drawn[i] < drawn[i - 1])
-    first, second = drawn[:split], drawn[split:]
+    chosen = [int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=0)]
+    split = next(i for i in range(1, 100) if chosen[i] < chosen[i - 1])
+    first, second = chosen[:split], chosen[split:]
     assert len(set(first)) + len(set(second)) == 100
     assert 4 <= len(first) <= 17  # 10 are expected of the clip with a tenth of the frames
     assert 70 < np.mean(second) < 110
-    assert drawn == [int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=0)]
-    assert drawn != [int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=1)]
+    assert chosen == [int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=0)]
+    assert chosen != [int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=1)]
 
 
 def test_blank_frames_are_left_out_and_all_are_taken_where_there_are_few(tmp_path: Path) -> None:
@@ -195,11 +195,11 @@ def test_pictures_join_and_bad_folders_are_named(tmp_path: Path) -> None:
         pictures(tmp_path, most=5, size=32, seed=0, key="zero_dce.extra_images")
     for k in range(6):
         cv2.imwrite(str(tmp_path / f"{k}.png"), np.full((50, 40, 3), (0, 0, 40 * k), np.uint8))
-    drawn = pictures(tmp_path, most=4, size=32, seed=0, key="zero_dce.extra_images")
-    assert drawn.shape == (4, 32, 32, 3)
-    assert (drawn[..., 0] == drawn[:, :1, :1, 0]).all()
-    assert set(drawn[:, 0, 0, 0].tolist()) < {0, 40, 80, 120, 160, 200}  # red, so read as RGB
-    assert drawn[..., 1:].max() == 0
+    chosen = pictures(tmp_path, most=4, size=32, seed=0, key="zero_dce.extra_images")
+    assert chosen.shape == (4, 32, 32, 3)
+    assert (chosen[..., 0] == chosen[:, :1, :1, 0]).all()
+    assert set(chosen[:, 0, 0, 0].tolist()) < {0, 40, 80, 120, 160, 200}  # red, so read as RGB
+    assert chosen[..., 1:].max() == 0
     assert len(pictures(tmp_path, most=99, size=32, seed=0, key="zero_dce.extra_images")) == 6
     with pytest.raises(UserError, match=r"of the 6 pictures in .* 0 were asked for"):
         pictures(tmp_path, most=0, size=32, seed=0, key="zero_dce.extra_images")

@@ -122,7 +122,7 @@ def test_calibration_error_by_hand() -> None:
     assert metrics.calibration_error(table) == pytest.approx((0.45 + 0.3 + 0.8) / 4)
 
 
-def test_a_calibrated_guesser_has_no_calibration_error() -> None:
+def test_a_calibrated_predictor_has_no_calibration_error() -> None:
     rng = np.random.default_rng(0)
     sure_N = rng.uniform(0.5, 1, 200_000)
     label_N = (rng.random(200_000) > sure_N).astype(int)

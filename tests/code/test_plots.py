@@ -1,4 +1,4 @@
-"""Each picture is written, has something on it, and is the same when drawn again."""
+"""Each picture is written, has something on it, and is the same when made again."""
 
 from collections.abc import Callable
 from pathlib import Path

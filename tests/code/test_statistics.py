@@ -11,7 +11,7 @@ from darkaction.evaluation.statistics import accuracy_interval, compare, mcnemar
 SETTINGS = {"bootstrap_samples": 2000, "confidence": 0.95, "seed": 0}
 
 
-def drawn_scenes(
+def sampled_scenes(
     rng: np.random.Generator, *, scenes: int, clips: int, spread: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """(correct_N, scene_N, true accuracy): every scene has its own accuracy, logistic-normal around 0.5."""
@@ -43,7 +43,7 @@ def test_interval_equals_a_loop_over_all_resamples() -> None:
 
 
 def test_same_seed_same_interval_and_order_does_not_matter() -> None:
-    correct_N, scene_N, _ = drawn_scenes(np.random.default_rng(0), scenes=9, clips=7, spread=1.0)
+    correct_N, scene_N, _ = sampled_scenes(np.random.default_rng(0), scenes=9, clips=7, spread=1.0)
     order = np.random.default_rng(1).permutation(len(correct_N))
     first = accuracy_interval(correct_N, scene_N, **SETTINGS)
     assert accuracy_interval(correct_N[order], scene_N[order], **SETTINGS) == first
@@ -56,7 +56,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(scenes: int, clips: i
     hits = naive_hits = 0
     trials = 300
     for trial in range(trials):
-        correct_N, scene_N, truth = drawn_scenes(rng, scenes=scenes, clips=clips, spread=spread)
+        correct_N, scene_N, truth = sampled_scenes(rng, scenes=scenes, clips=clips, spread=spread)
         interval = accuracy_interval(correct_N, scene_N, bootstrap_samples=600, confidence=0.95, seed=trial)
         hits += interval.low <= truth <= interval.high
         half = 1.96 * math.sqrt(correct_N.mean() * (1 - correct_N.mean()) / len(correct_N))
@@ -142,15 +142,15 @@ def test_compare_with_itself() -> None:
     assert (result.difference, result.low, result.high, result.p_value) == (0, 0, 0, 1)
 
 
-def test_drawn_and_listed_signs_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampled_and_listed_signs_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     scene_N = np.repeat(np.arange(10), 6)
     a, b = rng.random(60) < 0.7, rng.random(60) < 0.55
     exact = compare(a, b, scene_N, **SETTINGS)
     monkeypatch.setattr("darkaction.evaluation.statistics.EXACT_SCENES", 0)
-    drawn = compare(a, b, scene_N, bootstrap_samples=20000, confidence=0.95, seed=0)
+    sampled = compare(a, b, scene_N, bootstrap_samples=20000, confidence=0.95, seed=0)
     assert 0.01 < exact.p_value < 0.99
-    assert drawn.p_value == pytest.approx(exact.p_value, abs=0.02)
+    assert sampled.p_value == pytest.approx(exact.p_value, abs=0.02)
 
 
 def test_p_values_are_uniform_when_nothing_differs_and_small_when_much_does() -> None:

@@ -25,7 +25,7 @@ class Source:
 
 
 def draw_frames(sources: Sequence[Source], *, images: int, seed: int) -> Iterator[Frames]:
-    """Yields `images` frames drawn uniformly, without repeats, from all frames of all clips; all where there are fewer.
+    """Yields `images` frames, chosen uniformly without repeats from all frames of all clips; all where there are fewer.
 
     They come as frame_HWC uint8 RGB of their own size, in the order of the clips. Blank frames (of one single colour)
     teach nothing and are left out.
@@ -35,10 +35,10 @@ def draw_frames(sources: Sequence[Source], *, images: int, seed: int) -> Iterato
     """
     ends = np.cumsum([source.frames for source in sources], dtype=np.int64)
     count = int(ends[-1]) if len(ends) else 0
-    drawn = np.sort(np.random.default_rng(seed).choice(count, size=min(images, count), replace=False))
+    chosen = np.sort(np.random.default_rng(seed).choice(count, size=min(images, count), replace=False))
     for source, end in zip(sources, ends.tolist(), strict=True):
         start = end - source.frames
-        wanted = drawn[(drawn >= start) & (drawn < end)] - start
+        wanted = chosen[(chosen >= start) & (chosen < end)] - start
         yield from (frame for frame in _decode(source.path, wanted) if np.ptp(frame) > 0)
 
 
@@ -48,8 +48,8 @@ def training_frames(sources: Sequence[Source], *, images: int, size: int, seed: 
     Raises:
         UserError: without a usable frame, and as `draw_frames`.
     """
-    drawn = draw_frames(sources, images=images, seed=seed)
-    frames = [resize(frame, size, size) for frame in tqdm(drawn, total=images, desc="training frames", unit="frame")]
+    chosen = draw_frames(sources, images=images, seed=seed)
+    frames = [resize(frame, size, size) for frame in tqdm(chosen, total=images, desc="training frames", unit="frame")]
     if not frames:
         raise UserError(
             f"no frame to train Zero-DCE on: the {len(sources)} training clips have none or only blank ones"
@@ -58,7 +58,7 @@ def training_frames(sources: Sequence[Source], *, images: int, size: int, seed: 
 
 
 def pictures(folder: Path, *, most: int, size: int, seed: int, key: str) -> Frames:
-    """At most `most` pictures of a folder that the setting `key` names, drawn by the seed: (N, size, size, 3) uint8.
+    """At most `most` pictures of a folder that the setting `key` names, chosen by the seed: (N, size, size, 3) uint8.
 
     Raises:
         UserError: when the folder is missing or has no picture, or a picture cannot be read.
@@ -66,8 +66,8 @@ def pictures(folder: Path, *, most: int, size: int, seed: int, key: str) -> Fram
     paths = picture_files(folder, key=key)
     if most == 0:
         raise UserError(f"{key}: of the {len(paths)} pictures in {folder} 0 were asked for; ask for 1 or more")
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(paths))[:most])
-    return np.stack([_read_picture(paths[i], size) for i in tqdm(drawn, desc="pictures", unit="image")])
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(paths))[:most])
+    return np.stack([_read_picture(paths[i], size) for i in tqdm(chosen, desc="pictures", unit="image")])
 
 
 def picture_files(folder: Path, *, key: str) -> list[Path]:

@@ -97,9 +97,9 @@ def few_per_class(rows: pd.DataFrame, dataset: str, *, most: int, seed: int) -> 
     rng = np.random.default_rng(seed)
     chosen: list[int] = np.flatnonzero(rows["dataset"] != dataset).tolist()
     for _, of_class in rows[rows["dataset"] == dataset].groupby("label", sort=True):
-        drawn = of_class.iloc[rng.permutation(len(of_class))]
-        turn = drawn.groupby("scene").cumcount()  # the first clip of each scene, then the second of each
-        chosen += drawn.loc[turn.sort_values(kind="stable").index].index[:most].tolist()
+        shuffled = of_class.iloc[rng.permutation(len(of_class))]
+        turn = shuffled.groupby("scene").cumcount()  # the first clip of each scene, then the second of each
+        chosen += shuffled.loc[turn.sort_values(kind="stable").index].index[:most].tolist()
     return rows.loc[sorted(chosen)].reset_index(drop=True)
 
 
