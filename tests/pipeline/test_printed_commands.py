@@ -58,7 +58,6 @@ NOT_RUN = {
     "make test-processors": HOURS,
     "make ui PORT=5001": "make ui is run with another port",
     "python tests/golden_curve.py": "rewrites what tests/model/test_loss_curve.py compares with",
-    "apt-get install chromium postgresql": MACHINE,
     ".ci/run": MACHINE,
     ".venv/bin/pre-commit install": "tests/pipeline/test_setup.py validates the hooks",
     ".venv/bin/python -m pip install": MACHINE,
