@@ -56,8 +56,8 @@ NOT_RUN = {
     "make paper-check": "minutes at full size",
     "make weights": HOURS,
     "make test-processors": HOURS,
+    "make ui PORT=5001": "make ui is run with another port",
     "python tests/golden_curve.py": "rewrites what tests/model/test_loss_curve.py compares with",
-    "apt-get install chromium postgresql": MACHINE,
     ".ci/run": MACHINE,
     ".venv/bin/pre-commit install": "tests/pipeline/test_setup.py validates the hooks",
     ".venv/bin/python -m pip install": MACHINE,
@@ -204,6 +204,7 @@ PIPELINE = {
     ],
     "predict, promote, trace": [
         Step("python src/predict.py clip.mp4", says="%"),
+        Step("python src/predict.py clip.mp4 --model models/synthetic", says="%"),
         Step("python src/predict.py clip.mp4 --save seen.mp4", says="seen.mp4"),
         Step("python src/promote.py", says="models:/darkaction@champion is now version 1"),
         Step("python src/describe_model.py models:/darkaction@champion", says="git"),
