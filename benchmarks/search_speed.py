@@ -78,9 +78,9 @@ import sys, time, tempfile; sys.path.insert(0, "src")
 from pathlib import Path
 import torch; torch.set_num_threads(1)
 from darkaction.core.paths import Paths
-from darkaction.jobs import recipe
+from darkaction.jobs.recognizer import recipe
 from darkaction.jobs.identity import index_settings
-from darkaction.jobs.scoring import predict_part
+from darkaction.jobs.recognizer.scoring import predict_part
 from darkaction.params import Params
 from darkaction.training import data
 params = Params.load(profile="smoke", overrides={WORKERS!r})

@@ -6,7 +6,7 @@ from darkaction.core import cli
 def main() -> None:
     arguments = cli.stage_arguments(__doc__, dataset=True)
 
-    from darkaction.jobs import enhancing
+    from darkaction.jobs.enhancer import apply as enhancing
     from darkaction.params import settings_of
 
     enhancing.run_stage(*settings_of(arguments), arguments.dataset)

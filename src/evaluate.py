@@ -13,7 +13,7 @@ def main() -> None:
     from darkaction.params import settings_of
 
     params, paths = settings_of(arguments)
-    from darkaction.jobs.evaluation import evaluate
+    from darkaction.jobs.recognizer.evaluation import evaluate
 
     print(evaluate(params, paths))
 

@@ -21,7 +21,7 @@ def main() -> None:
     if params.pretrain.enabled:
         # A stage that is off need not wait for torch.
         from darkaction.core.processes import usable_processors
-        from darkaction.jobs.stage_pretrain import pretrain
+        from darkaction.jobs.recognizer.pretrain import pretrain
 
         pretrain(params, paths, target, workers=usable_processors())
         return

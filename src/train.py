@@ -19,7 +19,7 @@ def main() -> None:
 
     settings = settings_of(arguments)
 
-    from darkaction.jobs.stage_train import train
+    from darkaction.jobs.recognizer.train import train
 
     train(*settings, max_steps=arguments.max_steps)
 

@@ -9,7 +9,7 @@ from darkaction.core import cli
 def main() -> None:
     arguments = cli.stage_arguments(__doc__)
 
-    from darkaction.jobs.enhancing import train_enhancer
+    from darkaction.jobs.enhancer.training import train_enhancer
     from darkaction.params import settings_of
 
     train_enhancer(*settings_of(arguments))

@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "src"))  # where pytes
 import golden
 from darkaction.core.paths import Paths
 from darkaction.data.clips import write_clip, write_list
-from darkaction.jobs.recipe import train_fold
+from darkaction.jobs.recognizer.recipe import train_fold
 from darkaction.params import Params
 from darkaction.training.weights import WEIGHTS
 

@@ -20,7 +20,7 @@ from darkaction.enhancement import training
 from darkaction.enhancement.training import ZERO_DCE_REMEDIES, check_finite, judge, light, train
 from darkaction.enhancement.training_images import Source, draw_frames, pictures, training_frames
 from darkaction.enhancement.zero_dce import ZeroDCE, enhance_frames, initialise, load_weights
-from darkaction.jobs import enhancing
+from darkaction.jobs.enhancer import apply as enhancing
 
 WEIGHTS = {"spa": 1.0, "exp": 10.0, "col": 5.0, "tv": 200.0}
 

@@ -10,7 +10,7 @@ from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT
 from darkaction.experiments import plan
 from darkaction.experiments.plan import Row
-from darkaction.jobs import recipe
+from darkaction.jobs.recognizer import recipe
 from darkaction.models.backbones.squeeze_excitation import SeR2Plus1D
 from darkaction.models.recognizer import Recognizer
 from darkaction.params import Params

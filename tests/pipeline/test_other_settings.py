@@ -17,7 +17,9 @@ from darkaction.data.clips import ClipStore
 from darkaction.data.index import read_index
 from darkaction.data.video import write_video
 from darkaction.enhancement.settings import frames_wanted
-from darkaction.jobs import enhancing, identity, stage_train
+from darkaction.jobs import identity
+from darkaction.jobs.enhancer import apply as enhancing
+from darkaction.jobs.recognizer import train as stage_train
 from darkaction.params import Params
 from darkaction.training import data
 

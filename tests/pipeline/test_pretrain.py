@@ -18,7 +18,7 @@ from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.data.clips import ClipStore
 from darkaction.enhancement.apply import Settings
-from darkaction.jobs import pretraining
+from darkaction.jobs.recognizer import pretraining
 from darkaction.params import Params
 from darkaction.serving import package
 from darkaction.synthetic.human.motion import ACTIONS

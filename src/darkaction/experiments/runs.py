@@ -24,11 +24,12 @@ from darkaction.experiments.comparisons import Comparisons
 from darkaction.experiments.plan import Method
 from darkaction.experiments.record import Run
 from darkaction.jobs.identity import training_code
-from darkaction.jobs.job import Job, Observer, Outcome, Trained, clips_identity, run_job, starting_weights
+from darkaction.jobs.inputs import pretraining_task
+from darkaction.jobs.job import Job, Observer, Outcome, Trained, clips_identity, run_job
 from darkaction.jobs.launcher import Task, Tasks, launch
 from darkaction.jobs.pool import Pool, start_pool
-from darkaction.jobs.scoring import Predictions, scores
-from darkaction.jobs.stage_pretrain import pretraining_task
+from darkaction.jobs.recognizer.scoring import Predictions, scores
+from darkaction.jobs.recognizer.train import starting_weights
 from darkaction.models.recognizer import Recognizer
 from darkaction.params import Params
 from darkaction.tracking import runs as tracked

@@ -12,11 +12,11 @@ from darkaction.core.paths import ROOT, Paths
 from darkaction.core.provenance import command_line
 from darkaction.evaluation.statistics import Interval, seeds_interval
 from darkaction.jobs.identity import identity, index_settings, training_code, training_settings
-from darkaction.jobs.job import Job, Observer, Outcome, Trained, clips_identity, run_job, starting_weights
+from darkaction.jobs.job import Job, Observer, Outcome, Trained, clips_identity, run_job
 from darkaction.jobs.launcher import Task, Tasks, launch
 from darkaction.jobs.pool import start_pool
-from darkaction.jobs.scoring import predict_part, table
-from darkaction.jobs.stage_train import require_pretraining
+from darkaction.jobs.recognizer.scoring import predict_part, table
+from darkaction.jobs.recognizer.train import require_pretraining, starting_weights
 from darkaction.params import Params
 from darkaction.tracking.delivery import end_killed
 from darkaction.tracking.runs import Run, parent_run

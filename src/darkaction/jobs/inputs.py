@@ -13,17 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from darkaction.core import config
-from darkaction.core.errors import UserError
+from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import ROOT, Paths
-from darkaction.core.provenance import changed_since, dvc_md5s, index_digest
+from darkaction.core.provenance import changed_since, command_line, dvc_md5s, index_digest
 from darkaction.data.settings import SYNTHETIC
 from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Settings
-from darkaction.jobs import enhancing, pretraining
-from darkaction.jobs.enhancing import train_enhancer
+from darkaction.jobs.enhancer import apply as enhancing
+from darkaction.jobs.enhancer.training import train_enhancer
 from darkaction.jobs.identity import identity, index_digests, sha256, training_code
-from darkaction.jobs.job import starting_weights
+from darkaction.jobs.job import COMPLETE, FAILED, STOPPED, Outcome
+from darkaction.jobs.launcher import Task
+from darkaction.jobs.recognizer import pretraining
+from darkaction.jobs.recognizer.pretrain import pretrain
+from darkaction.jobs.recognizer.train import starting_weights
 from darkaction.params import Params
+from darkaction.tracking.runs import Child
 
 CACHE = "cache"
 """Everything that is made here; safe to delete."""
@@ -208,3 +213,26 @@ def _pretraining_for(params: Params, paths: Paths, enhancement: Settings) -> Pre
     out = ROOT / CACHE / "pretraining" / pretraining.identity(params, enhancement)
     moved = {**paths.moved, Paths.PRETRAINING: out / Paths.PRETRAINING}
     return Pretraining(params=params, paths=replace(paths, out=out, moved=moved))
+
+
+def pretraining_task(start: Pretraining, *, processes: int) -> Task:
+    """The pretraining that a search or comparison begins with, as a task for a worker."""
+    own = start.folder.relative_to(ROOT).parents[1]
+    child = Child(name="", command=command_line())
+    return Task(
+        key=start.folder,
+        name=f"synthetic pretraining, in {own}",
+        function=_pretrain_in_worker,
+        arguments=(start, processes, child),
+    )
+
+
+def _pretrain_in_worker(start: Pretraining, processes: int, child: Child) -> Outcome:
+    """A pretraining that was stopped goes on where it was."""
+    try:
+        pretrain(start.params, start.paths, start.folder, workers=processes, child=child)
+        return Outcome(state=COMPLETE)
+    except (KeyboardInterrupt, SystemExit):
+        return Outcome(state=STOPPED)
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong is the end of this pretraining, not of others
+        return Outcome(state=FAILED, reason=reason_of(error))

@@ -11,22 +11,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
 import torch
 
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import Paths
 from darkaction.enhancement.apply import Settings
-from darkaction.jobs import pretraining, recipe
 from darkaction.jobs.identity import identity, index_digests, index_settings, training_code
-from darkaction.jobs.scoring import Predictions, predict_part
+from darkaction.jobs.recognizer import pretraining
+from darkaction.jobs.recognizer.scoring import Predictions, predict_part
+from darkaction.jobs.recognizer.train import train_folds
 from darkaction.params import Params
 from darkaction.tracking.runs import Child, Run, child_run
-from darkaction.tracking.weights import find_weights
 from darkaction.training import data, weights
 from darkaction.training.fit import Row
 
@@ -117,17 +115,6 @@ class Job:
 def clips_identity(params: Params, paths: Paths) -> str:
     """Identifies the clips of all datasets and their split."""
     return identity({}, inputs=index_digests(params.datasets, paths))
-
-
-def starting_weights(params: Params, paths: Paths) -> tuple[Path | None, ...]:
-    """The weights that train.init_from names, for each fold.
-
-    Raises:
-        UserError: when there are none.
-    """
-    source = params.train.init_from
-    folds = range(params.split.folds)
-    return tuple(None if source is None else find_weights(source, paths, fold=fold) for fold in folds)
 
 
 def run_job(job: Job) -> Outcome:
@@ -263,42 +250,3 @@ def _pretrain(params: Params, paths: Paths, folder: Path, enhancement: Settings,
         on_epoch=lambda epoch, row: run.log_metrics({f"pretraining.{k}": v for k, v in row.items()}, step=epoch),
     )
     return made / weights.WEIGHTS
-
-
-def train_folds(
-    params: Params,
-    paths: Paths,
-    clips: pd.DataFrame,
-    folder: Path,
-    inits: Sequence[Path | None],
-    *,
-    record: Callable[[str, int, Row], None],
-    checkpoints: Path | None = None,
-    max_steps: int | None = None,
-) -> None:
-    """Trains each fold into folder/fold_<k>, unless that was done before a stop.
-
-    Args:
-        clips: the index, of all parts.
-        inits: weights to begin with, for each fold.
-        record: called with `fold_<k>.` (empty where there is one fold), the epoch and its metrics.
-        checkpoints: for the states to go on from; None: in `folder`.
-        max_steps: see `recipe.train_fold`.
-    """
-    for fold in range(params.split.folds):
-        target = folder / f"fold_{fold}"
-        if (target / weights.WEIGHTS).exists():
-            continue
-        target.mkdir(parents=True, exist_ok=True)
-        prefix = "" if params.split.folds == 1 else f"fold_{fold}."
-        recipe.train_fold(
-            params,
-            paths,
-            clips,
-            fold,
-            target,
-            checkpoints=(checkpoints or folder / "checkpoints") / f"fold_{fold}",
-            init=inits[fold],
-            max_steps=max_steps,
-            on_epoch=partial(record, prefix),
-        )

@@ -10,13 +10,13 @@ from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.provenance import changed_since, command_line
 from darkaction.enhancement.apply import Settings
-from darkaction.jobs import enhancing
+from darkaction.jobs.enhancer import apply as enhancing
 from darkaction.jobs.identity import training_code
-from darkaction.jobs.inputs import Inputs, inputs_for
-from darkaction.jobs.job import Job, Observer, clips_identity, starting_weights
+from darkaction.jobs.inputs import Inputs, inputs_for, pretraining_task
+from darkaction.jobs.job import Job, Observer, clips_identity
 from darkaction.jobs.launcher import Tasks, launch
 from darkaction.jobs.pool import Pool, start_pool
-from darkaction.jobs.stage_pretrain import pretraining_task
+from darkaction.jobs.recognizer.train import starting_weights
 from darkaction.search import results, studies
 from darkaction.search.settings import SearchParams
 from darkaction.search.space import check_space, pretrains

@@ -1,4 +1,4 @@
-"""The enhancement of a dataset, and the training of the enhancement, as params.yaml describes them."""
+"""The stage `train_enhancer`: trains the enhancement that enhance.method names: -> models/enhancer."""
 
 import json
 from dataclasses import asdict
@@ -6,16 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from darkaction.core.agreement import recorded_in, require_same
-from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
 from darkaction.core.paths import Paths
-from darkaction.core.processes import usable_processors
-from darkaction.data.index import OK, read_index, require_settings
+from darkaction.data.index import require_settings
 from darkaction.enhancement import LEARNT
-from darkaction.enhancement.apply import Clip, Settings, enhance_dataset
 from darkaction.enhancement.contact_sheet import FRAMES, write_contact_sheet
 from darkaction.enhancement.training import judge
 from darkaction.enhancement.training_images import Source, draw_frames
@@ -26,55 +21,6 @@ from darkaction.tracking.runs import Run, start_run
 
 PROBE = 32
 """Training frames, evenly spaced, on which the light before and after is measured."""
-
-TRAIN = "python src/train_enhancer.py"
-
-
-def run_stage(params: Params, paths: Paths, name: str) -> None:
-    """The stage `enhance` of the dataset `name`.
-
-    Raises:
-        UserError: when it is no dataset in use, or its index or the enhancer was made with other settings.
-    """
-    if name not in params.datasets:
-        raise UserError(f"dataset '{name}' is not one of datasets in params.yaml: {', '.join(params.datasets)}")
-    require_settings(paths.read(Paths.index(name)), index_settings(params)[name])
-    weights = paths.read(Paths.ENHANCER) / "weights.safetensors"
-    enhance(paths, name, settings(params, name, weights=weights), paths.write(Paths.clips(name)))
-
-
-def enhance(paths: Paths, name: str, used: Settings, store: Path) -> None:
-    """Makes the clip store of a dataset."""
-    index = read_index(paths.read(Paths.index(name)))
-    raw = paths.read(Paths.raw(name))
-    usable = index[index["status"] == OK]
-    clips = [
-        Clip(clip_id=clip_id, path=raw / path, frames=frames)
-        for clip_id, path, frames in zip(usable["clip_id"], usable["path"], usable["frames"], strict=True)
-    ]
-    enhance_dataset(clips, store, used, workers=usable_processors())
-
-
-def settings(params: Params, name: str, *, weights: Path) -> Settings:
-    """How the clips of a dataset are enhanced, with the weights of a method that learns.
-
-    Raises:
-        UserError: when these were trained with other settings.
-    """
-    method = params.enhance.method if params.enhance.apply[name] else "none"
-    if method in LEARNT:
-        recorded = recorded_in(weights.with_name("metrics.json"), section="settings", command=TRAIN)
-        require_same(recorded, enhancer_settings(params), made=weights.parent, command=TRAIN)
-    return Settings(
-        method=method,
-        gamma=params.enhance.gamma,
-        weights=weights,
-        curve_scale=params.enhance.curve_scale,
-        device="cuda" if torch.cuda.is_available() else "cpu",
-        height=params.enhance.height,
-        width=params.enhance.width,
-        flow=params.enhance.flow,
-    )
 
 
 def train_enhancer(params: Params, paths: Paths) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +14,11 @@ from darkaction.core.folders import new_folder
 from darkaction.core.paths import Paths
 from darkaction.data.clips import ENHANCER, SETTINGS, ClipStore
 from darkaction.enhancement import LEARNT
-from darkaction.jobs import recipe
 from darkaction.jobs.identity import index_settings, pretraining_settings, sha256
-from darkaction.jobs.job import starting_weights, train_folds
+from darkaction.jobs.recognizer import recipe
 from darkaction.params import Params
 from darkaction.tracking.runs import is_first_process, start_run
+from darkaction.tracking.weights import find_weights
 from darkaction.training import data, weights
 from darkaction.training.fit import Row, uses_bf16
 
@@ -52,6 +54,56 @@ def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
         run.log_artifact(target, Paths.MODEL_ARTIFACT)
         run.describe(
             "trained, not yet evaluated" if max_steps is None else f"unfinished model: stopped after {max_steps} steps"
+        )
+
+
+def starting_weights(params: Params, paths: Paths) -> tuple[Path | None, ...]:
+    """The weights that train.init_from names, for each fold.
+
+    Raises:
+        UserError: when there are none.
+    """
+    source = params.train.init_from
+    folds = range(params.split.folds)
+    return tuple(None if source is None else find_weights(source, paths, fold=fold) for fold in folds)
+
+
+def train_folds(
+    params: Params,
+    paths: Paths,
+    clips: pd.DataFrame,
+    folder: Path,
+    inits: Sequence[Path | None],
+    *,
+    record: Callable[[str, int, Row], None],
+    checkpoints: Path | None = None,
+    max_steps: int | None = None,
+) -> None:
+    """Trains each fold into folder/fold_<k>, unless that was done before a stop.
+
+    Args:
+        clips: the index, of all parts.
+        inits: weights to begin with, for each fold.
+        record: called with `fold_<k>.` (empty where there is one fold), the epoch and its metrics.
+        checkpoints: for the states to go on from; None: in `folder`.
+        max_steps: see `recipe.train_fold`.
+    """
+    for fold in range(params.split.folds):
+        target = folder / f"fold_{fold}"
+        if (target / weights.WEIGHTS).exists():
+            continue
+        target.mkdir(parents=True, exist_ok=True)
+        prefix = "" if params.split.folds == 1 else f"fold_{fold}."
+        recipe.train_fold(
+            params,
+            paths,
+            clips,
+            fold,
+            target,
+            checkpoints=(checkpoints or folder / "checkpoints") / f"fold_{fold}",
+            init=inits[fold],
+            max_steps=max_steps,
+            on_epoch=partial(record, prefix),
         )
 
 

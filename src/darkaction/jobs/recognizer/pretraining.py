@@ -26,9 +26,9 @@ from darkaction.data.video import BT_601, Frames
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer, recorded
 from darkaction.enhancement.training_images import resize
-from darkaction.jobs import recipe
 from darkaction.jobs.identity import identity as identity_of
 from darkaction.jobs.identity import sha256, training_code
+from darkaction.jobs.recognizer import recipe
 from darkaction.params import Params
 from darkaction.synthetic.contact_sheet import contact_sheet, write_sheet
 from darkaction.synthetic.dataset import clip_name, map_clips

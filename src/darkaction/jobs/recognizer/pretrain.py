@@ -3,16 +3,12 @@
 import shutil
 from pathlib import Path
 
-from darkaction.core.errors import reason_of
 from darkaction.core.folders import new_folder
-from darkaction.core.paths import ROOT, Paths
-from darkaction.core.provenance import command_line
+from darkaction.core.paths import Paths
 from darkaction.data.clips import write_settings
-from darkaction.jobs import enhancing, pretraining
+from darkaction.jobs.enhancer import apply as enhancing
 from darkaction.jobs.identity import pretraining_settings
-from darkaction.jobs.inputs import Pretraining
-from darkaction.jobs.job import COMPLETE, FAILED, STOPPED, Outcome
-from darkaction.jobs.launcher import Task
+from darkaction.jobs.recognizer import pretraining
 from darkaction.params import Params
 from darkaction.tracking.runs import Child, start_run
 from darkaction.training.fit import Row
@@ -52,26 +48,3 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child:
             accuracy = f"{reached[-1]:.1%} on synthetic clips"
             run.describe(f"validation accuracy {accuracy}", accuracy=accuracy)
     shutil.rmtree(stopped)
-
-
-def pretraining_task(start: Pretraining, *, processes: int) -> Task:
-    """The pretraining that a search or comparison begins with, as a task for a worker."""
-    own = start.folder.relative_to(ROOT).parents[1]
-    child = Child(name="", command=command_line())
-    return Task(
-        key=start.folder,
-        name=f"synthetic pretraining, in {own}",
-        function=_pretrain_in_worker,
-        arguments=(start, processes, child),
-    )
-
-
-def _pretrain_in_worker(start: Pretraining, processes: int, child: Child) -> Outcome:
-    """A pretraining that was stopped goes on where it was."""
-    try:
-        pretrain(start.params, start.paths, start.folder, workers=processes, child=child)
-        return Outcome(state=COMPLETE)
-    except (KeyboardInterrupt, SystemExit):
-        return Outcome(state=STOPPED)
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong is the end of this pretraining, not of others
-        return Outcome(state=FAILED, reason=reason_of(error))

@@ -18,7 +18,7 @@ from darkaction.evaluation import metrics, plots
 from darkaction.evaluation.sample_plot import Sample, sample_positions, samples
 from darkaction.evaluation.statistics import with_interval
 from darkaction.jobs.identity import index_settings
-from darkaction.jobs.scoring import Predictions, class_table, predict_part, rounded, scores, table
+from darkaction.jobs.recognizer.scoring import Predictions, class_table, predict_part, rounded, scores, table
 from darkaction.params import Params
 from darkaction.tracking.runs import attach_run
 from darkaction.tracking.store import check_store
