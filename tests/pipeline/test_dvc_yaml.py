@@ -29,15 +29,21 @@ SETTINGS = config.flatten(Params.load())
 
 PACKAGE = SRC / "darkaction"
 
-NO_DEPENDENCY = ("core", "tracking", "params.py", "jobs/identity.py")
+NO_DEPENDENCY = ("core", "tracking", "params.py", "jobs/identity.py", "jobs/__init__.py")
 """Parts of the package that cannot change a result: plumbing, the record, and what compares settings."""
 
 # Settings that a stage's code reads and DVC need not watch, and why.
 NO_PARAMETER = {
-    "synthesize": {"synthesize.domains": "only checked: the stage's name has the domain"},
-    "prepare": {"datasets": "the command names the target; otherwise only checked"},
+    "synthesize": {
+        "synthesize": "its other settings are listed one by one",
+        "synthesize.domains": "only checked: the stage's name has the domain",
+    },
+    "prepare": {
+        "datasets": "the command names the target; otherwise only checked",
+        "prepare": "near_duplicate is of leakage alone",
+    },
     "train_enhancer": {"datasets": "the dependencies name the target"},
-    "leakage": {},
+    "leakage": {"evaluate": "batch_size is not used"},
     "report": {},
     "enhance": {
         "datasets": "only checked: the stage's name has the dataset",
@@ -181,7 +187,11 @@ def used_settings(stage: str) -> set[str]:
     """Dotted names under `params` that the program and the bodies of stages read, down to a setting or to a section
     used as a whole. (Other rooms get plain values.)"""
     files = [file for file in code_of(stage) if file.relative_to(PACKAGE).parts[0] in BODIES]
-    return set().union(*map(settings_in, [program_of(stage), *files]))
+    return THROUGH_IDENTITY.get(stage, set()).union(*map(settings_in, [program_of(stage), *files]))
+
+
+THROUGH_IDENTITY = {"leakage": {"datasets"}}
+"""What the program reads through jobs/identity.py alone: it measures every dataset that index_settings names."""
 
 
 BODIES = ("jobs", "report")
