@@ -24,9 +24,7 @@ def main() -> None:
     arguments = parse_arguments()
     from darkaction.serving import videos
 
-    found = videos.find_videos(arguments.videos)
-    if arguments.save is not None and len(found) != 1:
-        raise UserError(f"--save writes one video; {len(found)} were given")
+    found = videos.find_videos(arguments.videos, to_save=arguments.save is not None)
     model = videos.load_model(arguments.model)
     single, unsure = len(found) == 1 and arguments.csv is None, arguments.unsure_below
     rows, predictions = videos.predict_videos(model, found, unsure_below=unsure, stop=single)

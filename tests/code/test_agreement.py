@@ -104,7 +104,7 @@ def make_index(root: Path, params: Params, *, labels: tuple[str, ...], settings:
         ),
         (
             ["datasets=[demo_lit, demo]", "synthesize.domains=[demo, demo_lit]"],
-            r'datasets = "the target" \(now "auxiliary"\)',
+            r'datasets = "the target" \(now "a source domain"\)',
         ),
     ],
 )

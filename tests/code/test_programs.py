@@ -21,15 +21,6 @@ except SystemExit as end:
     print(end.code, *sys.modules)
 """
 
-NOT_THIN_YET = {
-    *("compare", "configure", "describe_model", "enhance", "import_dataset", "import_weights", "leakage"),
-    *("package_weights", "predict", "prepare", "pretrain", "promote", "reproduce_tables", "seeds", "synthesize"),
-    *("tracking_sync", "train", "train_enhancer", "tune", "ui"),
-}
-"""Programs that still hold what belongs into a room."""
-
-THIN = [name for name in PROGRAMS if name not in NOT_THIN_YET]
-
 
 def ended(name: str, *arguments: str) -> tuple[str, set[str]]:
     """Exit code of a program, and the libraries it has imported."""
@@ -44,12 +35,12 @@ def ended(name: str, *arguments: str) -> tuple[str, set[str]]:
     return code, {module.partition(".")[0] for module in modules}
 
 
-@pytest.mark.parametrize("name", THIN)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_is_short(name: str) -> None:
     assert len((ROOT / f"src/{name}.py").read_text().splitlines()) < LONGEST
 
 
-@pytest.mark.parametrize("name", THIN)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_imports_no_program(name: str) -> None:
     tree = ast.parse((ROOT / f"src/{name}.py").read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
@@ -57,21 +48,23 @@ def test_a_program_imports_no_program(name: str) -> None:
     assert not imported & set(PROGRAMS)
 
 
-@pytest.mark.parametrize("name", THIN)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_help_imports_nothing_heavy(name: str) -> None:
     code, libraries = ended(name, "--help")
     assert code == "0"
     assert not libraries & HEAVY
 
 
-@pytest.mark.parametrize("name", THIN)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_wrong_flag_is_told_before_anything_heavy_is_imported(name: str) -> None:
     code, libraries = ended(name, "--no-such-flag")
     assert code == "2"
     assert not libraries & HEAVY
 
 
-@pytest.mark.parametrize("name", [name for name in THIN if "stage_arguments" in (ROOT / f"src/{name}.py").read_text()])
+@pytest.mark.parametrize(
+    "name", [name for name in PROGRAMS if "stage_arguments" in (ROOT / f"src/{name}.py").read_text()]
+)
 def test_a_wrong_setting_is_told_before_anything_heavy_is_imported(name: str) -> None:
     code, libraries = ended(name, "--set", "focal.gama=3", "--out", "/tmp/none")
     assert code == "1"

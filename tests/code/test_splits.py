@@ -238,7 +238,7 @@ def test_a_clip_that_joins_a_random_split_moves_at_most_one_of_its_class() -> No
     assert all("Walk" in str(clip_id) for clip_id in moved)
 
 
-def test_an_auxiliary_dataset_only_trains() -> None:
+def test_an_source_domain_only_trains() -> None:
     clips = table({"wave": {1: 2}})
     folds = folds_of(clips, target=False, classes=DEMO_CLASSES, folds=2)
     assert (folds == "train").all(axis=None)

@@ -55,7 +55,7 @@ def test_every_method_has_valid_settings_in_the_other_profiles(profile: str) -> 
     assert tables[3].methods[0].fallback.datasets == [target, {"demo": "demo_lit", "arid": "hmdb51"}[target]]
 
 
-def test_another_auxiliary_dataset_may_be_named() -> None:
+def test_another_source_domain_may_be_named() -> None:
     [table] = plan.load(FILE, VALUES, tables=["4"], source_domain="hmdb51")
     assert table.methods[0].fallback.datasets == ["demo", "hmdb51"]
 

@@ -420,9 +420,7 @@ def test_a_class_without_folder_is_said_before_anything_is_decoded(
         patch.setattr(prepare, "measure_all", never)
         with pytest.raises(UserError, match=r"classes wlak \(folders there: Run, Walk\); did you mean 'walk'\?"):
             build_index(tmp_path, target=True, classes=["run", "wlak"], **settings)
-    index, _ = build_index(
-        tmp_path, target=False, classes=["run", "wave"], **settings
-    )  # an auxiliary dataset may lack some
+    index, _ = build_index(tmp_path, target=False, classes=["run", "wave"], **settings)  # a source domain may lack some
     assert set(index["label"][index["status"] == "ok"]) == {"run"}
 
 

@@ -83,11 +83,11 @@ def test_copies_and_near_copies_across_the_split_are_found() -> None:
     assert measure_leakage(clips, means_NHWC, folds, near_duplicate=0.05).near == 0
 
 
-def test_a_copy_in_an_auxiliary_dataset_counts_but_its_scenes_do_not() -> None:
+def test_a_copy_in_an_source_domain_counts_but_its_scenes_do_not() -> None:
     clips, means_NHWC = planted(rooms_tell=True)
     folds = by_scene(clips)
     test = clips.index[folds["fold_0"] == "test"]
-    guest = clips.loc[test[0]].to_dict() | {"clip_id": "hmdb51/x", "domain": "auxiliary"}
+    guest = clips.loc[test[0]].to_dict() | {"clip_id": "hmdb51/x", "domain": "source"}
     clips = pd.concat([clips, pd.DataFrame([guest])], ignore_index=True)
     folds = pd.concat([folds, pd.DataFrame({"fold_0": ["train"]})], ignore_index=True)
     means_NHWC = np.concatenate([means_NHWC, means_NHWC[test[:1]]])

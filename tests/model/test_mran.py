@@ -121,16 +121,16 @@ class Blank:
         raise AssertionError("no flow was asked for")
 
 
-@pytest.mark.parametrize(("auxiliary", "target"), [(10, 7), (5, 16), (8, 8)])
-def test_batches_hold_both_domains_in_halves_and_an_epoch_shows_all_of_the_larger(auxiliary: int, target: int) -> None:
-    numbers = [list(range(auxiliary)), list(range(auxiliary, auxiliary + target))]
+@pytest.mark.parametrize(("source", "target"), [(10, 7), (5, 16), (8, 8)])
+def test_batches_hold_both_domains_in_halves_and_an_epoch_shows_all_of_the_larger(source: int, target: int) -> None:
+    numbers = [list(range(source)), list(range(source, source + target))]
     order = PairedSampler(*numbers, half=2, seed=3)
     first = [number for _, number in order]
     assert len(first) == len(order)
     batches = np.array(first).reshape(-1, 4)
-    assert (batches[:, :2] < auxiliary).all()
-    assert (batches[:, 2:] >= auxiliary).all()
-    larger = batches[:, :2] if auxiliary >= target else batches[:, 2:]
+    assert (batches[:, :2] < source).all()
+    assert (batches[:, 2:] >= source).all()
+    larger = batches[:, :2] if source >= target else batches[:, 2:]
     assert len(set(larger.ravel().tolist())) == larger.size  # none twice
     order.set_epoch(1)
     assert [number for _, number in order] != first

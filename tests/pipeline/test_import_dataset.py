@@ -577,4 +577,4 @@ def test_clips_of_hmdb51_are_indexed_by_film(tmp_path: Path) -> None:
     index, _ = build_index(target, dataset="hmdb51", target=False, classes=["wave"], max_quarantined=0.0, workers=2)
     assert set(index["scene"]) == set(films)
     assert (set(index["status"]), set(index["frames"])) == ({"ok"}, {20})
-    assert set(index["domain"]) == {"auxiliary"}
+    assert set(index["domain"]) == {"source"}

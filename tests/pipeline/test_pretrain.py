@@ -123,7 +123,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
         return name, made
 
     name, made = pretrain()
-    assert sorted(path.name for path in made.iterdir()) == ["drawn.png", "history.csv", weights.WEIGHTS]
+    assert sorted(path.name for path in made.iterdir()) == ["clips.png", "history.csv", weights.WEIGHTS]
     assert not (tmp_path / name / "clips").exists() and epochs == [0]
     assert pretrain() == (name, made) and epochs == [0]
     others = {

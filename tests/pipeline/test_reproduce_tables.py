@@ -178,4 +178,4 @@ def test_the_study_of_limited_data_pretrains_once(continued: Tables) -> None:
     assert run.data.tags["mlflow.source.name"] == "src/reproduce_tables.py"
     assert str(run.info.run_name).startswith("pretraining ") and run.info.status == "FINISHED"
     [weights] = (continued.project / "cache/pretraining").glob("*/models/pretraining/fold_*/weights.safetensors")
-    assert (weights.parent / "drawn.png").stat().st_size > 5000
+    assert (weights.parent / "clips.png").stat().st_size > 5000

@@ -20,7 +20,7 @@ class Paths:
     """weights.safetensors (of methods that are learnt), metrics.json, contact_sheet.png."""
 
     PRETRAINING: ClassVar[str] = "models/pretraining"
-    """fold_<k>/weights.safetensors, history.csv and drawn.png of the pretraining; settings.json; README.md alone
+    """fold_<k>/weights.safetensors, history.csv and clips.png of the pretraining; settings.json; README.md alone
     where it is off."""
 
     RECOGNIZER: ClassVar[str] = "models/recognizer"

@@ -15,7 +15,7 @@ from darkaction.core.folders import new_folder
 from darkaction.data.measure import MEAN_FRAME
 from darkaction.data.splits import scene_order
 
-TARGET, AUXILIARY = "the target", "auxiliary"
+TARGET, SOURCE = "the target", "a source domain"
 """The role of a dataset in `datasets`, which decides its split."""
 
 OK, QUARANTINED, OTHER_CLASS, UNLABELLED = "ok", "quarantined", "other_class", "unlabelled"
@@ -23,7 +23,7 @@ OK, QUARANTINED, OTHER_CLASS, UNLABELLED = "ok", "quarantined", "other_class", "
 COLUMNS = {
     "clip_id": str,  # dataset/Class_scene_take, unique
     "dataset": str,
-    "domain": str,  # target | auxiliary: the target's clips are tested, the others only join training
+    "domain": str,  # target | source: the target's clips are tested, the others only join training
     "path": str,  # relative to data/raw/<dataset>
     "label": str,  # canonical lower-case class
     "scene": str,  # the number, in HMDB-51 the source film; empty where the name does not tell

@@ -128,7 +128,7 @@ def _copies_in_other_classes(raw: Path, rows: Sequence[dict[str, Any]]) -> dict[
 
 
 def require_folders(raw: Path, *, target: bool, classes: Sequence[str]) -> None:
-    """The target needs a folder of each class, an auxiliary dataset one of any. Said before hours of decoding."""
+    """The target needs a folder of each class, a source domain one of any. Said before hours of decoding."""
     folders = {path.name.lower(): path.name for path in arid.class_folders(raw)}
     missing = [name for name in classes if name not in folders]
     if missing and (target or len(missing) == len(classes)):

@@ -142,7 +142,7 @@ def build_index(
         row["status"] = QUARANTINED if row["reason"] else row["status"]
     quarantine_duplicates(raw, rows)
     index = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    index["domain"] = "target" if target else "auxiliary"
+    index["domain"] = "target" if target else "source"
     require_enough(index, raw=raw, classes=classes, max_quarantined=max_quarantined)
     means_NHWC = np.zeros((len(rows), *MEAN_FRAME, 3), np.float16)
     for mean_HWC, row in zip(means_NHWC, rows, strict=True):

@@ -45,7 +45,7 @@ def assign_folds(
 
     Args:
         clips: columns clip_id (unique), label, scene; usable clips only.
-        target: False for an auxiliary dataset, whose clips all train.
+        target: False for a source domain, whose clips all train.
         classes: the classes that must appear in every part.
         strategy: scene (no scene on two sides) | random (clips, stratified by class: the paper's) | official.
         folds: 1: one train/val/test split. 2: two halves; in fold_k half k is tested and the other trains.

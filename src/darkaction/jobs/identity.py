@@ -10,7 +10,7 @@ from typing import Any
 from darkaction.core.config import digest, flatten
 from darkaction.core.paths import Paths
 from darkaction.core.provenance import index_digest
-from darkaction.data.index import AUXILIARY, TARGET
+from darkaction.data.index import SOURCE, TARGET
 from darkaction.enhancement.settings import frames_wanted
 from darkaction.params import Params
 from darkaction.training.weights import network_settings
@@ -126,7 +126,7 @@ def index_settings(params: Params) -> dict[str, dict[str, Any]]:
     return {
         name: {
             "data.classes": params.data.classes,
-            "datasets": TARGET if name == params.datasets[0] else AUXILIARY,
+            "datasets": TARGET if name == params.datasets[0] else SOURCE,
             "split.folds": split.folds,
             **(of_target if name == params.datasets[0] else {}),
         }

@@ -73,8 +73,8 @@ def model_card(card: Card) -> str:
 sampling, after {card.enhance.method} |
 | Top-1 accuracy | {validation.accuracy:.1%} (95 % interval {validation.low:.1%} to {validation.high:.1%}, chance \
 {1 / len(card.classes):.1%}) on {validation.clips} synthetic clips of {validation.scenes} scenes held out |
-| Calibration | temperature {validation.temperature:.2f}, fitted to those clips; expected calibration error \
-{validation.error_before:.1%} before, {validation.error_after:.1%} after |
+| Calibration | temperature {validation.temperature:.2f}, fitted to those clips; expected calibration error on \
+the same clips {validation.error_before:.1%} before, {validation.error_after:.1%} after |
 | Licence | Apache-2.0, as the project; no clip, frame or weight of others is in them |
 
 The generator's light, noise and lengths were fitted to unlabelled clips of ARID. Accuracy on real video is far lower:

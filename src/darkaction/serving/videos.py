@@ -24,11 +24,14 @@ SHOWN_HEIGHT = 360
 """Pixels of the larger frames in a saved video."""
 
 
-def find_videos(names: list[str]) -> list[Path]:
+def find_videos(names: list[str], *, to_save: bool) -> list[Path]:
     """The files that paths, folders (all videos below) and patterns name, in order.
 
+    Args:
+        to_save: whether --save writes a video, which it does for one alone.
+
     Raises:
-        UserError: when one of them names nothing.
+        UserError: when one of them names nothing, or there are several to save.
     """
     found: list[Path] = []
     for name in names:
@@ -40,6 +43,8 @@ def find_videos(names: list[str]) -> list[Path]:
         if not chosen:
             raise UserError(f"{name}: no such file, and no video in it ({', '.join(CONTAINERS)})")
         found += chosen
+    if to_save and len(found) != 1:
+        raise UserError(f"--save writes one video; {len(found)} were given")
     return found
 
 

@@ -46,8 +46,8 @@ BY_CLASS = ("classifier.", "fusion.", "mran.classifier.")
 """Parts of a recognizer that are made for certain classes."""
 
 
-SYNTHETIC = ("demo", "demo_lit", "drawn")
-"""Datasets without a real clip: those of src/synthesize.py, and the one of the pretraining."""
+SYNTHETIC = ("demo", "demo_lit", "synthetic", "drawn")
+"""Datasets without a real clip: those of src/synthesize.py and that of the pretraining, formerly called drawn."""
 
 Span = tuple[float, float]
 """Lowest and highest value."""

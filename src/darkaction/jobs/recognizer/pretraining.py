@@ -37,7 +37,7 @@ from darkaction.synthetic.generator import GeneratorSettings
 from darkaction.synthetic.human.motion import ACTIONS, Action
 from darkaction.training.fit import Row
 
-DATASET = "drawn"
+DATASET = "synthetic"
 """How the synthetic clips are called; they are no dataset of the pipeline."""
 
 LUMAS = "luma.csv"
@@ -102,7 +102,7 @@ def pretrain(
         workers: processes that generate clips; 0: this one.
 
     Returns:
-        The folder, within `work`, of weights.safetensors, history.csv and drawn.png.
+        The folder, within `work`, of weights.safetensors, history.csv and clips.png.
     """
     made, store = work / "made", work / "clips"
     if made.exists():
@@ -123,7 +123,7 @@ def pretrain(
             on_epoch=on_epoch,
         )
         write_sheet(
-            folder / "drawn.png", contact_sheet(generator, tuple(range(1, generator.scenes + 1)), moments=SHOWN)
+            folder / "clips.png", contact_sheet(generator, tuple(range(1, generator.scenes + 1)), moments=SHOWN)
         )
     shutil.rmtree(store)
     return made
