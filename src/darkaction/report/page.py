@@ -105,7 +105,7 @@ class Page:
     folds: int
     commit: str | None
     dirty: bool
-    run: dict[str, str] | None
+    weights: dict[str, str]  # tag and checksum, by which MLflow finds the run of the training
     versions: dict[str, str]
     settings: dict[str, str]
 
