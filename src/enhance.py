@@ -6,10 +6,12 @@ from darkaction.core import cli
 def main() -> None:
     arguments = cli.stage_arguments(__doc__, dataset=True)
 
-    from darkaction.jobs.enhancer import apply as enhancing
     from darkaction.params import settings_of
 
-    enhancing.run_stage(*settings_of(arguments), arguments.dataset)
+    params, paths = settings_of(arguments)
+    from darkaction.jobs.enhancer.apply import run_stage
+
+    run_stage(params, paths, arguments.dataset)
 
 
 if __name__ == "__main__":

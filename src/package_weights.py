@@ -10,9 +10,11 @@ from darkaction.core import cli
 def main() -> None:
     arguments = cli.stage_arguments(__doc__)
     from darkaction.params import settings_of
+
+    _, paths = settings_of(arguments)
     from darkaction.serving.package import package_weights
 
-    print(package_weights(settings_of(arguments)[1]))
+    print(package_weights(paths))
 
 
 if __name__ == "__main__":

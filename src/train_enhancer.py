@@ -9,10 +9,12 @@ from darkaction.core import cli
 def main() -> None:
     arguments = cli.stage_arguments(__doc__)
 
-    from darkaction.jobs.enhancer.training import train_enhancer
     from darkaction.params import settings_of
 
-    train_enhancer(*settings_of(arguments))
+    params, paths = settings_of(arguments)
+    from darkaction.jobs.enhancer.training import train_enhancer
+
+    train_enhancer(params, paths)
 
 
 if __name__ == "__main__":

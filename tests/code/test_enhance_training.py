@@ -20,7 +20,7 @@ from darkaction.enhancement import training
 from darkaction.enhancement.training import ZERO_DCE_REMEDIES, check_finite, judge, light, train
 from darkaction.enhancement.training_images import Source, draw_frames, pictures, training_frames
 from darkaction.enhancement.zero_dce import ZeroDCE, enhance_frames, initialise, load_weights
-from darkaction.jobs.enhancer import apply as enhancing
+from darkaction.jobs.enhancer import training as enhancer_training
 
 WEIGHTS = {"spa": 1.0, "exp": 10.0, "col": 5.0, "tv": 200.0}
 
@@ -251,7 +251,7 @@ def run_command(project: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str)
 
 def test_command_writes_weights_metrics_and_contact_sheet(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = SilentRun()
-    monkeypatch.setattr(enhancing, "start_run", lambda **_: contextlib.nullcontext(run))
+    monkeypatch.setattr(enhancer_training, "start_run", lambda **_: contextlib.nullcontext(run))
     (project / "data" / "raw" / "demo" / "Walk" / "Walk_1_2.avi").write_bytes(b"a test clip that nobody may open")
     short = ["images=16", "image_size=32", "epochs=8", "batch_size=4", "lr=0.002", "extra_images=null"]
     forms = ["losses=published", "exposure=0.6", "weights={spa: 1.0, exp: 10.0, col: 5.0, tv: 200.0}", "grad_clip=0.1"]
