@@ -67,8 +67,10 @@ smoke: $(INSTALLED)  ## the whole pipeline in a copy of the project, with tiny s
 	python .ci/smoke.py
 
 # One thread per test worker: torch would otherwise start one per core in each of them.
-test: $(INSTALLED)  ## every test but the long ones, and how much of src they cover
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $${TEST_WORKERS:-2} --dist loadfile --cov
+test: $(INSTALLED)  ## the tests, in minutes; REQUIRE_ALL=1 make test: the slow ones too, nothing skipped, and the coverage
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $${TEST_WORKERS:-2} --dist loadfile \
+	  $(if $(REQUIRE_ALL),--cov,-m "not long and not slow")
+	$(if $(REQUIRE_ALL),,@echo "not run: the tests marked slow, which REQUIRE_ALL=1 make test runs too (20 minutes more)")
 
 # What a processor without AMX, without AVX-512 or with other threads rounds otherwise.
 test-processors: $(INSTALLED)  ## the tests of networks and training as other processors compute them

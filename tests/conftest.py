@@ -48,6 +48,8 @@ def interruptible() -> None:
 def smoke_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a pipeline run with --profile smoke --out; every stage ended well. The workers of a test run share
     the run, and each has a copy of the folder."""
+    from darkaction.tracking.relocation import relocate
+
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     with (shared / "smoke.lock").open("a+") as lock:
@@ -56,7 +58,9 @@ def smoke_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not lock.read():
             run_pipeline(shared / "smoke")
             lock.write("done")
-    return Path(shutil.copytree(shared / "smoke", own / "smoke-copy"))
+    copy = shutil.copytree(shared / "smoke", own / "smoke-copy")
+    relocate(copy / "mlflow.db")
+    return Path(copy)
 
 
 def run_pipeline(out: Path) -> None:

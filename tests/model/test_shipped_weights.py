@@ -55,6 +55,7 @@ def test_they_are_small_and_say_what_they_are() -> None:
         assert value in text
 
 
+@pytest.mark.slow
 def test_they_name_synthetic_clips_that_they_never_saw(clips: list[tuple[str, Path]]) -> None:
     predictor = Predictor.load(SHIPPED)
     answers = [(action, predictor.predict(path)) for action, path in clips]
@@ -67,9 +68,9 @@ def test_they_answer_where_nothing_was_trained(clips: list[tuple[str, Path]]) ->
     """As in a fresh clone: no models/recognizer."""
     program = (
         "import sys; sys.path.insert(0, 'src')\n"
-        "from darkaction import paths\n"
+        "from darkaction.core.paths import Paths\n"
         "import predict\n"
-        "paths.RECOGNIZER = 'models/none'\n"
+        "Paths.RECOGNIZER = 'models/none'\n"
         f"sys.argv[1:] = [{str(clips[0][1])!r}]\n"
         "predict.main()\n"
     )

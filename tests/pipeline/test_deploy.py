@@ -16,6 +16,8 @@ import tune as tune_program
 from searches import Tune, final
 from servers import free_port
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--profile", "smoke", "--trials", "4", "--set", "tune.pruner=none", "--set", "train.epochs=5")
 STAND_INS = {"srun": 'shift; exec "$@"', "ssh": 'echo "$1" >> hosts.txt; shift; exec bash -c "$1"'}

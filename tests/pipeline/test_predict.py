@@ -418,6 +418,7 @@ def promote(store: Paths, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=store.root)
 
 
+@pytest.mark.slow
 def test_only_a_model_that_is_not_worse_becomes_champion(store: Paths, model: Path) -> None:
     good, bad = record_run(store, model, wrong=2), record_run(store, model, wrong=25)
     done = promote(store, good)
@@ -478,6 +479,7 @@ def describe(model_uri: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_three_ways_give_the_same_probabilities(store: Paths, model: Path, videos: Path) -> None:
     video = videos / "deep" / "2.mp4"
     run_id = record_run(store, model, wrong=0, digest="three ways")

@@ -70,7 +70,7 @@ NOT_RUN = {
     "python src/reproduce_tables.py --profile smoke --out /tmp/smoke": "93 trainings, minutes",
     "python src/reproduce_tables.py --profile tables-cpu": HOURS,
     "python src/reproduce_tables.py --tables 3 --methods tgap": ELSEWHERE + "tests/pipeline/test_reproduce_tables.py",
-    "python src/reproduce_tables.py --tables 2,3 --rows tgap": ELSEWHERE + "tests/pipeline/test_reproduce_tables.py",
+    "python src/reproduce_tables.py --tables 2,3 --methods tgap": ELSEWHERE + "tests/pipeline/test_reproduce_tables.py",
     "python src/reproduce_tables.py [--tables 1,2] [--methods tgap,flow] [--seeds 3]": HOURS,
     "python src/reproduce_tables.py --tables limited_data": HOURS,
     "python src/reproduce_tables.py --tables limited_data --seeds 3": HOURS,
@@ -165,7 +165,6 @@ PIPELINE = {
         Step("dvc pull", says="up to date"),
         Step("mlflow run . --env-manager local", says="up to date"),
         Step("python src/tracking_sync.py"),
-        Step("python src/reproduce_tables.py --no-run"),
         Step("python src/reproduce_tables.py --report-only"),
         Step("make docs", says="pages: site/index.html"),
     ],
@@ -483,6 +482,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return clone
 
 
+@pytest.mark.slow
 def test_a_run_leaves_little_changed_and_six_metrics(ran: Clone) -> None:
     """Of what git has: which weights and runs there are, and rounded figures; here they are another setting's."""
     changed = ran.type("git status --porcelain --untracked-files=no").stdout.split("\n")
@@ -497,6 +497,7 @@ def test_a_run_leaves_little_changed_and_six_metrics(ran: Clone) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", PIPELINE)
 def test_commands_after_the_pipeline_has_run(chapter: str, ran: Clone) -> None:
     ran.run(PIPELINE[chapter])

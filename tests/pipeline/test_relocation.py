@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
 from darkaction.core.errors import UserError
@@ -53,6 +54,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+        mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")  # other tests of this process have set another
         run_id = record(root, "old weights")
         client = client_of(root)
         client.create_registered_model(MODEL)

@@ -16,6 +16,8 @@ import pytest
 from darkaction.tracking.records import TOKEN
 from servers import MlflowServer, Postgres
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 STEP = 0.1
 OUTAGE = 22.0

@@ -117,6 +117,7 @@ def test_a_search_is_not_begun_twice_and_other_settings_are_another_one(searched
     assert "(it was made with: --profile smoke)" in errors
 
 
+@pytest.mark.slow
 def test_a_larger_budget_is_used_up(searched: tuple[Tune, str]) -> None:
     """The last test with this search: it adds a trial."""
     tune, _ = searched
@@ -148,6 +149,7 @@ def test_optuna_dashboard_shows_the_study(searched: tuple[Tune, str]) -> None:
     assert [study["study_name"] for study in studies] == ["search-smoke"]
 
 
+@pytest.mark.slow
 def test_failed_trials_say_why_and_the_search_goes_on(tune: Tune) -> None:
     space = "tune.space=[{key: optimizer.max_lr, type: choice, choices: [0.02, 1.0e+30]}]"
     tune("--trials", "5", "--workers", "1", "--set", space, "--set", "optimizer.grad_clip=0", "--set", "train.epochs=3")
@@ -163,6 +165,7 @@ def test_failed_trials_say_why_and_the_search_goes_on(tune: Tune) -> None:
     assert failed[0].data.tags["trial.state"] == "failed"
 
 
+@pytest.mark.slow
 def test_several_seeds_a_trial(tune: Tune) -> None:
     settings = ["tune.seeds=3", "tune.pruner=wilcoxon", "tune.sampler=random"]
     tune("--trials", "2", "--workers", "2", *(part for text in settings for part in ("--set", text)))
@@ -234,6 +237,7 @@ def postgres() -> Iterator[Postgres]:
     server.delete()
 
 
+@pytest.mark.slow
 def test_postgresql_and_the_grpc_proxy_in_front_of_it(tune: Tune, postgres: Postgres) -> None:
     """Two launchers, one of which reaches the database through Optuna's proxy, share a study."""
     port = free_port()
@@ -260,6 +264,7 @@ def test_postgresql_and_the_grpc_proxy_in_front_of_it(tune: Tune, postgres: Post
     assert len({trial.user_attrs["launcher"]["id"] for trial in trials}) == 2
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_database_holds_a_search_up(tune: Tune, postgres: Postgres) -> None:
     arguments = ["--trials", "4", "--workers", "1", "--set", "train.epochs=30", "--set", "tune.pruner=none"]
     tune.storage = postgres.uri
@@ -370,6 +375,7 @@ def raise_other() -> list[bool]:
     raise RuntimeError("something other")
 
 
+@pytest.mark.slow
 def test_settings_of_the_pretraining_are_searched(tune: Tune) -> None:
     space = "tune.space=[{key: pretrain.domain_randomization.luma, type: choice, choices: [[8.5, 32.0], [60.0, 90.0]]}]"
     wanted = ["--set", space, "--set", "pretrain.enabled=true"]

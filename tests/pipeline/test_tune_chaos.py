@@ -12,6 +12,8 @@ from optuna.trial import TrialState
 
 from searches import Tune, busy_workers, final, ray_processes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tune(search_project: Path, tmp_path: Path) -> Tune:

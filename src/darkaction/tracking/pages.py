@@ -138,7 +138,7 @@ def start_server(store: str, port: int) -> "subprocess.Popen[bytes]":
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "PYTHONWARNINGS": "ignore",
-        "MLFLOW_SERVER_ALLOWED_ADDRESSS": ",".join(f"{name}:{port}" for name in names),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name}:{port}" for name in names),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}:{port}" for name in names),
     }
     command = [sys.executable, "-m", "mlflow", "ui", "--host", ADDRESS, "--port", str(port), "--workers", "1"]

@@ -9,7 +9,7 @@ from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT
 from darkaction.experiments import plan
-from darkaction.experiments.plan import Row
+from darkaction.experiments.plan import Method
 from darkaction.jobs.recognizer import recipe
 from darkaction.models.backbones.squeeze_excitation import SeR2Plus1D
 from darkaction.models.recognizer import Recognizer
@@ -19,34 +19,36 @@ from darkaction.training.focal import FocalLoss
 from darkaction.training.optimizer import make_ranger
 
 VALUES = config.as_nested(Params.load(profile="smoke"))
-ROWS = {
-    f"{table.key}-{row.key}": row for table in plan.load(ROOT / "experiments/tables.yaml", VALUES) for row in table.rows
+METHODS = {
+    f"{table.key}-{method.key}": method
+    for table in plan.load(ROOT / "experiments/tables.yaml", VALUES)
+    for method in table.methods
 }
 UNUSED = {"mvit": 4}
 """Parameters that the loss cannot reach: MViT's last block pools queries whose results nobody reads."""
 
 
-@pytest.fixture(params=list(ROWS))
-def row(request: pytest.FixtureRequest) -> Row:
-    return ROWS[request.param]
+@pytest.fixture(params=list(METHODS))
+def method(request: pytest.FixtureRequest) -> Method:
+    return METHODS[request.param]
 
 
 @pytest.fixture
-def network(row: Row) -> Recognizer:
+def network(method: Method) -> Recognizer:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    return recipe.make_recognizer(row.fallback, None)
+    return recipe.make_recognizer(method.fallback, None)
 
 
-def clips(row: Row, count: int) -> torch.Tensor:
-    params = row.fallback
+def clips(method: Method, count: int) -> torch.Tensor:
+    params = method.fallback
     shape = (count, params.model.channels, params.sampling.num_frames, params.enhance.height, params.enhance.width)
     return torch.randint(0, 255, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def test_a_few_steps_on_one_batch_lower_the_loss_and_reach_every_parameter(row: Row, network: Recognizer) -> None:
-    clip_BCTHW, label_B = clips(row, 4), torch.tensor([0, 1, 2, 3])
-    loss = FocalLoss(gamma=row.fallback.focal.gamma, alpha_K=None)
+def test_a_few_steps_on_one_batch_lower_the_loss_and_reach_every_parameter(method: Method, network: Recognizer) -> None:
+    clip_BCTHW, label_B = clips(method, 4), torch.tensor([0, 1, 2, 3])
+    loss = FocalLoss(gamma=method.fallback.focal.gamma, alpha_K=None)
     optimizer = make_ranger(network.parameters(), lr=0.005, weight_decay=0.0)
     network.train()
     values, reached = [], set()
@@ -61,11 +63,11 @@ def test_a_few_steps_on_one_batch_lower_the_loss_and_reach_every_parameter(row: 
     assert all(torch.isfinite(torch.tensor(values)))
     assert min(values[-5:]) < values[0]
     missed = {name for name, _ in network.named_parameters()} - reached
-    assert len(missed) == UNUSED.get(row.fallback.model.backbone, 0), missed
+    assert len(missed) == UNUSED.get(method.fallback.model.backbone, 0), missed
 
 
-def test_weights_are_written_and_read_back(row: Row, network: Recognizer, tmp_path: Path) -> None:
-    params = row.fallback
+def test_weights_are_written_and_read_back(method: Method, network: Recognizer, tmp_path: Path) -> None:
+    params = method.fallback
     card = weights.Card(
         model=params.model,
         bert=params.bert,
@@ -79,11 +81,11 @@ def test_weights_are_written_and_read_back(row: Row, network: Recognizer, tmp_pa
     again, found = weights.load(tmp_path / "w.safetensors")
     assert found == card
     with torch.inference_mode():
-        torch.testing.assert_close(again(clips(row, 2)), network.eval()(clips(row, 2)), rtol=0, atol=0)
+        torch.testing.assert_close(again(clips(method, 2)), network.eval()(clips(method, 2)), rtol=0, atol=0)
 
 
-def test_a_clip_is_judged_by_itself(row: Row, network: Recognizer) -> None:
-    clip_BCTHW = clips(row, 3)
+def test_a_clip_is_judged_by_itself(method: Method, network: Recognizer) -> None:
+    clip_BCTHW = clips(method, 3)
     network.eval()
     with torch.inference_mode():
         together = network(clip_BCTHW)
