@@ -108,9 +108,12 @@ def _is_text(node: ast.AST) -> bool:
 # What an earlier stage records of its settings, for whoever reads its results
 
 
-def index_settings(params: Params) -> dict[str, dict[str, Any]]:
+def index_settings(params: Params, *, also: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
     """What the index of each dataset is made with, by the names of settings: of all settings those that decide it. The
     seed is left out: trainings with other seeds share one split.
+
+    Args:
+        also: source domains beside those in `datasets`.
 
     Returns:
         {dataset: {setting: value}}, in the order of `datasets`; the value of that is the dataset's role.
@@ -130,7 +133,7 @@ def index_settings(params: Params) -> dict[str, dict[str, Any]]:
             "split.folds": split.folds,
             **(of_target if name == params.datasets[0] else {}),
         }
-        for name in params.datasets
+        for name in (*params.datasets, *also)
     }
 
 

@@ -3,10 +3,7 @@
 Each is made once, in cache/, and found again by the identity of what decides it.
 """
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,19 +12,22 @@ from typing import Any
 from darkaction.core import config
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import ROOT, Paths
+from darkaction.core.processes import usable_processors
 from darkaction.core.provenance import changed_since, command_line, dvc_md5s, index_digest
+from darkaction.data.prepare import prepare
 from darkaction.data.settings import SYNTHETIC
 from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs.enhancer import apply as enhancing
 from darkaction.jobs.enhancer.training import train_enhancer
-from darkaction.jobs.identity import identity, index_digests, sha256, training_code
+from darkaction.jobs.identity import identity, index_digests, index_settings, sha256, training_code
 from darkaction.jobs.job import COMPLETE, FAILED, STOPPED, Outcome
 from darkaction.jobs.launcher import Task
 from darkaction.jobs.recognizer import pretraining
 from darkaction.jobs.recognizer.pretrain import pretrain
 from darkaction.jobs.recognizer.train import starting_weights
 from darkaction.params import Params
+from darkaction.synthetic.dataset import synthesize
 from darkaction.tracking.runs import Child
 
 CACHE = "cache"
@@ -153,28 +153,32 @@ def _make_index(params: Params, name: str, folder: Path) -> None:
     """Makes the clips of a synthetic dataset, and indexes the dataset, with these settings.
 
     Raises:
-        UserError: when a stage fails, or an imported dataset is missing.
+        UserError: when too many clips cannot be used, or an imported dataset is missing.
     """
     if name not in SYNTHETIC and not (ROOT / Paths.raw(name)).is_dir():
         raise UserError(f"{Paths.raw(name)}: no such dataset; python src/import_dataset.py {name} PATH brings it")
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    datasets = list(dict.fromkeys([*params.datasets, name]))
-    domains: Any = list(dict.fromkeys([*params.synthesize.domains, *([name] if name in SYNTHETIC else [])]))
-    used = replace(params, datasets=datasets, synthesize=replace(params.synthesize, domains=domains))
-    sections = ("datasets", "synthesize", *INDEX_SECTIONS)
-    settings = [
-        text
-        for key, value in config.flatten(used).items()
-        if key.partition(".")[0] in sections
-        for text in ("--set", f"{key}={json.dumps(value)}")
-    ]
-    for script in [*(["synthesize.py"] if name in SYNTHETIC else []), "prepare.py"]:
-        print(f"{script.removesuffix('.py')} {name}, in {folder.relative_to(ROOT)}", flush=True)
-        command = [sys.executable, str(ROOT / "src" / script), name, *settings, "--out", str(folder)]
-        done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
-        if done.returncode != 0:
-            raise UserError(f"{script} {name} failed with exit code {done.returncode}")
+    index, raw = folder / Paths.index(name), ROOT / Paths.raw(name)
+    index.parent.mkdir(parents=True)
+    print(f"index of {name}, in {folder.relative_to(ROOT)}", flush=True)
+    classes, seed, workers = params.data.classes, params.seed, usable_processors()
+    if name in SYNTHETIC:
+        raw = folder / Paths.raw(name)
+        raw.parent.mkdir(parents=True)
+        synthesize(name, params.synthesize, classes=classes, seed=seed, target=raw, workers=workers)
+    prepare(
+        raw,
+        index,
+        dataset=name,
+        target=name == params.datasets[0],
+        classes=classes,
+        limits=params.video,
+        section=params.prepare,
+        split=params.split,
+        seed=seed,
+        made_with=index_settings(params, also=(name,))[name],
+        workers=workers,
+    )
     (folder / "done").touch()
 
 
