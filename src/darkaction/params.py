@@ -13,11 +13,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from darkaction.core import config
-from darkaction.core.config import PARAMS
+from darkaction.core.config import PARAMS, STRICT, Count, DatasetName
 from darkaction.core.errors import UserError
 from darkaction.core.explain import suggestion
 from darkaction.core.paths import Paths
-from darkaction.core.schema import STRICT, Count, DatasetName
 from darkaction.data.settings import ACTIONS, SYNTHETIC, Data, Prepare, Split, VideoLimits
 from darkaction.enhancement.settings import Enhance, EnlightenGan, ZeroDce
 from darkaction.evaluation.settings import Evaluate

@@ -9,9 +9,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from darkaction.core import yaml_text
 from darkaction.core.errors import UserError
@@ -19,6 +19,22 @@ from darkaction.core.explain import explain, unknown
 from darkaction.core.paths import ROOT
 
 PARAMS = ROOT / "params.yaml"
+
+# The kinds of value that sections are made of
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+Span = tuple[float, float]
+"""Lowest and highest value of a range."""
+
+# Files
 
 OPEN_SECTIONS = ("enhance.apply.",)
 """Beginnings of keys that a person may add: names of datasets."""

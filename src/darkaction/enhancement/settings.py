@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from darkaction.core.schema import STRICT, Above0, Count, Fraction, From0, Positive
+from darkaction.core.config import STRICT, Above0, Count, Fraction, From0, Positive
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -16,9 +16,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from darkaction.core import config
+from darkaction.core.config import STRICT
 from darkaction.core.errors import UserError
 from darkaction.core.explain import nearest
-from darkaction.core.schema import STRICT
 from darkaction.data.settings import SYNTHETIC
 from darkaction.jobs.identity import identity, training_settings
 from darkaction.params import Params

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from darkaction.core.schema import STRICT, Above0, From0, Positive
+from darkaction.core.config import STRICT, Above0, From0, Positive
 
 FourStages = Annotated[list[Positive], Field(min_length=4, max_length=4)]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from darkaction.core.schema import STRICT, Positive
+from darkaction.core.config import STRICT, Positive
 from darkaction.params import Params
 
 Bound = float | Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$")]

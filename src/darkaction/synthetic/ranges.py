@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from darkaction.core.schema import Span
+from darkaction.core.config import Span
 
 
 def uniform(rng: np.random.Generator, span: Span) -> float:

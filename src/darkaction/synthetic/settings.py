@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from darkaction.core.schema import STRICT, Above0, Fraction, Positive, Span
+from darkaction.core.config import STRICT, Above0, Fraction, Positive, Span
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from darkaction.core.schema import STRICT
+from darkaction.core.config import STRICT
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

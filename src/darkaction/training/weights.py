@@ -16,8 +16,8 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from darkaction.core.agreement import require_same
+from darkaction.core.config import STRICT
 from darkaction.core.errors import UserError
-from darkaction.core.schema import STRICT
 from darkaction.enhancement.settings import Enhance, frame_settings
 from darkaction.models.build import build_recognizer
 from darkaction.models.recognizer import Recognizer
