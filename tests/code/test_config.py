@@ -1,6 +1,7 @@
 """The way of a setting: what load() accepts, and what it says about the rest."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -197,3 +198,28 @@ def test_settings_are_read_without_the_libraries_that_use_them() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("former", [key for key in Params.FORMER if not key.endswith(".")])
+def test_a_key_of_an_earlier_version_is_an_error_that_says_what_became_of_it(tmp_path: Path, former: str) -> None:
+    said = f"unknown key '{former}' of an earlier version: {re.escape(Params.FORMER[former])}"
+    with pytest.raises(UserError, match=f"^--set {former}=1: {said}"):
+        Params.load(overrides=[f"{former}=1"])
+    values = config.read_yaml(ROOT / "params.yaml")
+    section: dict[str, Any] = values
+    *parts, name = former.split(".")
+    for part in parts:
+        section = section[part]
+    section[name] = 1
+    own = tmp_path / "params.yaml"
+    own.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=rf"^params\.yaml: {said}"):
+        Params.load(own)
+
+
+def test_what_became_of_a_former_key_is_a_setting_or_nothing() -> None:
+    known = config.flatten(Params.load())
+    for former, said in Params.FORMER.items():
+        if said.startswith("it is "):
+            name = said.removeprefix("it is ")
+            assert name in known or f"{former.rpartition('.')[0]}.{name}" in known, former
