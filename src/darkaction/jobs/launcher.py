@@ -1,6 +1,7 @@
 """The loop that keeps workers busy: for searches, comparisons and pretrainings alike."""
 
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -28,27 +29,27 @@ class Task:
     arguments: tuple[Any, ...]
 
 
-class Source:
+class Source(ABC):
     """Where tasks come from, and what becomes of their outcomes."""
 
     def look(self) -> None:
         """Called again and again, about once a second."""
 
+    @abstractmethod
     def next(self) -> Task | None:
         """The next task; None: there is none now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_exhausted(self) -> bool:
         """Whether no task will come any more. Asked when no worker is busy."""
-        raise NotImplementedError
 
+    @abstractmethod
     def book(self, task: Task, outcome: Outcome) -> str | None:
         """Records the end of a task; what to say of it. None: nothing, it is tried again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def progress(self) -> tuple[int, int]:
         """How many tasks have ended, and how many there are in all."""
-        raise NotImplementedError
 
     def leave(self) -> None:
         """The launcher was stopped; the tasks that ran are interrupted."""
