@@ -32,7 +32,7 @@ class Task:
 class Source(ABC):
     """Where tasks come from, and what becomes of their outcomes."""
 
-    def look(self) -> None:
+    def look(self) -> None:  # noqa: B027 - a source may have nothing to look at
         """Called again and again, about once a second."""
 
     @abstractmethod
@@ -51,7 +51,7 @@ class Source(ABC):
     def progress(self) -> tuple[int, int]:
         """How many tasks have ended, and how many there are in all."""
 
-    def leave(self) -> None:
+    def leave(self) -> None:  # noqa: B027 - or nothing to take back
         """The launcher was stopped; the tasks that ran are interrupted."""
 
 
