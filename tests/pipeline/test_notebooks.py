@@ -21,6 +21,7 @@ def test_notebook_is_committed_without_outputs(path: Path) -> None:
             assert (cell.outputs, cell.execution_count) == ([], None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path: Path, smoke_out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKACTION_OUT", str(smoke_out))

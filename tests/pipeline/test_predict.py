@@ -173,6 +173,7 @@ def test_what_is_unlike_the_training_clips_is_said(tmp_path: Path, videos: Path)
     assert (row["answer"], len(row["outside_training"])) == ("unsure", 2) and row["label"] in CLASSES
 
 
+@pytest.mark.slow
 def test_videos_in_folders_of_classes_give_an_accuracy(model: Path, videos: Path, tmp_path: Path) -> None:
     rows = json.loads(run(videos / "deep" / "[12].mp4", "--model", model, "--json").stdout)
     right, wrong = rows[0]["label"].capitalize(), {"up": "down", "down": "up"}[rows[1]["label"]]
@@ -260,12 +261,14 @@ def test_videos_over_the_limits_are_refused(tmp_path: Path, model: Path, videos:
         served.predict(context, pd.DataFrame({"video": [BASE64 + base64.b64encode(huge.read_bytes()).decode()]}))
 
 
+@pytest.mark.slow
 def test_a_saved_video_lasts_as_long_as_the_original(model: Path, tmp_path: Path) -> None:
     done = run(ODD / "variable_rate.webm", "--model", model, "--save", tmp_path / "seen.mp4")
     assert done.returncode == 0, done.stderr
     assert probe(tmp_path / "seen.mp4").fps == pytest.approx(13.39, abs=0.01)  # not the announced 30
 
 
+@pytest.mark.slow
 def test_names_that_are_no_utf8_are_printed_escaped(model: Path, videos: Path, tmp_path: Path) -> None:
     video = tmp_path / os.fsdecode(b"no\xffutf8.mp4")
     video.write_bytes((videos / "deep" / "1.mp4").read_bytes())
@@ -298,6 +301,7 @@ def test_one_video_on_the_terminal(model: Path, videos: Path) -> None:
     assert sum(row["probabilities"].values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_folder_is_a_table_and_bad_videos_are_rows_of_it(model: Path, videos: Path, tmp_path: Path) -> None:
     done = run(videos, "--model", model)
     assert done.returncode == 1

@@ -46,6 +46,7 @@ def test_off_it_leaves_an_empty_folder(tmp_path: Path) -> None:
         find_weights(Paths.PRETRAINING, Paths(out=tmp_path), fold=0)
 
 
+@pytest.mark.slow
 def test_pretrained_weights_are_a_start_and_can_be_used_as_they_are(
     smoke_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

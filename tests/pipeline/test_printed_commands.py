@@ -504,6 +504,7 @@ def test_commands_after_the_pipeline_has_run(chapter: str, ran: Clone) -> None:
     ran.run(PIPELINE[chapter])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", FRESH)
 def test_commands_in_a_fresh_clone(chapter: str, fresh: Clone) -> None:
     fresh.run(FRESH[chapter])

@@ -19,6 +19,8 @@ from darkaction.core.paths import Paths
 from darkaction.params import Params
 from darkaction.training import weights
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 450.0
 """Seconds."""
 
@@ -122,7 +124,6 @@ def test_every_training_is_a_run_below_one_of_the_tables(continued: Tables) -> N
     }  # finished when nobody was left to record it
 
 
-@pytest.mark.slow
 def test_other_weights_to_begin_with_are_another_run(continued: Tables, smoke_out: Path) -> None:
     own = continued.project / "start.safetensors"
     wanted = ("--methods", "tgap", "--seeds", "1", "--set", f"train.init_from={own}")
@@ -162,7 +163,6 @@ def test_what_cannot_be_had_is_said_in_the_table(continued: Tables) -> None:
     assert "not run: data/raw/hmdb51: no such dataset; python src/import_dataset.py hmdb51 PATH brings it" in out
 
 
-@pytest.mark.slow
 def test_the_study_of_limited_data_pretrains_once(continued: Tables) -> None:
     wanted = ("--tables", "limited_data", "--methods", "pretrained_0", "--seeds", "1")
     out = continued(*wanted)

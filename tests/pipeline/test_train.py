@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 
 from conftest import ROOT
@@ -13,6 +14,7 @@ from darkaction.core.paths import Paths
 from darkaction.training import weights
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(smoke_out: Path, tmp_path: Path) -> None:
     """As on two GPUs, each with half of every batch; the first alone prints, records and publishes."""
     for name in ("data", "models"):

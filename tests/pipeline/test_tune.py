@@ -104,6 +104,7 @@ def test_trials_and_plots_are_written_and_join_the_record(searched: tuple[Tune, 
         assert name in artifacts
 
 
+@pytest.mark.slow
 def test_a_search_is_not_begun_twice_and_other_settings_are_another_one(searched: tuple[Tune, str]) -> None:
     tune, _ = searched
     assert tune.studies() == ["search-smoke"]
@@ -179,6 +180,7 @@ def test_several_seeds_a_trial(tune: Tune) -> None:
     assert {"seed_0.val_accuracy", "seed_1.val_accuracy", "seed_2.val_accuracy"} <= names
 
 
+@pytest.mark.slow
 def test_when_everything_fails_the_search_stops(tune: Tune) -> None:
     space = "tune.space=[{key: focal.gamma, type: float, low: 1.0, high: 3.0}]"
     everything = ["--set", space, "--set", "optimizer.max_lr=1e30", "--set", "optimizer.grad_clip=0"]
@@ -222,6 +224,7 @@ def test_errors_come_before_anything_is_made(
     assert not storage.exists() or storage.stat().st_size == 0
 
 
+@pytest.mark.slow
 def test_missing_cluster_is_an_error_before_any_trial(tune: Tune) -> None:
     errors = tune("--trials", "2", "--ray-address", "127.0.0.1:1", code=1)
     assert "--ray-address 127.0.0.1:1: no Ray cluster there" in errors

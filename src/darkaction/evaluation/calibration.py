@@ -9,8 +9,6 @@ Legend of names: N clips, K classes.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from sklearn.metrics import log_loss
 
 Probabilities = NDArray[np.floating]
 
@@ -38,6 +36,9 @@ def fit_temperature(probabilities_NK: Probabilities, label_N: NDArray[np.integer
     Raises:
         ValueError: when there is no clip.
     """
+    from scipy.optimize import minimize_scalar  # here, since predict only tempers and need not load both packages
+    from sklearn.metrics import log_loss
+
     if len(label_N) == 0:
         raise ValueError("no clip to fit a temperature to")
     classes = np.arange(probabilities_NK.shape[1])
