@@ -1,6 +1,6 @@
 """The paper's comparisons, Tables 1-4 and Figure 1, on the datasets in use: -> reports/tables
 
-    python src/reproduce_tables.py --profile tables-cpu            every method, three seeds, small networks
+    python src/reproduce_tables.py --profile tables-cpu            every method, five seeds, small networks
     python src/reproduce_tables.py --tables 2,3 --methods tgap       some of them
     python src/reproduce_tables.py --tables limited_data           the study of synthetic pretraining
     python src/reproduce_tables.py --report-only                   only writes the tables of what is on record
@@ -38,7 +38,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tables", type=listed, default=[], metavar="1,2,f1", help="keys of tables (default: all)")
     parser.add_argument("--methods", type=listed, default=[], metavar="KEY,...", help="keys of methods (default: all)")
     parser.add_argument("--source-domain", metavar="NAME", help="the second dataset (default: the file's)")
-    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="runs of each method (default 3)")
+    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs of each method (default 5)")
     add_worker_arguments(parser)
     parser.add_argument("--report-only", action="store_true", help="train nothing, only write the tables")
     parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml")

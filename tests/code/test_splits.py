@@ -10,7 +10,7 @@ import pytest
 import arid_1_1
 from darkaction.core.errors import UserError
 from darkaction.data.importers import arid
-from darkaction.data.splits import assign_folds, shared_scenes
+from darkaction.data.splits import assign_folds, other_validation, shared_scenes
 
 DEMO_CLASSES = ["run", "sit", "stand", "turn", "walk", "wave"]
 REAL_SAMPLE = {  # class -> {scene: clips}, as in the 150 real clips
@@ -47,6 +47,7 @@ def folds_of(clips: pd.DataFrame, **changes: Any) -> pd.DataFrame:
         "test": 0.3,
         "validation": "scene",
         "val": 0.15,
+        "promotion": 0.0,
         "seed": 0,
     }
     return assign_folds(clips, **(settings | changes))
@@ -289,3 +290,47 @@ def test_splits_that_cannot_be_name_the_class_and_the_way_out(
         folds_of(table(scenes), **changes)
     for message in messages:
         assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("strategy", ["scene", "random", "official"])
+def test_clips_kept_for_promotions_are_in_no_other_part(strategy: str) -> None:
+    clips = demo_table()
+    official = pd.Series(np.where(clips["scene"].astype(int) > 30, "test", "train"), index=clips.index)
+    given = {"official": official} if strategy == "official" else {}
+    parts = folds_of(clips, strategy=strategy, promotion=0.2, **given)["fold_0"]
+    assert_every_class_in(clips, parts, ["train", "val", "test", "promotion"])
+    share = (parts == "promotion").mean()
+    assert share == pytest.approx(0.15 if strategy == "official" else 0.2, abs=0.02)
+    if strategy != "random":
+        held = scenes_in(clips, parts, "promotion")
+        assert not held & (scenes_in(clips, parts, "train") | scenes_in(clips, parts, "val"))
+        assert not held & scenes_in(clips, parts, "test")
+    if strategy == "official":
+        assert (parts == "test").sum() == (official == "test").sum()
+    both = folds_of(clips, promotion=0.2, folds=2)
+    assert ((both["fold_0"] == "promotion") == (both["fold_1"] == "promotion")).all()
+
+
+def test_other_validation_scenes_trained_before() -> None:
+    clips = demo_table().assign(dataset="demo")
+    clips = clips.join(folds_of(clips))
+    moved = other_validation(clips, seed=0)
+    assert moved is not None
+    assert scenes_in(moved, moved["fold_0"], "val") <= scenes_in(clips, clips["fold_0"], "train")
+    assert scenes_in(clips, clips["fold_0"], "val") <= scenes_in(moved, moved["fold_0"], "train")
+    assert (moved["fold_0"].value_counts() == clips["fold_0"].value_counts()).all()
+    assert ((moved["fold_0"] == "test") == (clips["fold_0"] == "test")).all()
+    source = pd.concat([clips, demo_table().assign(dataset="other", fold_0="train")], ignore_index=True)
+    again = other_validation(source, seed=0)
+    assert again is not None and (again["fold_0"][source["dataset"] == "other"] == "train").all()
+
+
+def test_no_other_validation_scenes_where_there_are_few_or_none() -> None:
+    clips = demo_table().assign(dataset="demo")
+    takes = clips.join(folds_of(clips, validation="take"))
+    assert other_validation(takes, seed=0) is None
+    none = clips.join(folds_of(clips, validation="none"))
+    assert other_validation(none, seed=0) is None
+    few = clips[clips["scene"].astype(int) <= 4].reset_index(drop=True)
+    few = few.assign(fold_0=few["scene"].map({"1": "train", "2": "val", "3": "test", "4": "test"}))
+    assert other_validation(few, seed=0) is None

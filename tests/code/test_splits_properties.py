@@ -26,12 +26,14 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def split(clips: pd.DataFrame, *, strategy: str, folds: int, validation: str, seed: int) -> pd.DataFrame | str:
+def split(
+    clips: pd.DataFrame, *, strategy: str, folds: int, validation: str, seed: int, promotion: float = 0.0
+) -> pd.DataFrame | str:
     """The folds, or why there are none."""
     try:
         return assign_folds(
             clips, target=True, classes=CLASSES, strategy=strategy, folds=folds, test=0.3, validation=validation,
-            val=0.15, seed=seed,
+            val=0.15, promotion=promotion, seed=seed,
         )  # fmt: skip
     except UserError as error:
         return str(error)

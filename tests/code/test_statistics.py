@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from darkaction.evaluation.statistics import accuracy_interval, compare, mcnemar_p, seeds_interval
+from darkaction.evaluation.statistics import accuracy_interval, seeds_interval
 
 SETTINGS = {"bootstrap_samples": 2000, "confidence": 0.95, "seed": 0}
 
@@ -122,57 +122,3 @@ def test_seeds_interval_covers_the_truth() -> None:
         interval = seeds_interval(correct_SN, [scene_N] * 3, bootstrap_samples=500, confidence=0.95, seed=trial)
         hits += interval.low <= 0.5 <= interval.high
     assert 0.90 <= hits / trials <= 1.0
-
-
-def test_compare_known_p_value() -> None:
-    """a is better in each of 5 scenes by 1 clip: 2 of the 32 sign patterns are as extreme."""
-    scene_N = np.repeat(np.arange(5), 4)
-    a = np.tile([1, 1, 1, 0], 5)
-    b = np.tile([1, 1, 0, 0], 5)
-    result = compare(a, b, scene_N, **SETTINGS)
-    assert (result.difference, result.p_value, result.n, result.scenes) == (0.25, 2 / 32, 20, 5)
-    assert (result.low, result.high) == (0.25, 0.25)
-    swapped = compare(b, a, scene_N, **SETTINGS)
-    assert (swapped.difference, swapped.p_value) == (-0.25, 2 / 32)
-
-
-def test_compare_with_itself() -> None:
-    a = np.array([1, 0, 1, 1])
-    result = compare(a, a, ["x", "x", "y", "z"], **SETTINGS)
-    assert (result.difference, result.low, result.high, result.p_value) == (0, 0, 0, 1)
-
-
-def test_sampled_and_listed_signs_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(3)
-    scene_N = np.repeat(np.arange(10), 6)
-    a, b = rng.random(60) < 0.7, rng.random(60) < 0.55
-    exact = compare(a, b, scene_N, **SETTINGS)
-    monkeypatch.setattr("darkaction.evaluation.statistics.EXACT_SCENES", 0)
-    sampled = compare(a, b, scene_N, bootstrap_samples=20000, confidence=0.95, seed=0)
-    assert 0.01 < exact.p_value < 0.99
-    assert sampled.p_value == pytest.approx(exact.p_value, abs=0.02)
-
-
-def test_p_values_are_uniform_when_nothing_differs_and_small_when_much_does() -> None:
-    rng = np.random.default_rng(4)
-    scene_N = np.repeat(np.arange(14), 8)
-    chance_G = rng.uniform(0.3, 0.9, 14)
-    null, real = [], []
-    for trial in range(150):
-        a, b = rng.random((2, len(scene_N))) < chance_G[scene_N]
-        null.append(compare(a, b, scene_N, bootstrap_samples=400, confidence=0.95, seed=trial).p_value)
-        better = rng.random(len(scene_N)) < chance_G[scene_N] * 0.5
-        real.append(compare(a, better, scene_N, bootstrap_samples=400, confidence=0.95, seed=trial).p_value)
-    assert np.mean(np.array(null) < 0.05) < 0.11  # expected 0.05 with a standard error of 0.018
-    assert 0.35 < np.mean(null) < 0.65
-    assert np.mean(np.array(real) < 0.05) > 0.9
-
-
-def test_mcnemar_by_hand() -> None:
-    a = [1] * 10 + [0] * 2 + [1] * 5
-    b = [0] * 10 + [1] * 2 + [1] * 5
-    # 12 clips differ, 10 of them for a: 2 * (C(12,0) + C(12,1) + C(12,2)) / 2^12
-    assert mcnemar_p(a, b) == pytest.approx(2 * (1 + 12 + 66) / 4096)
-    assert mcnemar_p(a, a) == 1.0
-    found = compare(a, b, list(range(17)), bootstrap_samples=100, confidence=0.95, seed=0)
-    assert found.mcnemar_p == mcnemar_p(a, b)

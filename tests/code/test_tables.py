@@ -198,7 +198,6 @@ def table_of(*methods: Method) -> Table:
         confusions=(("sit", "stand"),),
         confused=("tgap", "r_bert"),
         curves={},
-        clusters="scene",
         methods=methods,
     )
 
@@ -258,7 +257,7 @@ def test_the_study_of_limited_data_has_valid_methods_and_pairs() -> None:
     main, ablations = plan.load(path, config.as_nested(Params.load(profile="arid-sample")))
     pairs = {method.key: method.against for method in main.methods if method.against != main.reference.key}
     assert pairs == {f"scratch_{n}": f"pretrained_{n}" for n in ("1", "2", "4", "tgap")}
-    assert main.reference.key == "pretrained_all" and main.clusters == "class and scene"
+    assert main.reference.key == "pretrained_all"
     by_key = {method.key: method.fallback for method in main.methods}
     for name, params in by_key.items():
         partner = by_key[name.replace("scratch", "pretrained")]

@@ -474,7 +474,8 @@ def test_clips_go_from_folder_to_index_and_folds(target: Path, tmp_path: Path) -
     assert set(index["frames"]) == {12}
     assert index["luma"].between(5, 37).all()
     assert set(zip(index["width"], index["height"], index["fps"], strict=True)) == {(64, 48, 30.0)}
-    settings = {"target": True, "classes": SAMPLE_CLASSES, "strategy": "scene", "test": 0.3, "val": 0.15, "seed": 0}
+    settings = {"target": True, "classes": SAMPLE_CLASSES, "strategy": "scene", "test": 0.3, "val": 0.15}
+    settings |= {"promotion": 0.0, "seed": 0}
     folds = assign_folds(index, folds=2, validation="none", **settings)
     assert set(index["label"][folds["fold_0"] == "test"]) == set(index["label"][folds["fold_1"] == "test"])
     with pytest.raises(UserError, match=r"class 'jump' has 2 scenes \(number 8, 11\).*needs 3: set split.folds to 2"):

@@ -131,7 +131,7 @@ def read_index(folder: Path) -> pd.DataFrame:
         raise UserError(f"{path}: {error}; run python src/prepare.py {folder.name} again") from None
     _require_values(path, index, "status", {OK, QUARANTINED, OTHER_CLASS, UNLABELLED})
     for column in folds:
-        _require_values(path, index, column, {"train", "val", "test", "none"})
+        _require_values(path, index, column, {"train", "val", "test", "promotion", "none"})
     if not index["clip_id"].is_unique:
         raise UserError(f"{path}: clip_id {index['clip_id'][index['clip_id'].duplicated()].iloc[0]} stands twice")
     return index

@@ -92,6 +92,7 @@ def prepare(
         test=split.test,
         validation=split.validation,
         val=split.val,
+        promotion=split.promotion,
         seed=seed,
         official=official,
     )

@@ -40,3 +40,4 @@ class Split:
     test: Annotated[float, Field(gt=0, lt=1)]
     validation: Literal["scene", "take", "none"]
     val: Annotated[float, Field(gt=0, lt=1)]
+    promotion: Annotated[float, Field(ge=0, lt=1)]

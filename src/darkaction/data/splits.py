@@ -19,8 +19,6 @@ from darkaction.core.errors import UserError
 
 Mask = NDArray[np.bool_]
 
-PARTS = ("train", "val", "test")
-
 ATTEMPTS = 100
 """Random assignments of scenes to parts among which the best balanced one is taken."""
 
@@ -38,10 +36,11 @@ def assign_folds(
     test: float,
     validation: str,
     val: float,
+    promotion: float,
     seed: int,
     official: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Assigns every clip to train, val or test.
+    """Assigns every clip to train, val, test or promotion.
 
     Args:
         clips: columns clip_id (unique), label, scene; usable clips only.
@@ -52,12 +51,14 @@ def assign_folds(
         test: fraction of the scenes (random: of the clips) for test; used with folds 1.
         validation: scene (whole scenes of the training side) | take (single takes of training scenes) | none.
         val: fraction of all scenes for validation; with `take`, of the training clips.
+        promotion: fraction of the scenes (random: of the clips) that are taken out first, for comparisons of finished
+            models; official: of the scenes of the training part.
         seed: of the choice.
         official: for strategy official, the part (train | test | none) of each clip, under the rows' index.
 
     Returns:
-        Columns fold_0 [, fold_1] with train | val | test, or none for a clip that the official split leaves unused, in
-        the rows' order and under the rows' index.
+        Columns fold_0 [, fold_1] with train | val | test | promotion, or none for a clip that the official split leaves
+        unused, in the rows' order and under the rows' index.
 
     Raises:
         UserError: when a class has too few scenes or clips; it names the class and the setting to use instead.
@@ -67,18 +68,39 @@ def assign_folds(
         return pd.DataFrame("train", index=clips.index, columns=columns, dtype=object)
     ordered = clips.sort_values("clip_id")
     _require_classes(ordered, classes)
+    held = _promotion_side(ordered, strategy=strategy, official=official, promotion=promotion, seed=seed)
+    result = pd.DataFrame("promotion", index=ordered.index, columns=columns, dtype=object)
+    ordered = ordered[~held]
     if strategy == "official":
         assert official is not None and folds == 1
         parts = _official_parts(ordered, official, validation=validation, val=val, seed=seed)
-        return pd.DataFrame({"fold_0": parts}).loc[clips.index]
+        result.loc[ordered.index, "fold_0"] = parts
+        return result.loc[clips.index]
     if strategy == "scene":
         _require_scenes(ordered, folds=folds, validation=validation)
     sides = _sides(ordered, strategy=strategy, folds=folds, test=test, validation=validation, val=val, seed=seed)
-    result = pd.DataFrame(index=ordered.index)
     for column, (in_test, in_val) in zip(columns, sides, strict=True):
-        result[column] = np.where(in_test, "test", np.where(in_val, "val", "train")).astype(object)
-        _check(ordered, result[column], strategy=strategy, validation=validation)
+        result.loc[ordered.index, column] = np.where(in_test, "test", np.where(in_val, "val", "train"))
+        _check(clips.loc[result.index], result[column], strategy=strategy, validation=validation)
     return result.loc[clips.index]
+
+
+def _promotion_side(
+    clips: pd.DataFrame, *, strategy: str, official: pd.Series | None, promotion: float, seed: int
+) -> Mask:
+    """Which rows are kept for comparisons of finished models: whole scenes, but with strategy random."""
+    held = np.zeros(len(clips), dtype=np.bool_)
+    if promotion == 0:
+        return held
+    if strategy == "random":
+        return _pick_clips(clips, promotion, seed=seed, setting="split.promotion")
+    able = np.ones(len(clips), dtype=np.bool_)
+    if official is not None:  # its test part stays whole
+        able = (official.loc[clips.index] == "train").to_numpy()
+    scenes = clips["scene"][able].nunique()
+    taken = max(1, round(promotion * scenes))
+    held[able] = _spread_scenes(clips[able], [scenes - taken, taken], seed=seed) == 1
+    return held
 
 
 def _official_parts(clips: pd.DataFrame, official: pd.Series, *, validation: str, val: float, seed: int) -> pd.Series:
@@ -96,6 +118,31 @@ def _official_parts(clips: pd.DataFrame, official: pd.Series, *, validation: str
 def shared_scenes(clips: pd.DataFrame, parts: pd.Series, first: str, second: str) -> list[str]:
     """Scene numbers that have clips in both parts."""
     return sorted(set(clips["scene"][parts == first]) & set(clips["scene"][parts == second]))
+
+
+def other_validation(clips: pd.DataFrame, *, seed: int) -> pd.DataFrame | None:
+    """The clips with as many other scenes for validation in fold 0: scenes that trained validate, and those that
+    validated train. None where validation is not of whole scenes, or fewer scenes train than twice as many.
+
+    Args:
+        clips: columns clip_id, dataset, label, scene, fold_0; only the dataset that has validation clips changes.
+    """
+    validates = clips["fold_0"] == "val"
+    own = clips["dataset"].isin(clips["dataset"][validates])
+    trains = own & (clips["fold_0"] == "train")
+    if shared_scenes(clips[own], clips["fold_0"][own], "train", "val"):
+        return None
+    training = clips[trains].sort_values("clip_id")
+    validated, scenes = clips["scene"][validates].nunique(), training["scene"].nunique()
+    if validated == 0 or scenes < 2 * validated:
+        return None
+    try:
+        moved = _spread_scenes(training, [scenes - validated, validated], seed=seed) == 1
+    except UserError:  # no way to have every class on both sides
+        return None
+    parts = clips["fold_0"].mask(validates, "train")
+    parts.loc[training.index[moved]] = "val"
+    return clips.assign(fold_0=parts)
 
 
 def _sides(
@@ -184,8 +231,8 @@ def _spread_scenes(clips: pd.DataFrame, sizes: Sequence[int], *, seed: int) -> N
     """
     if min(sizes) < 1:
         raise UserError(
-            f"too few scenes ({sum(sizes)}) for parts of {', '.join(map(str, sizes))} scenes: change split.test and "
-            f"split.val, or set split.validation to take or none"
+            f"too few scenes ({sum(sizes)}) for parts of {', '.join(map(str, sizes))} scenes: change split.test, "
+            f"split.val and split.promotion, or set split.validation to take or none"
         )
     # Whether a scene has a class, not how many clips of it: more takes of what is there must not move a scene.
     table = pd.crosstab(clips["scene"], clips["label"]).clip(upper=1)
@@ -285,6 +332,10 @@ def _require_scenes(clips: pd.DataFrame, *, folds: int, validation: str) -> None
 def _check(clips: pd.DataFrame, parts: pd.Series, *, strategy: str, validation: str) -> None:
     """The promise of this module, checked on every result: no scene on two sides."""
     pairs = [("train", "test"), ("val", "test")] if strategy == "scene" else []
+    if strategy != "random":
+        pairs += [("train", "promotion"), ("val", "promotion")]
+    if strategy == "scene":
+        pairs.append(("test", "promotion"))
     if validation == "scene":
         pairs.append(("train", "val"))
     for first, second in pairs:

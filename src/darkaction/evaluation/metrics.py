@@ -12,6 +12,9 @@ Labels = NDArray[np.integer]
 
 RELIABILITY_BINS = 10
 
+CHANCE_SAMPLES = 1000
+"""Of right and wrong, behind `calibration_error_by_chance`."""
+
 
 def average_draws(probabilities_DNK: Probabilities) -> Probabilities:
     """Mean softmax over the draws of each clip, (N, K): the prediction the project reports."""
@@ -157,6 +160,16 @@ def calibration_error(table: pd.DataFrame) -> float:
     Cooper and Hauskrecht, 2015)."""
     distance = (table["accuracy"] - table["confidence"]).abs()
     return float((distance * table["n"]).sum() / table["n"].sum())
+
+
+def calibration_error_by_chance(probabilities_NK: Probabilities, *, bins: int, seed: int) -> float:
+    """Mean expected calibration error of perfectly calibrated predictions with these probabilities: each is right as
+    often as it says, and so few clips still give an error. What a model shows above it is its own."""
+    confidence_N = probabilities_NK.max(-1)
+    bin_N = np.minimum((confidence_N * bins).astype(int), bins - 1)
+    right_RN = np.random.default_rng(seed).random((CHANCE_SAMPLES, len(confidence_N))) < confidence_N
+    excess_RB = (right_RN - confidence_N) @ np.eye(bins)[bin_N]
+    return float(np.abs(excess_RB).sum(1).mean() / len(confidence_N))
 
 
 def _check(probabilities_DNK: Probabilities) -> None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from darkaction.evaluation.statistics import Interval
+from darkaction.evaluation.statistics import FEW_SCENES, Interval
 from darkaction.evaluation.style import BLUE, GREY, INK, ORANGE, PAPER, WHISKER, interval_lengths, percent, png_figure
 
 ROOMS_SHOWN = 8
@@ -44,14 +44,18 @@ def per_class(table: pd.DataFrame, *, overall: float, confidence: float, path: P
     """Accuracy of each class with its interval, best first, and the overall accuracy as a line.
 
     Args:
-        table: columns class, n, accuracy, low, high (metrics.per_class).
+        table: columns class, n, scenes, accuracy, low, high (metrics.per_class). Of fewer than FEW_SCENES scenes no
+            interval is drawn: it would be too narrow.
     """
     table = table.sort_values(["accuracy", "class"], ascending=[True, False])
     with png_figure(path, width=7.5, height=1.5 + 0.42 * len(table)) as figure:
         axis = figure.subplots()
         places = np.arange(len(table))
         axis.barh(places, table["accuracy"], color=BLUE, height=0.62)
-        axis.errorbar(table["accuracy"], places, xerr=interval_lengths(table), **WHISKER)
+        few = (table["scenes"] < FEW_SCENES).to_numpy()
+        axis.errorbar(table["accuracy"][~few], places[~few], xerr=interval_lengths(table[~few]), **WHISKER)
+        for place, accuracy in zip(places[few], table["accuracy"][few], strict=True):
+            axis.annotate("few scenes", (accuracy, place), (4, 0), textcoords="offset points", va="center", color=GREY)
         axis.axvline(overall, color=ORANGE, linewidth=1.4, linestyle="--", label=f"all classes: {overall:.1%}")
         axis.set_yticks(places, [f"{name} ({n})" for name, n in zip(table["class"], table["n"], strict=True)])
         axis.set_title(f"Accuracy by class, with {confidence:.0%} intervals over scenes")

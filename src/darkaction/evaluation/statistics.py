@@ -1,4 +1,4 @@
-"""How sure are we: intervals and comparisons that respect scenes.
+"""How sure are we of an accuracy: intervals that respect scenes; comparison.py compares two methods.
 
 Takes of one scene are alike, so n clips are worth fewer than n independent ones. The bootstrap here samples whole
 scenes: the error is that of a test on other scenes of the same kind. Results depend on the data and `seed` alone.
@@ -7,14 +7,13 @@ scenes: the error is that of a test on other scenes of the same kind. Results de
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-EXACT_SCENES = 12
-"""Up to so many scenes with a difference, `compare` goes through every pattern of signs (4096) instead of drawing."""
+FEW_SCENES = 5
+"""An interval over fewer scenes covers too little (70 % with 2 scenes, 80 % with 3), so figures do not draw it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,20 +28,6 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.mean:.1%} [{self.low:.1%}, {self.high:.1%}], n={self.n} in {self.scenes} scenes"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Accuracy of a minus accuracy of b on the same clips. p_value tests that they do not differ, scene by scene;
-    mcnemar_p, the exact test of McNemar, clip by clip: as if clips of one scene were independent (both two-sided)."""
-
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    mcnemar_p: float
-    n: int
-    scenes: int
 
 
 def accuracy_interval(
@@ -90,7 +75,7 @@ def seeds_interval(
         raise ValueError(
             f"{len(correct_SN)} sets of results and {len(scene_SN)} of scenes; expected as many, at least 1"
         )
-    right_SG, count_SG = _scene_counts(correct_SN, scene_SN)
+    right_SG, count_SG = scene_counts(correct_SN, scene_SN)
     num_seeds, num_scenes = right_SG.shape
     mean = float((right_SG.sum(1) / count_SG.sum(1)).mean())
     rng = np.random.default_rng(seed)
@@ -112,62 +97,7 @@ def seeds_interval(
     return Interval(mean=mean, low=low, high=high, n=int(count_SG.sum()), scenes=num_scenes)
 
 
-def compare(
-    correct_a_N: ArrayLike,
-    correct_b_N: ArrayLike,
-    scene_N: ArrayLike,
-    *,
-    bootstrap_samples: int,
-    confidence: float,
-    seed: int,
-) -> Comparison:
-    """Paired comparison of two models on the same clips: bootstrap interval of the difference of accuracies over
-    scenes, and the p-value of a test that swaps a and b in whole scenes (sign flips of the scenes' differences).
-
-    Raises:
-        ValueError: for no clips or arrays of different lengths.
-    """
-    right_SG, count_SG = _scene_counts([correct_a_N, correct_b_N], [scene_N, scene_N])
-    difference_G, count_G = right_SG[0] - right_SG[1], count_SG[0]
-    num_scenes, n = len(count_G), int(count_G.sum())
-    rng = np.random.default_rng(seed)
-    weights_RG = _resampled(rng, num_scenes, bootstrap_samples)
-    low, high = _percentiles((weights_RG @ difference_G) / (weights_RG @ count_G), num_scenes, confidence)
-    if num_scenes == 1:
-        low, high = -1.0, 1.0
-    return Comparison(
-        difference=float(difference_G.sum() / n),
-        low=low,
-        high=high,
-        p_value=_sign_flip_p(difference_G, rng, bootstrap_samples),
-        mcnemar_p=mcnemar_p(correct_a_N, correct_b_N),
-        n=n,
-        scenes=num_scenes,
-    )
-
-
-def mcnemar_p(correct_a_N: ArrayLike, correct_b_N: ArrayLike) -> float:
-    """Two-sided p-value of the exact test of McNemar (1947): of the clips that one alone gets right, is one's share
-    more than chance?"""
-    a_N, b_N = np.asarray(correct_a_N, bool), np.asarray(correct_b_N, bool)
-    only_a, only_b = int((a_N & ~b_N).sum()), int((b_N & ~a_N).sum())
-    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-
-
-def _sign_flip_p(difference_G: NDArray[np.float64], rng: np.random.Generator, bootstrap_samples: int) -> float:
-    """Two-sided p-value of sum(difference_G) when the sign of each scene's difference is a coin toss."""
-    nonzero = difference_G[difference_G != 0]
-    if len(nonzero) == 0:
-        return 1.0
-    observed = abs(nonzero.sum()) - 1e-9
-    if len(nonzero) <= EXACT_SCENES:
-        signs = np.array(list(product((-1.0, 1.0), repeat=len(nonzero))))
-        return float((np.abs(signs @ nonzero) >= observed).mean())
-    signs = rng.choice([-1.0, 1.0], size=(bootstrap_samples, len(nonzero)))
-    return float((1 + (np.abs(signs @ nonzero) >= observed).sum()) / (1 + bootstrap_samples))
-
-
-def _scene_counts(
+def scene_counts(
     correct_SN: Sequence[ArrayLike], scene_SN: Sequence[ArrayLike]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Right answers and clips by seed and scene, each (S, G); 0 where a seed has no clip of a scene."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
@@ -48,7 +48,6 @@ class TableFile:
     curves: Annotated[dict[str, Annotated[list[str], Field(min_length=2)]], Field(max_length=3)] = Field(
         default_factory=dict
     )
-    clusters: Literal["scene", "class and scene"] = "scene"
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -80,7 +79,6 @@ class Table:
 
     confusions: pairs of classes, to be said how often the methods `confused` take one for the other.
     curves: name -> keys of the methods, by the number of real clips that each learns from.
-    clusters: what intervals and tests take for independent: scenes, or the clips of a class in a scene.
     """
 
     key: str
@@ -89,7 +87,6 @@ class Table:
     confusions: tuple[tuple[str, str], ...]
     confused: tuple[str, ...]
     curves: dict[str, tuple[str, ...]]
-    clusters: str
     methods: tuple[Method, ...]
 
     @property
@@ -191,7 +188,6 @@ def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted:
         confusions=tuple((a, b) for a, b in source.confusions if a in classes and b in classes),
         confused=tuple(source.confused),
         curves={name: tuple(key for key in keys if key in kept) for name, keys in source.curves.items()},
-        clusters=source.clusters,
         methods=tuple(methods),
     )
 

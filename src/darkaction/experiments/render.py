@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from darkaction.evaluation import plots
-from darkaction.evaluation.statistics import Comparison, Interval, compare, seeds_interval
+from darkaction.evaluation.comparison import ENOUGH_SEEDS, Comparison, compare, holm
+from darkaction.evaluation.statistics import Interval, scene_counts, seeds_interval
 from darkaction.experiments.plan import Method, Table
 from darkaction.experiments.record import Run, decode
 
 ORDER_RESAMPLES = 1000
-"""Of scenes, behind the interval of Kendall's tau."""
+"""Of seeds and scenes, behind the interval of Kendall's tau."""
+
+FIVE_POINTS = 0.05
+"""A difference in accuracy that is worth knowing; each table says how many scenes would show it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,22 +68,27 @@ def interval(runs: Sequence[Run], exam: Exam, how: Statistics) -> Interval:
 
 
 def difference(runs: Sequence[Run], others: Sequence[Run], exam: Exam, how: Statistics) -> Comparison | None:
-    """Accuracy of the runs less that of the others with the same seeds, paired clip by clip; None without such."""
+    """Accuracy of the runs less that of the others with the same seeds, on the same clips; None without such."""
     pairs = [(a, b) for a in runs for b in others if a.seed == b.seed]
     if not pairs:
         return None
     return compare(
-        np.concatenate([right(a, exam) for a, _ in pairs]),
-        np.concatenate([right(b, exam) for _, b in pairs]),
-        np.tile(exam.scene_N, len(pairs)),
-        **vars(how),
+        [right(a, exam) for a, _ in pairs],
+        [right(b, exam) for _, b in pairs],
+        exam.scene_N,
+        confidence=how.confidence,
     )
 
 
 def as_frame(table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics) -> pd.DataFrame:
-    """One line a method, numbers whole; those of methods without a run are missing."""
+    """One line a method, numbers whole; those of methods without a run are missing. p_value is of a comparison alone,
+    p_holm of it as one of the table's comparisons."""
     by_key = {finished.method.key: finished for finished in methods}
-    return pd.DataFrame([_line(finished, by_key[finished.method.against], exam, how) for finished in methods])
+    frame = pd.DataFrame([_line(finished, by_key[finished.method.against], exam, how) for finished in methods])
+    if "p_value" in frame:
+        compared = frame["p_value"].notna()
+        frame.loc[compared, "p_holm"] = holm(frame.loc[compared, "p_value"].tolist())
+    return frame
 
 
 def _line(finished: Finished, other: Finished, exam: Exam, how: Statistics) -> dict[str, Any]:
@@ -99,29 +108,35 @@ def _line(finished: Finished, other: Finished, exam: Exam, how: Statistics) -> d
     if other is not finished and (found := difference(runs, other.runs, exam, how)):
         line["against"] = other.method.name
         line |= {"difference": found.difference, "difference_low": found.low, "difference_high": found.high}
-        line |= {"p_value": found.p_value}
+        line |= {"p_value": found.p_value, "compared_seeds": found.seeds}
+        line |= {"scenes_for_5_points": found.scenes_needed(FIVE_POINTS, confidence=how.confidence)}
     means = ("parameters", "gflop", "clip_seconds", "frame_seconds", "train_seconds")
     return line | {name: float(np.mean([getattr(run, name) for run in runs])) for name in means}
 
 
 def order(methods: Sequence[Finished], exam: Exam, how: Statistics) -> tuple[float, float, float, int] | None:
-    """Kendall's tau between the paper's order of the methods and ours, its interval over scenes, and how many methods
-    there are; None for fewer than three that both have."""
+    """Kendall's tau between the paper's order of the methods and ours, its interval over seeds and scenes, and how
+    many methods there are; None for fewer than three that both have."""
     both = [finished for finished in methods if finished.runs and finished.method.published is not None]
     if len(both) < 3:
         return None
     published = [finished.method.published for finished in both]
-    right_RN = np.stack([np.mean([right(run, exam) for run in finished.runs], axis=0) for finished in both])
-    names, number_N = np.unique(exam.scene_N, return_inverse=True)
-    right_RG = np.stack([np.bincount(number_N, weights=right_N, minlength=len(names)) for right_N in right_RN])
-    count_G = np.bincount(number_N, minlength=len(names))
     rng = np.random.default_rng(how.seed)
-    weight_SG = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=ORDER_RESAMPLES)
-    accuracy_SR = (weight_SG @ right_RG.T) / (weight_SG @ count_G)[:, None]
-    taus = [_tau(published, accuracy_R) for accuracy_R in accuracy_SR]
+    scenes = len(np.unique(exam.scene_N))
+    weight_RG = rng.multinomial(scenes, np.full(scenes, 1 / scenes), size=ORDER_RESAMPLES)
+    means, resampled = [], []
+    for finished in both:
+        right_SG, count_SG = scene_counts(
+            [right(run, exam) for run in finished.runs], [exam.scene_N] * len(finished.runs)
+        )
+        seeds = len(right_SG)
+        weight_RS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=ORDER_RESAMPLES)
+        means.append(right_SG.sum() / count_SG.sum())
+        resampled.append(((weight_RS @ right_SG) * weight_RG).sum(1) / ((weight_RS @ count_SG) * weight_RG).sum(1))
+    taus = [_tau(published, accuracy_M) for accuracy_M in np.stack(resampled, axis=1)]
     tail = (1 - how.confidence) / 2
     low, high = np.quantile(taus, [tail, 1 - tail])
-    return _tau(published, right_RN.mean(1)), float(low), float(high), len(both)
+    return _tau(published, np.array(means)), float(low), float(high), len(both)
 
 
 def _tau(a: Sequence[float | None], b: NDArray[np.floating]) -> float:
@@ -167,7 +182,7 @@ def as_markdown(
         "seeds",
         "the paper, on ARID",
         f"difference to {table.reference.name}" if same else "difference",
-        "p",
+        "p (Holm)",
         "parameters",
         "GFLOP a clip",
         "ms a clip",
@@ -180,7 +195,7 @@ def as_markdown(
     body += [_markdown_line(record, failures, name_other=not same) for record in frame.to_dict("records")]
     lines = [f"## {_title(table)}", "", heading, ""]
     lines += [f"| {' | '.join(c for number, c in enumerate(line) if number not in left_out)} |" for line in body]
-    lines += ["", *_remarks(table, methods, exam, how)]
+    lines += ["", *_remarks(table, methods, exam, how, frame)]
     if not frame["current_code"].all():
         lines.append("† measured with an earlier version of the code.")
     return "\n".join(lines).rstrip() + "\n"
@@ -205,7 +220,7 @@ def _markdown_line(line: Mapping[Any, Any], failures: Mapping[str, str], *, name
     else:
         points = (100 * line[key] for key in ("difference", "difference_low", "difference_high"))
         other = f" to {line['against']}" if name_other else ""
-        texts += ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*points) + other, _p_value(line["p_value"])]
+        texts += ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*points) + other, _p_value(line["p_holm"])]
     texts += [
         f"{line['parameters'] / 1e6:.2f} M",
         f"{line['gflop']:.2f}",
@@ -215,8 +230,9 @@ def _markdown_line(line: Mapping[Any, Any], failures: Mapping[str, str], *, name
     return texts
 
 
-def _remarks(table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics) -> list[str]:
+def _remarks(table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics, frame: pd.DataFrame) -> list[str]:
     lines = [table.note, ""] if table.note else []
+    lines += [found, ""] if (found := _about_differences(frame)) else []
     lines += [*found, ""] if (found := confusions(table, methods, exam, how)) else []
     if tau := order(methods, exam, how):
         value, low, high, count = tau
@@ -225,6 +241,32 @@ def _remarks(table: Table, methods: Sequence[Finished], exam: Exam, how: Statist
             f"[{low:+.2f}, {high:+.2f}] (1: the same order, -1: the opposite)."
         )
     return lines
+
+
+def _about_differences(frame: pd.DataFrame) -> str:
+    """What the differences and p-values of a table hold for, and what they could show; empty without any."""
+    if "p_value" not in frame:
+        return ""
+    compared = frame[frame["p_value"].notna()]
+    seeds = sorted({int(number) for number in compared["compared_seeds"]})
+    text = (
+        f"Differences: each interval is of one comparison; the p-values are Holm's for the {len(compared)} comparisons "
+        "of this table. "
+    )
+    if seeds[-1] == 1:
+        text += "Each method was trained once, so both hold given these trainings: other seeds may differ more. "
+    else:
+        text += "Both are for other scenes and other seeds. "
+        if seeds[0] < ENOUGH_SEEDS:
+            text += f"{seeds[0]} seeds are few: {ENOUGH_SEEDS} or more tell other trainings better. "
+    needed = compared["scenes_for_5_points"]
+    if (known := needed.dropna()).empty:
+        return text + "No number of scenes would show 5 points: the trainings differ too much, so more seeds would."
+    unknown = f"; in {needed.isna().sum()} of them only more seeds would" if needed.isna().any() else ""
+    return text + (
+        f"To find a true difference of 5 points four times in five takes about {known.median():.0f} scenes (median "
+        f"over the comparisons{unknown})."
+    )
 
 
 def draw(table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics, *, subtitle: str, path: Path) -> None:

@@ -88,7 +88,6 @@ def draw_enhancements(comparisons: Comparisons, table: Table, path: Path) -> Non
 
 def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -> str:
     """What the numbers are of."""
-    clusters = "scenes" if table.clusters == "scene" else "scenes, a number and class each"
     target = base.datasets[0]
     folds = "one test part" if base.split.folds == 1 else f"{base.split.folds} folds, each tested once, pooled"
     kind = " (synthetic clips, not the paper's data)" if target in SYNTHETIC else ""
@@ -96,7 +95,7 @@ def describe(base: Params, comparisons: Comparisons, table: Table, exam: Exam) -
     return (
         f"Dataset {target}{kind}, profile {comparisons.profile} (`table_{table.key}_params.yaml`, the settings from "
         f"which methods differ): {len(exam.label_N)} test clips of "
-        f"{len(np.unique(exam.scene_N))} {clusters} ({base.split.strategy} split, {folds}){scale}; times as measured "
+        f"{len(np.unique(exam.scene_N))} scenes ({base.split.strategy} split, {folds}){scale}; times as measured "
         f"while other runs ran; `{command_line().replace(' --report-only', '')}`"
     )
 
@@ -105,10 +104,9 @@ def exam_of(comparisons: Comparisons, table: Table) -> Exam:
     """The test clips of the table."""
     test = tested_clips(comparisons, table)
     classes = table.reference.fallback.data.classes
-    clusters = test["scene"] if table.clusters == "scene" else test["label"] + " " + test["scene"]
     return Exam(
         label_N=np.array([classes.index(label) for label in test["label"]]),
-        scene_N=clusters.to_numpy(dtype=str),
+        scene_N=test["scene"].to_numpy(dtype=str),
         classes=classes,
     )
 

@@ -69,6 +69,7 @@ def training_settings(params: Params) -> dict[str, Any]:
     unused = {"train.num_workers"}
     unused |= {key for key in flat if key.startswith("enhance.apply.") and key[14:] not in params.datasets}
     unused |= set() if method == "gamma" else {"enhance.gamma"}
+    unused |= set() if params.split.promotion else {"split.promotion"}
     unused |= {"train.shots_per_class"} if params.train.shots_per_class is None else set()
     return {key: value for key, value in flat.items() if key.partition(".")[0] in sections and key not in unused}
 
@@ -126,6 +127,8 @@ def index_settings(params: Params, *, also: tuple[str, ...] = ()) -> dict[str, d
         of_target["split.test"] = split.test
     if split.validation != "none":
         of_target["split.val"] = split.val
+    if split.promotion:
+        of_target["split.promotion"] = split.promotion
     return {
         name: {
             "data.classes": params.data.classes,

@@ -18,6 +18,7 @@ import torch
 
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import Paths
+from darkaction.data.splits import other_validation
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs.identity import identity, index_digests, index_settings, training_code
 from darkaction.jobs.recognizer import pretraining
@@ -104,7 +105,9 @@ class Job:
     observer: Observer
     inits: tuple[Path | None, ...]  # weights to begin with, for each fold
     enhancement: Settings | None = None  # of synthetic clips, where the job pretrains with settings of its own
-    seeds: int = 1  # how many are trained, from params.seed
+    seeds: int = 1  # how many are trained
+    first_seed: int = 0  # the first is params.seed plus this
+    other_validation: bool = False  # validate on other scenes than the index says (see splits.other_validation)
     work: Path | None = None  # where a stopped one goes on; None: it does not
     threads: int = 1
     parent: str = ""  # token of the MLflow run of all
@@ -206,9 +209,13 @@ def _train_seeds(job: Job, params: Params, work: Path, run: Run) -> list[Trained
     clips = data.usable_clips(job.paths, index_settings(params))
     if "test" not in job.score:
         clips = clips[clips["fold_0"] != "test"].reset_index(drop=True)
+    if job.other_validation:
+        moved = other_validation(clips, seed=params.seed)
+        assert moved is not None, "the launcher has found other validation scenes"
+        clips = moved
     done = []
     for number in range(job.seeds):
-        own = replace(params, seed=params.seed + number)
+        own = replace(params, seed=params.seed + job.first_seed + number)
         # A stopped job goes on in the folder of the batch size that memory sufficed for.
         folder = work / f"seed_{own.seed}-batch_{own.train.batch_size}"
         inits = job.inits

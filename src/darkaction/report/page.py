@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from darkaction.evaluation.statistics import FEW_SCENES
 from darkaction.report.strips import SampledClip
 from darkaction.training.weights import SYNTHETIC
 
@@ -120,7 +121,7 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
-    return environment.get_template("page.html").render(page=page)
+    return environment.get_template("page.html").render(page=page, few_scenes=FEW_SCENES)
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -1,7 +1,7 @@
 """What a search has found, whether that is more than luck, and where it is written."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
 from darkaction.core.params_file import configure
 from darkaction.core.paths import ROOT, Paths
-from darkaction.evaluation.statistics import Comparison, Interval, accuracy_interval, compare
+from darkaction.evaluation.comparison import Comparison, compare
+from darkaction.evaluation.statistics import Interval, accuracy_interval
 from darkaction.jobs.identity import index_settings
 from darkaction.params import require_valid
 from darkaction.search.settings import SearchParams
@@ -80,29 +81,40 @@ def judge(
     """Compares the highest trial with chance and with the first one, on the same validation clips.
 
     The best of many is partly luck, so both intervals hold for all trials at once: their error is divided by the number
-    of trials (Bonferroni).
+    of trials (Bonferroni). So a gain counts where its p-value times the number of comparisons is below the error.
 
     Args:
         compared: trials that the highest was chosen from.
-        labels_N: (N,) class of each prediction in `Scored.right`.
+        labels_N: (N,) class of each validation clip; `Scored.right` has N values for each seed.
         scenes_N: (N,) its scene.
         bootstrap_samples: bootstrap samples for one trial alone.
         confidence: of the intervals, for example 0.95.
         seed: of the resampling.
     """
     others = max(1, compared - 1)
-    settings = {"bootstrap_samples": bootstrap_samples * min(others, MOST_RESAMPLES), "seed": seed}
     error = 1 - confidence
+    seeds = len(highest.right) // len(scenes_N)
     _, counts_K = np.unique(np.asarray(labels_N), return_counts=True)
     return Verdict(
         highest=highest,
         first=first,
         compared=compared,
         chance=float(counts_K.max() / counts_K.sum()),
-        interval=accuracy_interval(highest.right, scenes_N, confidence=1 - error / max(1, compared), **settings),
+        interval=accuracy_interval(
+            highest.right,
+            [*scenes_N] * seeds,
+            bootstrap_samples=bootstrap_samples * min(others, MOST_RESAMPLES),
+            confidence=1 - error / max(1, compared),
+            seed=seed,
+        ),
         gain=None
         if first is None
-        else compare(highest.right, first.right, scenes_N, confidence=1 - error / others, **settings),
+        else compare(
+            np.split(np.array(highest.right), seeds),
+            np.split(np.array(first.right), seeds),
+            scenes_N,
+            confidence=1 - error / others,
+        ),
     )
 
 
@@ -172,30 +184,49 @@ def judged(study: Search, params: SearchParams, paths: Paths) -> Verdict | None:
         scored[0],
         study.first(),
         compared=study.compared(),
-        labels_N=[*clips["label"]] * params.tune.seeds,
-        scenes_N=[*clips["scene"].astype(str)] * params.tune.seeds,
+        labels_N=clips["label"],
+        scenes_N=[*clips["scene"].astype(str)],
         bootstrap_samples=params.evaluate.bootstrap_samples,
         confidence=params.evaluate.confidence,
         seed=params.seed,
     )
 
 
-def apply(study: Search, params: SearchParams, paths: Paths, *, force: bool) -> None:
-    """Writes the best values into params.yaml, if they are better beyond noise.
+def apply(
+    study: Search, params: SearchParams, paths: Paths, *, force: bool, confirm: Callable[[Scored], Comparison]
+) -> None:
+    """Writes the best values into params.yaml, if they are better beyond noise, and again on other seeds.
+
+    Args:
+        force: write them whether they are better or not; nothing is trained then.
+        confirm: trains a trial and the values of params.yaml again and compares them (see confirmation.py).
 
     Raises:
-        UserError: when they are not, or there is nothing to compare with.
+        UserError: when they are not better, or there is nothing to compare with.
     """
     verdict = judged(study, params, paths)
     if verdict is None or verdict.first is None:
         raise UserError(
             "the trial with the values of params.yaml did not end well, so there is nothing to compare with"
         )
-    if verdict.highest.number == verdict.first.number:
+    highest = verdict.highest
+    if highest.number == verdict.first.number:
         print("no trial was better than params.yaml: nothing to apply")
         return
-    if verdict.doubt is not None and not force:
-        raise UserError(f"{verdict.doubt}, so params.yaml stays as it is (--force writes it nevertheless)")
-    print(verdict.evidence)
-    overrides = [f"{key}={json.dumps(value)}" for key, value in verdict.highest.values.items()]
+    if not force:
+        if verdict.doubt is not None:
+            raise UserError(f"{verdict.doubt}, so params.yaml stays as it is (--force writes it nevertheless)")
+        print(verdict.evidence)
+        found = confirm(highest)
+        text = (
+            f"trained again with {found.seeds} other seeds: {found.difference:+.1%} [{found.low:+.1%}, "
+            f"{found.high:+.1%}], p = {found.p_value:.3f}, {found.n} predictions in {found.scenes} scenes"
+        )
+        if found.low <= 0:
+            raise UserError(
+                f"trial {highest.number} is not shown to be better than params.yaml; {text}: params.yaml stays as it "
+                "is (--force writes it nevertheless)"
+            )
+        print(text)
+    overrides = [f"{key}={json.dumps(value)}" for key, value in highest.values.items()]
     print(configure(ROOT / "params.yaml", profile=None, overrides=overrides, write=True, check=require_valid), end="")

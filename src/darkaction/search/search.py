@@ -10,6 +10,7 @@ from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.provenance import changed_since, command_line
 from darkaction.enhancement.apply import Settings
+from darkaction.evaluation.comparison import Comparison
 from darkaction.jobs.enhancer import apply as enhancing
 from darkaction.jobs.identity import training_code
 from darkaction.jobs.inputs import Inputs, inputs_for, pretraining_task
@@ -18,10 +19,11 @@ from darkaction.jobs.launcher import Tasks, launch
 from darkaction.jobs.pool import Pool, start_pool
 from darkaction.jobs.recognizer.train import starting_weights
 from darkaction.search import results, studies
+from darkaction.search.confirmation import confirm
 from darkaction.search.settings import SearchParams
 from darkaction.search.space import check_space, pretrains
 from darkaction.search.storage import connect
-from darkaction.search.study import Search
+from darkaction.search.study import Scored, Search
 from darkaction.search.trials import Limits, Trials
 from darkaction.tracking.delivery import end_killed
 from darkaction.tracking.runs import parent_run
@@ -90,8 +92,15 @@ def search(params: SearchParams, asked: Request) -> None:
     else:
         study = studies.create(storage, name, params, data=template.clips, arguments=asked.settings_text)
     _run(study, params, inputs, template, storage, asked)
-    if asked.apply:
-        results.apply(study, params, template.paths, force=asked.force)
+    if not asked.apply:
+        return
+
+    def confirmed(highest: Scored) -> Comparison:
+        inits = starting_weights(params, inputs.paths) if template.enhancement is None else (None,)
+        job = replace(template, parent=study.token, inits=inits)
+        return confirm(highest, params, job, workers=asked.workers, ray_address=asked.ray_address)
+
+    results.apply(study, params, template.paths, force=asked.force, confirm=confirmed)
 
 
 def _run(study: Search, params: SearchParams, inputs: Inputs, template: Job, storage: str, asked: Request) -> None:

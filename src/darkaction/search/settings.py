@@ -44,6 +44,7 @@ class Tune:
     pruner: Literal["hyperband", "median", "wilcoxon", "none"]
     min_epochs: Positive
     seeds: Positive
+    confirm_seeds: Annotated[int, Field(ge=2)]
     space: Annotated[list[Dimension], Field(min_length=1)]
 
     def __post_init__(self) -> None:

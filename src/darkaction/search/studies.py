@@ -23,7 +23,16 @@ from darkaction.search.study import Search
 PLAIN = "search"
 """The study of params.yaml as it stands."""
 
-FREE = ("tune.trials", "tune.sampler", "registry.", "train.num_workers", "train.devices", "evaluate.", "prepare.")
+FREE = (
+    "tune.trials",
+    "tune.sampler",
+    "tune.confirm_seeds",
+    "registry.",
+    "train.num_workers",
+    "train.devices",
+    "evaluate.",
+    "prepare.",
+)
 """Settings in which the launchers of one study may differ."""
 
 LEGIBLE = re.compile(r"[\w.+-]{1,24}")

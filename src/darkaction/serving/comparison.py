@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from darkaction.core.errors import UserError
+from darkaction.evaluation.comparison import Comparison, compare
 from darkaction.evaluation.settings import Evaluate
-from darkaction.evaluation.statistics import Comparison, accuracy_interval, compare
+from darkaction.evaluation.statistics import accuracy_interval
 
 COLUMNS = ["clip_id", "label", "scene", "predicted"]
 
@@ -36,15 +37,13 @@ def same_clips(a: pd.DataFrame, b: pd.DataFrame) -> bool:
     return a[names].equals(b[names])
 
 
-def compare_predictions(a: pd.DataFrame, b: pd.DataFrame, evaluate: Evaluate, *, seed: int) -> Comparison:
-    """The accuracy of `a` minus that of `b`, by the paired test over scenes; the clips must be the same."""
+def compare_predictions(a: pd.DataFrame, b: pd.DataFrame, *, confidence: float) -> Comparison:
+    """The accuracy of `a` minus that of `b` on the same clips, given these two trainings."""
     return compare(
-        (a["predicted"] == a["label"]).to_numpy(),
-        (b["predicted"] == b["label"]).to_numpy(),
+        [(a["predicted"] == a["label"]).to_numpy()],
+        [(b["predicted"] == b["label"]).to_numpy()],
         a["scene"].to_numpy(dtype=str),
-        bootstrap_samples=evaluate.bootstrap_samples,
-        confidence=evaluate.confidence,
-        seed=seed,
+        confidence=confidence,
     )
 
 
@@ -68,9 +67,9 @@ def compare_files(a: Path, b: Path, evaluate: Evaluate, *, seed: int) -> str:
             seed=seed,
         )
         lines.append(f"{path}: {interval}")
-    found = compare_predictions(tables[a], tables[b], evaluate, seed=seed)
+    found = compare_predictions(tables[a], tables[b], confidence=evaluate.confidence)
     lines.append(
-        f"difference: {found.difference:+.1%} [{found.low:+.1%}, {found.high:+.1%}], p = {found.p_value:.4f} over "
-        f"scenes, McNemar p = {found.mcnemar_p:.4f} over clips"
+        f"difference, given these two trainings: {found.difference:+.1%} [{found.low:+.1%}, {found.high:+.1%}], "
+        f"p = {found.p_value:.4f} over scenes, McNemar p = {found.mcnemar_p:.4f} over clips"
     )
     return "\n".join(lines)

@@ -18,12 +18,14 @@ from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.redact import without_credentials
 from darkaction.data.settings import VideoLimits
-from darkaction.evaluation.settings import Evaluate
-from darkaction.evaluation.statistics import Comparison, with_interval
+from darkaction.evaluation.comparison import Comparison
+from darkaction.evaluation.statistics import with_interval
+from darkaction.jobs.recognizer.evaluation import PROMOTION
 from darkaction.params import Params
 from darkaction.serving import mlflow_model
 from darkaction.serving.comparison import compare_predictions, read_predictions, same_clips
 from darkaction.tracking.records import model_runs
+from darkaction.tracking.settings import Registry
 from darkaction.tracking.weights import checksum, fetch_model, weights_of
 
 NEEDED = (
@@ -56,6 +58,7 @@ class Evaluated:
 
     run_id: str
     predictions: pd.DataFrame
+    """Of the clips kept for promotions; no row where there are none."""
     comparable: dict[str, str]
     """What must be equal in two runs for their figures to be compared: the tested dataset and its split."""
 
@@ -94,8 +97,7 @@ def examine(client: MlflowClient, params: Params, paths: Paths, *, run: str, ali
             raise
         reason = f"the champion cannot be compared: {error}"
         return Verdict(run_id=run_id, champion=champion, passed=False, reason=reason)
-    level = params.registry.significance_level
-    return judge(candidate, current, level=level, evaluate=params.evaluate, seed=params.seed)
+    return judge(candidate, current, params.registry)
 
 
 def latest_run(client: MlflowClient, paths: Paths) -> str:
@@ -129,18 +131,21 @@ def evaluated_run(client: MlflowClient, run_id: str) -> Evaluated:
         raise UserError(f"run {run_id}: was not evaluated; dvc repro evaluate (or python src/evaluate.py) does")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = client.download_artifacts(run_id, "predictions.csv", folder)
+            path = client.download_artifacts(run_id, PROMOTION, folder)
         except (MlflowException, OSError) as error:
-            raise UserError(f"run {run_id}: its predictions.csv cannot be read ({reason_of(error)})") from None
+            raise UserError(
+                f"run {run_id}: its {PROMOTION} cannot be read ({reason_of(error)}); dvc repro evaluate writes it"
+            ) from None
         predictions = read_predictions(Path(path))
     target = json.loads(run.data.params["datasets"])[0]  # the others only join training
     tags = {name: value for name, value in run.data.tags.items() if name in (*SAME, f"data.{target}.digest")}
     return Evaluated(run_id=run_id, predictions=predictions, comparable=tags)
 
 
-def judge(candidate: Evaluated, champion: Evaluated | None, *, level: float, evaluate: Evaluate, seed: int) -> Verdict:
-    """The promotion criterion: the first model passes; later ones must be evaluated on the same data and split as the
-    champion, and must not be worse by the paired test over scenes at `level`."""
+def judge(candidate: Evaluated, champion: Evaluated | None, criterion: Registry) -> Verdict:
+    """The promotion criterion. The first model passes. A later one must be evaluated on the same data and split as the
+    champion, and must be shown not to be worse by `margin` or more: a one-sided test over the scenes kept for
+    promotions, which neither training nor validation nor the test figures have seen."""
     current = None if champion is None else champion.run_id
 
     def verdict(passed: bool, reason: str, comparison: Comparison | None = None) -> Verdict:
@@ -154,15 +159,38 @@ def judge(candidate: Evaluated, champion: Evaluated | None, *, level: float, eva
     different = sorted(name for name in one | other if one.get(name) != other.get(name))
     if different:
         return verdict(False, f"it was evaluated on other data than the champion: {', '.join(different)} differ")
+    if candidate.predictions.empty or champion.predictions.empty:
+        return verdict(False, "no clips are kept to compare models on: set split.promotion, for example 0.2; dvc repro")
     if not same_clips(candidate.predictions, champion.predictions):
-        return verdict(False, "it was tested on other clips than the champion")
-    found = compare_predictions(candidate.predictions, champion.predictions, evaluate, seed=seed)
-    worse = found.difference < 0 and found.p_value < level
-    figures = (
-        f"{found.difference:+.1%} [{found.low:+.1%}, {found.high:+.1%}] against the champion, p = {found.p_value:.3f}, "
-        f"{found.n} clips of {found.scenes} scenes"
+        return verdict(False, "its clips kept for promotions are not the champion's")
+    found = compare_predictions(
+        candidate.predictions, champion.predictions, confidence=1 - 2 * criterion.significance_level
     )
-    return verdict(not worse, f"it is {'worse' if worse else 'not worse'} than the champion: {figures}", found)
+    passed, reason = judge_comparison(found, criterion)
+    return verdict(passed, reason, found)
+
+
+def judge_comparison(found: Comparison, criterion: Registry) -> tuple[bool, str]:
+    """Whether a comparison with the champion shows that a model is not worse by the margin, and the reason.
+
+    Args:
+        found: of the candidate and the champion, with confidence 1 - 2 * `significance_level`: the ends of this
+            interval are the one-sided tests.
+    """
+    level, margin = criterion.significance_level, criterion.margin
+    p_value = found.p_at_most(-margin)
+    points = f"{100 * margin:g} points"
+    figures = (
+        f"{found.difference:+.1%} [{found.low:+.1%}, {found.high:+.1%}] ({1 - 2 * level:.0%} interval) against the "
+        f"champion, p = {p_value:.3f} that it is {points} worse or more, {found.n} clips of {found.scenes} scenes"
+    )
+    if p_value < level:
+        return True, f"it is not {points} worse than the champion: {figures}"
+    if found.high <= -margin:
+        return False, f"it is {points} worse than the champion, or more: {figures}"
+    needed = found.scenes_needed(margin, confidence=1 - 2 * level)
+    enough = "no number of scenes decides this margin" if needed is None else f"about {needed} scenes would show it"
+    return False, f"undecided whether it is {points} worse than the champion: {figures}; {enough} of an equal model"
 
 
 def champion_run(client: MlflowClient, name: str, alias: str) -> str | None:

@@ -27,6 +27,9 @@ from darkaction.training import data
 HEADLINE = {"test": ("accuracy", "low", "high", "macro_f1"), "shuffled": ("accuracy",), "validation": ("accuracy",)}
 """The figures of metrics.json."""
 
+PROMOTION = "promotion_predictions.csv"
+"""Predictions for the clips kept for src/promote.py. No figure is made of them: whoever chooses by it uses them up."""
+
 DIGITS = 4
 """Behind the point of the headline figures. All are made of counts of right and wrong clips, so the next digits hold no
 more than rounding errors of sums and quantiles, in which processors differ; one clip of 1,000 shows in the third."""
@@ -37,7 +40,7 @@ RIGHT_SAMPLES, WRONG_SAMPLES = 3, 3
 
 
 def evaluate(params: Params, paths: Paths) -> str:
-    """Writes metrics.json, details.json, predictions.csv and plots, and records them in the run of the training.
+    """Writes metrics, both tables of predictions and plots, and records them in the run of the training.
 
     Returns:
         The result in one line.
@@ -54,6 +57,7 @@ def evaluate(params: Params, paths: Paths) -> str:
     shuffled = predict_part(params, paths, clips, "test", shuffle_frames=True)
     assert shuffled is not None
     validation = predict_part(params, paths, clips, "val")
+    promotion = predict_part(params, paths, clips, "promotion")
     report: dict[str, Any] = {
         "test": scores(test, params),
         "shuffled": scores(shuffled, params),
@@ -67,6 +71,8 @@ def evaluate(params: Params, paths: Paths) -> str:
         write_plots(test, params, paths, folder)
     answers = table(test, shuffled=shuffled)
     write_whole(reports / "predictions.csv", answers.to_csv(index=False, float_format="%.6f"))
+    kept = answers.head(0) if promotion is None else table(promotion)
+    write_whole(reports / PROMOTION, kept.to_csv(index=False, float_format="%.6f"))
     write_whole(paths.write(Paths.DETAILS), json.dumps(report, indent=2) + "\n")
     write_whole(reports / "metrics.json", json.dumps(headline(report), indent=2) + "\n")
     record(params, paths, report, reports)
@@ -190,6 +196,7 @@ def record(params: Params, paths: Paths, report: dict[str, Any], reports: Path) 
         run.log_artifact(reports / "metrics.json")
         run.log_artifact(reports / "details.json")
         run.log_artifact(reports / "predictions.csv")
+        run.log_artifact(reports / PROMOTION)
         run.log_artifact(reports / "plots", "plots")
         lock = paths.root / "dvc.lock"
         if lock.exists():  # the versions of all that the model was made from: DVC wrote it when train ended

@@ -131,6 +131,9 @@ def scores(predictions: Predictions, params: Params) -> dict[str, float | int]:
             "macro_f1": metrics.macro_f1(predictions.predicted_N, predictions.label_N),
             "calibration_error": error,
             "calibration_error_before": error_before,
+            "calibration_error_by_chance": metrics.calibration_error_by_chance(
+                predictions.averaged_NK, bins=metrics.RELIABILITY_BINS, seed=params.seed
+            ),
             "draw_accuracy": single.mean,
             "draw_low": single.low,
             "draw_high": single.high,
