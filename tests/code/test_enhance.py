@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import enhance
 from darkaction.core.errors import UserError
@@ -14,8 +15,9 @@ from darkaction.data.video import Frames, read_video, write_video
 from darkaction.enhancement import apply
 from darkaction.enhancement.apply import Clip, Settings, build_enhancer, enhance_clip, enhance_dataset
 from darkaction.enhancement.gamma import correct_gamma, gamma_table
+from darkaction.enhancement.networks import initialise, save_weights
 from darkaction.enhancement.training_images import resize
-from darkaction.enhancement.zero_dce import ZeroDCE, initialise, save_weights
+from darkaction.enhancement.zero_dce import ZeroDCE
 
 HEIGHT, WIDTH = 16, 20
 
@@ -40,7 +42,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that brightens: its last bias pulls every curve down to about -0.5."""
     network = ZeroDCE(curve_scale=1.0)
-    initialise(network, seed=0)
+    initialise(network, generator=torch.Generator().manual_seed(0))
     assert network.e_conv7.bias is not None
     network.e_conv7.bias.data.fill_(-0.5)
     path = tmp_path_factory.mktemp("enhancer") / "weights.safetensors"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +17,12 @@ import train_enhancer
 from darkaction.core.errors import UserError
 from darkaction.data.index import COLUMNS
 from darkaction.data.video import Frames, write_video
-from darkaction.enhancement import training
-from darkaction.enhancement.training import ZERO_DCE_REMEDIES, check_finite, judge, light, train
+from darkaction.enhancement import zero_dce_training
+from darkaction.enhancement.checks import REMEDIES, check_finite, judge, light
+from darkaction.enhancement.networks import initialise
+from darkaction.enhancement.settings import ZeroDce, ZeroDceWeights
 from darkaction.enhancement.training_images import Source, draw_frames, pictures, training_frames
-from darkaction.enhancement.zero_dce import ZeroDCE, enhance_frames, initialise, load_weights
+from darkaction.enhancement.zero_dce import ZeroDCE, enhance_frames, load_weights
 from darkaction.jobs.enhancer import training as enhancer_training
 
 WEIGHTS = {"spa": 1.0, "exp": 10.0, "col": 5.0, "tv": 200.0}
@@ -38,21 +41,29 @@ def dark_frames(count: int, *, size: int = 32) -> Frames:
     return np.clip(frames + rng.normal(0, 1.5, frames.shape), 0, 255).astype(np.uint8)
 
 
-def trained(frames: Frames, *, epochs: int, seed: int = 0, lr: float = 2e-3, **weights: float) -> ZeroDCE:
-    return train(
-        frames,
-        form="published",
-        weights=WEIGHTS | weights,
+def trained(
+    frames: Frames,
+    *,
+    epochs: int,
+    seed: int = 0,
+    lr: float = 2e-3,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+) -> ZeroDCE:
+    settings = ZeroDce(
+        losses="published",
+        weights=ZeroDceWeights(**WEIGHTS),
         exposure=0.6,
+        images=len(frames),
+        extra_images=None,
+        max_extra_images=0,
+        image_size=32,
         epochs=epochs,
         batch_size=4,
         lr=lr,
         weight_decay=1e-4,
         grad_clip=0.1,
-        seed=seed,
-        device=torch.device("cpu"),
-        on_epoch=lambda epoch, metrics: None,
     )
+    return zero_dce_training.train(frames, settings, seed=seed, device=torch.device("cpu"), on_epoch=on_epoch)
 
 
 def coded_video(path: Path, count: int, *, blank: tuple[int, ...] = ()) -> Source:
@@ -67,21 +78,8 @@ def coded_video(path: Path, count: int, *, blank: tuple[int, ...] = ()) -> Sourc
 def test_training_brightens_dark_frames_and_keeps_their_contrast() -> None:
     frames = dark_frames(8)
     epochs: list[tuple[int, dict[str, float]]] = []
-    network = train(
-        frames,
-        form="published",
-        weights=WEIGHTS,
-        exposure=0.6,
-        epochs=12,
-        batch_size=4,
-        lr=4e-3,
-        weight_decay=1e-4,
-        grad_clip=0.1,
-        seed=0,
-        device=torch.device("cpu"),
-        on_epoch=lambda epoch, metrics: epochs.append((epoch, metrics)),
-    )
-    before, after = judge(partial(enhance_frames, network), frames, remedies=ZERO_DCE_REMEDIES)
+    network = trained(frames, epochs=12, lr=4e-3, on_epoch=lambda *seen: epochs.append(seen))
+    before, after = judge(partial(enhance_frames, network), frames, remedies=REMEDIES["zero_dce"])
     assert before == light(frames)
     assert after == light(enhance_frames(network, frames))
     assert after.luma > 3 * before.luma
@@ -103,50 +101,37 @@ def test_the_seed_decides_the_network() -> None:
 def test_epoch_metrics_are_means_over_images_also_with_a_smaller_last_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     def loss(
         image: torch.Tensor, enhanced: torch.Tensor, maps: torch.Tensor, *, exposure: float
-    ) -> training.losses.Terms:
+    ) -> zero_dce_training.Terms:
         return {"exp": image.mean() + 0 * enhanced.sum()}
 
-    monkeypatch.setitem(training.losses.FORMS, "published", loss)
+    monkeypatch.setitem(zero_dce_training.FORMS, "published", loss)
     frames = dark_frames(10)
     seen: list[float] = []
-    train(
-        frames,
-        form="published",
-        weights=WEIGHTS,
-        exposure=0.6,
-        epochs=1,
-        batch_size=4,
-        lr=1e-4,
-        weight_decay=0.0,
-        grad_clip=0.1,
-        seed=0,
-        device=torch.device("cpu"),
-        on_epoch=lambda epoch, metrics: seen.append(metrics["exp"]),
-    )
+    trained(frames, epochs=1, lr=1e-4, on_epoch=lambda epoch, metrics: seen.append(metrics["exp"]))
     assert seen == [pytest.approx(frames.mean() / 255, rel=1e-5)]
 
 
 def test_a_training_that_darkens_is_refused() -> None:
     network = ZeroDCE(curve_scale=1.0)
-    initialise(network, seed=0)
+    initialise(network, generator=torch.Generator().manual_seed(0))
     assert network.e_conv7.bias is not None
     network.e_conv7.bias.data.fill_(0.3)
     with pytest.raises(UserError, match=r"darker \(mean luma .* raise zero_dce\.exposure"):
-        judge(partial(enhance_frames, network), dark_frames(4), remedies=ZERO_DCE_REMEDIES)
+        judge(partial(enhance_frames, network), dark_frames(4), remedies=REMEDIES["zero_dce"])
 
 
 def test_a_training_that_flattens_is_refused() -> None:
     network = ZeroDCE(curve_scale=1.0)
-    initialise(network, seed=0)
+    initialise(network, generator=torch.Generator().manual_seed(0))
     assert network.e_conv7.bias is not None
     network.e_conv7.bias.data.fill_(-3.0)  # nearly everything becomes white
     with pytest.raises(UserError, match=r"flatter \(standard deviation of luma .* zero_dce\.losses to published"):
-        judge(partial(enhance_frames, network), dark_frames(4), remedies=ZERO_DCE_REMEDIES)
+        judge(partial(enhance_frames, network), dark_frames(4), remedies=REMEDIES["zero_dce"])
 
 
 def test_a_training_that_diverges_is_refused() -> None:
     with pytest.raises(UserError, match=r"loss '\w+' is (nan|inf) in epoch 0; lower zero_dce\.lr"):
-        trained(dark_frames(8), epochs=1, exp=float("inf"))
+        trained(dark_frames(8), epochs=1, lr=1e30)
     network = ZeroDCE(curve_scale=1.0)
     network.e_conv2.weight.data[0, 0, 0, 0] = float("nan")
     with pytest.raises(UserError, match=r"weights are not finite; lower zero_dce\.lr"):

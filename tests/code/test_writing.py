@@ -23,7 +23,7 @@ from darkaction.core.errors import UserError, refusal
 from darkaction.core.folders import new_folder, write_whole
 from darkaction.data.clips import write_clip, write_list
 from darkaction.data.video import VideoError, write_video
-from darkaction.enhancement import enlightengan, zero_dce
+from darkaction.enhancement import enlightengan, networks, zero_dce
 from darkaction.synthetic.contact_sheet import write_sheet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +77,7 @@ def clip_list(path: Path) -> None:
 
 
 def enlightened(path: Path) -> None:
-    enlightengan.save_weights(enlightengan.Generator(base_width=4), path)
+    networks.save_weights(enlightengan.Generator(base_width=4), path)
 
 
 def figure(path: Path) -> None:
@@ -101,7 +101,7 @@ WRITES: dict[str, Callable[[Path], object]] = {
     "array.npy": lambda path: np.save(path, np.zeros(5000)),
     "Walk_1_1.npy": clip,
     "clips.csv": clip_list,
-    "zero_dce.safetensors": lambda path: zero_dce.save_weights(zero_dce.ZeroDCE(curve_scale=1.0), path),
+    "zero_dce.safetensors": lambda path: networks.save_weights(zero_dce.ZeroDCE(curve_scale=1.0), path),
     "enlightengan.safetensors": enlightened,
     "figure.png": figure,
     "figure.svg": figure,

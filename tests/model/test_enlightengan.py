@@ -12,17 +12,15 @@ from torch.nn import functional as F
 from darkaction.core.errors import UserError
 from darkaction.data.video import Frames
 from darkaction.enhancement import enlightengan
+from darkaction.enhancement.checks import light
 from darkaction.enhancement.enlightengan import (
     Discriminator,
     Generator,
     attention_map,
     enhance_frames,
-    initialise,
     load_weights,
-    save_weights,
 )
 from darkaction.enhancement.enlightengan_training import (
-    VGG_LAYERS,
     cut,
     feature_loss,
     learning_rate_factor,
@@ -33,9 +31,13 @@ from darkaction.enhancement.enlightengan_training import (
     relativistic_loss,
     train,
 )
-from darkaction.enhancement.training import light
+from darkaction.enhancement.networks import initialise, save_weights
+from darkaction.enhancement.settings import EnlightenGan
 
 CPU = torch.device("cpu")
+
+VGG_LAYERS = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, 17: 512, 19: 512, 21: 512, 24: 512}
+"""Convolutions of VGG-16 up to conv5_1: index among torchvision's features -> output channels."""
 
 
 def random_network(*, base_width: int = 4) -> Generator:
@@ -78,9 +80,10 @@ def trained(
     patch_size: int = 16,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
 ) -> Generator:
-    return train(
-        dark,
-        bright,
+    settings = EnlightenGan(
+        normal_light_data="demo_lit",
+        images=len(dark),
+        image_size=64,
         base_width=base_width,
         discriminator_width=8,
         discriminator_rate=0.2,
@@ -89,11 +92,9 @@ def trained(
         lr=lr,
         patches=3,
         patch_size=patch_size,
-        seed=seed,
-        device=CPU,
-        vgg=vgg,
-        on_epoch=on_epoch,
+        vgg=None,
     )
+    return train(dark, bright, settings, vgg=vgg, seed=seed, device=CPU, on_epoch=on_epoch)
 
 
 @pytest.fixture(scope="module")

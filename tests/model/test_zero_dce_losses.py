@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import golden
-from darkaction.enhancement import losses
-from darkaction.enhancement.zero_dce import ZeroDCE, initialise
+from darkaction.enhancement import zero_dce_training as losses
+from darkaction.enhancement.networks import initialise
+from darkaction.enhancement.zero_dce import ZeroDCE
 
 Array = NDArray[np.float64]
 Case = tuple[Tensor, Tensor, Tensor]
@@ -184,7 +185,7 @@ def test_exposure_is_a_parameter(form: str) -> None:
 @pytest.mark.parametrize("level", [0.0, 0.3, 0.6, 1.0])
 def test_gradients_are_finite_on_images_of_one_grey(form: str, level: float) -> None:
     network = ZeroDCE(curve_scale=1.0)
-    initialise(network, seed=0)
+    initialise(network, generator=torch.Generator().manual_seed(0))
     image = torch.full((2, 3, 32, 48), level, requires_grad=True)
     enhanced, maps = network(image)
     terms = losses.FORMS[form](image, enhanced, maps, exposure=0.6)

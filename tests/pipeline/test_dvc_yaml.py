@@ -447,7 +447,7 @@ def test_comments_and_messages_outside_the_folders_run_nothing(
 def test_a_line_of_a_room_runs_the_stages_that_depend_on_it(
     project: Project, edited: Callable[[str, str], None]
 ) -> None:
-    edited("report/page.py", "# why\n")
+    edited("report/build.py", "# why\n")
     assert project.would_run() == ["report"]
 
 

@@ -31,7 +31,8 @@ from darkaction.data.measure import measure
 from darkaction.data.video import VideoError, count_frames, iter_frames, probe, read_video, write_video
 from darkaction.enhancement import enlightengan
 from darkaction.enhancement.apply import enhance_clip
-from darkaction.enhancement.zero_dce import ZeroDCE, save_weights
+from darkaction.enhancement.networks import save_weights
+from darkaction.enhancement.zero_dce import ZeroDCE
 from darkaction.evaluation.predict import predict
 from darkaction.models.build import build_recognizer
 from darkaction.params import Params
@@ -91,7 +92,7 @@ def make_model(
         weights.save(folder / f"fold_{fold}" / weights.WEIGHTS, recognizer, card)
     torch.manual_seed(0)
     if params.enhance.method == "enlightengan":
-        enlightengan.save_weights(enlightengan.Generator(base_width=4), folder / weights.ENHANCER)
+        save_weights(enlightengan.Generator(base_width=4), folder / weights.ENHANCER)
     else:
         save_weights(ZeroDCE(curve_scale=1.0), folder / weights.ENHANCER)
     return folder

@@ -25,8 +25,9 @@ from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.data.index import read_index
 from darkaction.data.video import write_video
+from darkaction.enhancement.networks import save_weights
 from darkaction.enhancement.settings import Enhance
-from darkaction.enhancement.zero_dce import ZeroDCE, save_weights
+from darkaction.enhancement.zero_dce import ZeroDCE
 from darkaction.models.build import build_recognizer
 from darkaction.models.heads.bert import Bert, cls_attention
 from darkaction.params import Params

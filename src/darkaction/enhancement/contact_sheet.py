@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from darkaction.data.video import Frames
 from darkaction.enhancement import Enhancer
-from darkaction.enhancement.training import light
+from darkaction.enhancement.checks import light
 
 ROWS, COLUMNS = 3, 2
 FRAMES = ROWS * COLUMNS

@@ -5,19 +5,16 @@ the networks see [-1, 1] as published. attention_B1HW is 1 - illumination, in [0
 w, 2w, 4w, 8w and 16w channels, w the base width, at 1, 1/2, 1/4, 1/8 and 1/16 of the size.
 """
 
-import math
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darkaction.core.errors import UserError
+from darkaction.enhancement.networks import convolution, in_strips, read_weights, require_weights_of
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the illumination. The paper says only 'illumination channel'; these are the released code's."""
@@ -61,7 +58,7 @@ class Generator(nn.Module):
         for stage, inputs, outputs in zip(range(1, 6), [4, *widths[:-1]], widths, strict=True):
             self._add_stage(stage, inputs, outputs)
         for stage, outputs in zip(range(6, 10), widths[-2::-1], strict=True):
-            self.add_module(f"deconv{stage - 1}", _convolution(2 * outputs, outputs))
+            self.add_module(f"deconv{stage - 1}", convolution(2 * outputs, outputs))
             self._add_stage(stage, 2 * outputs, outputs)
         self.conv10 = nn.Conv2d(base_width, 3, kernel_size=1)
 
@@ -72,20 +69,10 @@ class Generator(nn.Module):
         if self.training or self.base_width * padded[0, 0].numel() <= LARGEST:
             enhanced = self._enhance(padded)
         else:
-            enhanced = self._enhance_strips(padded)
+            whole = LARGEST // (self.base_width * padded.shape[-1]) // STRIDE * STRIDE
+            # Few new rows at a time would mostly repeat others' work.
+            enhanced = in_strips(self._enhance, padded, rows=max(whole - 2 * REACH, REACH), reach=REACH)
         return enhanced[..., top : top + height, left : left + width]
-
-    def _enhance_strips(self, image: Tensor) -> Tensor:
-        """`_enhance` of a large image, a few rows at a time. They overlap by all that a row depends on, so this is no
-        approximation."""
-        whole = LARGEST // (self.base_width * image.shape[-1]) // STRIDE * STRIDE
-        rows = max(whole - 2 * REACH, REACH)  # few new rows at a time would mostly repeat others' work
-        strips = []
-        for start in range(0, image.shape[-2], rows):
-            first = max(0, start - REACH)
-            strip = self._enhance(image[..., first : start + rows + REACH, :])
-            strips.append(strip[..., start - first : start - first + rows, :])
-        return torch.cat(strips, dim=-2)
 
     def _enhance(self, image: Tensor) -> Tensor:
         """Image + latent * attention (figure 2): (B, 3, h, w), h and w multiples of STRIDE, into the same shape."""
@@ -120,7 +107,7 @@ class Generator(nn.Module):
 
     def _add_stage(self, stage: int, inputs: int, outputs: int) -> None:
         for layer in (1, 2):
-            self.add_module(f"conv{stage}_{layer}", _convolution(inputs if layer == 1 else outputs, outputs))
+            self.add_module(f"conv{stage}_{layer}", convolution(inputs if layer == 1 else outputs, outputs))
             if f"{stage}_{layer}" != UNNORMALISED:
                 self.add_module(f"bn{stage}_{layer}", nn.BatchNorm2d(outputs))
 
@@ -155,50 +142,21 @@ def attention_map(image_BCHW: Tensor) -> Tensor:
     return 1 - (image_BCHW * weights_C11).sum(dim=1, keepdim=True)
 
 
-def initialise(network: nn.Module, *, generator: torch.Generator) -> None:
-    """Convolution weights ~ N(0, 0.02) and scales of normalisations ~ N(1, 0.02) as published; biases of convolutions
-    ~ U(-1, 1) / sqrt(fan in), torch's default."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, 0.0, 0.02, generator=generator)
-            bound = 1 / math.sqrt(layer.weight[0].numel())
-            assert layer.bias is not None
-            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1.0, 0.02, generator=generator)
-            nn.init.zeros_(layer.bias)
-
-
-def save_weights(network: Generator, path: Path) -> None:
-    """Writes the generator's weights as safetensors, in the plain layout whatever the network's is."""
-    path.write_bytes(serialize({key: value.cpu().contiguous() for key, value in _weights(network).items()}))
-
-
 def load_weights(path: Path) -> Generator:
     """The frozen generator with the weights of a safetensors file, whose shapes tell the base width.
 
     Raises:
         UserError: naming the file when it is missing, unreadable or of another architecture.
     """
-    try:
-        weights = load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; python src/train_enhancer.py writes it") from None
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable safetensors file: {error}") from None
-    found = {key: tuple(value.shape) for key, value in weights.items()}
-    first = found.get("conv1_1.weight", ())
+    weights = read_weights(path, remedy="python src/train_enhancer.py writes it")
+    first = weights["conv1_1.weight"].shape if "conv1_1.weight" in weights else ()
     # Another file's first layer may be of any size: building a network for it must not take all memory.
     if len(first) != 4 or not 1 <= first[0] <= 1024:
         raise UserError(f"{path}: no weights of EnlightenGAN: conv1_1.weight differs")
     with torch.device("meta"):
-        shapes = _weights(Generator(base_width=first[0]))
-    expected = {key: tuple(value.shape) for key, value in shapes.items()}
-    if found != expected:
-        different = sorted(key for key in expected | found if expected.get(key) != found.get(key))
-        raise UserError(f"{path}: no weights of EnlightenGAN: {', '.join(different[:4])} differ")
+        require_weights_of(Generator(base_width=first[0]), weights, name="EnlightenGAN", path=path)
     network = Generator(base_width=first[0])
-    network.load_state_dict(weights, strict=False)  # strict but for the counters that `_weights` leaves out
+    network.load_state_dict(weights, strict=False)  # strict but for the counters of batches, which no file has
     return network.eval().requires_grad_(False)
 
 
@@ -217,12 +175,6 @@ def enhance_frames(network: Generator, frames_NHWC: npt.NDArray[np.uint8]) -> np
     return enhanced_NHWC
 
 
-def _weights(network: Generator) -> dict[str, Tensor]:
-    """Everything that decides what the network does; how many batches its normalisations saw is not part of it."""
-    state = network.state_dict()
-    return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
-
-
 def _pad(image: Tensor) -> tuple[Tensor, int, int]:
     """The image mirrored outwards to multiples of STRIDE, and how many rows and columns came before it."""
     height, width = image.shape[-2:]
@@ -231,7 +183,3 @@ def _pad(image: Tensor) -> tuple[Tensor, int, int]:
     # An image smaller than its margin cannot be mirrored into all of it.
     mode = "reflect" if rows - top < height and columns - left < width else "replicate"
     return F.pad(image, (left, columns - left, top, rows - top), mode=mode), top, left
-
-
-def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)

@@ -13,14 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import vgg16
+from torchvision.transforms import Normalize
 from tqdm import tqdm
 
 from darkaction.core.errors import UserError
 from darkaction.data.video import Frames
-from darkaction.enhancement.enlightengan import Discriminator, Generator, initialise
+from darkaction.enhancement.checks import add_terms
+from darkaction.enhancement.enlightengan import Discriminator, Generator
+from darkaction.enhancement.networks import initialise, read_weights, require_weights_of
+from darkaction.enhancement.settings import EnlightenGan
 
 GLOBAL_LAYERS, LOCAL_LAYERS = 5, 4
 """Halvings in the discriminator of whole images and in that of patches, as published."""
@@ -44,11 +48,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Of R, G, B in [0, 1], for which torchvision's VGG-16 was trained."""
 
-VGG_LAYERS = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, 17: 512, 19: 512, 21: 512, 24: 512}
-"""Convolutions of VGG-16 up to conv5_1: index among torchvision's features -> output channels."""
-
-VGG_POOLED = (5, 10, 17)
-"""Convolutions before which maxima are taken. Before conv5_1, 24, the published code takes none by default."""
+RELU5_1, LAST_POOLING = 25, 23
+"""Places among the features of torchvision's VGG-16. The published code by default leaves this pooling out."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(enhanced_BCHW, image_BCHW) -> scalar."""
@@ -57,18 +58,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def train(
     dark_NHWC: Frames,
     bright_NHWC: Frames,
+    settings: EnlightenGan,
     *,
-    base_width: int,
-    discriminator_width: int,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    discriminator_rate: float,
-    patches: int,
-    patch_size: int,
+    vgg: Path | None,
     seed: int,
     device: torch.device,
-    vgg: Path | None,
     on_epoch: Callable[[int, dict[str, float]], None],
 ) -> Generator:
     """Trains a generator on uint8 images (N, H, W, 3) of one size, H and W at least 32; the two sets may differ in N.
@@ -77,15 +71,8 @@ def train(
     along both axes. The same seed gives the same network.
 
     Args:
-        base_width: of the generator; published: 32.
-        discriminator_width: channels of the first layer of both discriminators; published: 64.
-        lr: of the generator's Adam in the first half of the epochs; it falls linearly to zero in the second.
-            Published: 1e-4.
-        discriminator_rate: the learning rate of the discriminators as a multiple of `lr`; published: 1. In short
-            trainings on small images discriminators as fast as that win too early.
-        patches: cut from every image at random places; published: 5.
-        patch_size: their height and width in pixels; published: 32, of images of 320.
-        vgg: see `feature_loss`.
+        settings: discriminators as fast as the generator win too early in short trainings on small images.
+        vgg: the file that `settings.vgg` names, see `feature_loss`.
         on_epoch: called with the epoch (from 0) and the mean of each loss term: fool_global, fool_local, keep_global
             and keep_local of the generator, `total` their sum (equation 9), and judge_global and judge_local of the
             discriminators.
@@ -94,79 +81,86 @@ def train(
         UserError: for patches of an impossible size, without usable weights in `vgg`, and as soon as a loss is not
             finite.
     """
-    _check(dark_NHWC, bright_NHWC, patch_size=patch_size)
+    _check(dark_NHWC, bright_NHWC, patch_size=settings.patch_size)
     draw = torch.Generator().manual_seed(seed)
-    network = Generator(base_width=base_width)
-    judges = nn.ModuleDict(
-        {
-            "global": Discriminator(base_width=discriminator_width, layers=GLOBAL_LAYERS),
-            "local": Discriminator(base_width=discriminator_width, layers=LOCAL_LAYERS),
-        }
-    )
-    for module in (network, judges):
-        initialise(module, generator=draw)
-        module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    keep = feature_loss(vgg, device=device)
-    optimizers = [
-        torch.optim.Adam(module.parameters(), lr=rate, betas=BETAS)
-        for module, rate in ((network, lr), (judges, discriminator_rate * lr))
-    ]
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(epoch, epochs))
-        for optimizer in optimizers
-    ]
-    dark, bright = (torch.from_numpy(images).permute(0, 3, 1, 2) for images in (dark_NHWC, bright_NHWC))
-    with tqdm(total=epochs * len(dark), desc="EnlightenGAN", unit="image") as progress:
-        for epoch in range(epochs):
+    players = _Players(settings, feature_loss(vgg, device=device), draw=draw, device=device)
+    sets = [torch.from_numpy(images).permute(0, 3, 1, 2) for images in (dark_NHWC, bright_NHWC)]
+    count = len(dark_NHWC)
+    with tqdm(total=settings.epochs * count, desc="EnlightenGAN", unit="image") as progress:
+        for epoch in range(settings.epochs):
             sums: dict[str, float] = {}
-            orders = (_order(len(images), len(dark), draw).split(batch_size) for images in (dark, bright))
-            for chosen_dark, chosen_bright in zip(*orders, strict=True):
+            orders = [_order(len(images), count, draw).split(settings.batch_size) for images in sets]
+            for batches in zip(*orders, strict=True):
                 image_BCHW, real_BCHW = (
                     _flipped(images[chosen], draw).to(device).float() / 255
-                    for images, chosen in ((dark, chosen_dark), (bright, chosen_bright))
+                    for images, chosen in zip(sets, batches, strict=True)
                 )
-                corners = patch_corners(image_BCHW, patches=patches, patch_size=patch_size, draw=draw)
-                terms = _step(network, judges, optimizers, image_BCHW, real_BCHW, corners, patch_size, keep)
-                _add(sums, terms, share=len(chosen_dark) / len(dark), epoch=epoch)
-                progress.update(len(chosen_dark))
-            for schedule in schedules:
-                schedule.step()
+                corners = patch_corners(image_BCHW, patches=settings.patches, patch_size=settings.patch_size, draw=draw)
+                terms = players.step(image_BCHW, real_BCHW, corners)
+                share, remedy = len(image_BCHW) / count, "lower enlightengan.lr"
+                add_terms(sums, terms, share=share, epoch=epoch, network="EnlightenGAN", remedy=remedy)
+                progress.update(len(image_BCHW))
+            players.end_epoch()
             progress.set_postfix(loss=f"{sums['total']:.4g}")
             on_epoch(epoch, sums)
-    return network.eval().requires_grad_(False)
+    return players.generator.eval().requires_grad_(False)
 
 
-def _step(
-    network: Generator,
-    judges: nn.ModuleDict,
-    optimizers: list[torch.optim.Adam],
-    image_BCHW: Tensor,
-    real_BCHW: Tensor,
-    corners: list[tuple[int, int]],
-    patch_size: int,
-    keep: Loss,
-) -> dict[str, Tensor]:
-    """One step of the generator, then one of the discriminators on what it made before, as published. -> the terms."""
-    fake_BCHW = network(image_BCHW)
-    image_patches, real_patches, fake_patches = (
-        cut(images, corners, patch_size) for images in (image_BCHW, real_BCHW, fake_BCHW)
-    )
-    judges.requires_grad_(False)
-    terms = {
-        "fool_global": relativistic_loss(judges["global"](fake_BCHW), judges["global"](real_BCHW)),
-        "fool_local": (judges["local"](fake_patches) - 1).square().mean(),
-        "keep_global": keep(fake_BCHW, image_BCHW),
-        "keep_local": keep(fake_patches, image_patches),
-    }
-    terms["total"] = torch.stack(list(terms.values())).sum()
-    _descend(optimizers[0], terms["total"])
+class _Players:
+    """The generator and its judges, which are discriminators of whole images and of patches, with their optimizers."""
 
-    judges.requires_grad_(True)
-    fake_BCHW, fake_patches = fake_BCHW.detach(), fake_patches.detach()
-    terms["judge_global"] = relativistic_loss(judges["global"](real_BCHW), judges["global"](fake_BCHW))
-    terms["judge_local"] = least_squares_loss(judges["local"](real_patches), judges["local"](fake_patches))
-    _descend(optimizers[1], terms["judge_global"] + terms["judge_local"])
-    return terms
+    def __init__(self, settings: EnlightenGan, keep: Loss, *, draw: torch.Generator, device: torch.device) -> None:
+        self.generator = Generator(base_width=settings.base_width)
+        self._judges = nn.ModuleDict(
+            {
+                "global": Discriminator(base_width=settings.discriminator_width, layers=GLOBAL_LAYERS),
+                "local": Discriminator(base_width=settings.discriminator_width, layers=LOCAL_LAYERS),
+            }
+        )
+        self._keep, self._patch_size = keep, settings.patch_size
+        for module in (self.generator, self._judges):
+            initialise(module, generator=draw)
+            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._optimizers = [
+            torch.optim.Adam(module.parameters(), lr=rate, betas=BETAS)
+            for module, rate in (
+                (self.generator, settings.lr),
+                (self._judges, settings.discriminator_rate * settings.lr),
+            )
+        ]
+        self._schedules = [
+            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(epoch, settings.epochs))
+            for optimizer in self._optimizers
+        ]
+
+    def step(self, image_BCHW: Tensor, real_BCHW: Tensor, corners: list[tuple[int, int]]) -> dict[str, Tensor]:
+        """One step of the generator, then one of the judges on what it made before, as published. -> the terms."""
+        judges, keep = self._judges, self._keep
+        fake_BCHW = self.generator(image_BCHW)
+        image_patches, real_patches, fake_patches = (
+            cut(images, corners, self._patch_size) for images in (image_BCHW, real_BCHW, fake_BCHW)
+        )
+        judges.requires_grad_(False)
+        terms = {
+            "fool_global": relativistic_loss(judges["global"](fake_BCHW), judges["global"](real_BCHW)),
+            "fool_local": (judges["local"](fake_patches) - 1).square().mean(),
+            "keep_global": keep(fake_BCHW, image_BCHW),
+            "keep_local": keep(fake_patches, image_patches),
+        }
+        terms["total"] = torch.stack(list(terms.values())).sum()
+        _descend(self._optimizers[0], terms["total"])
+
+        judges.requires_grad_(True)
+        fake_BCHW, fake_patches = fake_BCHW.detach(), fake_patches.detach()
+        terms["judge_global"] = relativistic_loss(judges["global"](real_BCHW), judges["global"](fake_BCHW))
+        terms["judge_local"] = least_squares_loss(judges["local"](real_patches), judges["local"](fake_patches))
+        _descend(self._optimizers[1], terms["judge_global"] + terms["judge_local"])
+        return terms
+
+    def end_epoch(self) -> None:
+        """Lets the learning rates fall."""
+        for schedule in self._schedules:
+            schedule.step()
 
 
 def relativistic_loss(higher: Tensor, lower: Tensor) -> Tensor:
@@ -231,49 +225,25 @@ def _shares(image_BCHW: Tensor) -> Tensor:
     return light_BCHW / light_BCHW.sum(dim=1, keepdim=True)
 
 
-class VGG16(nn.Module):
-    """VGG-16 up to relu5_1. Keys are those of torchvision's weights without the leading 'features.'."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        inputs = 3
-        for index, outputs in VGG_LAYERS.items():
-            self.add_module(str(index), nn.Conv2d(inputs, outputs, kernel_size=3, padding=1))
-            inputs = outputs
-
-    def forward(self, image_BCHW: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B, 512, H // 8, W // 8)."""
-        mean, std = (image_BCHW.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-        x = (image_BCHW - mean) / std
-        for index in VGG_LAYERS:
-            x = F.max_pool2d(x, 2) if index in VGG_POOLED else x
-            x = F.relu(self.get_submodule(str(index))(x), inplace=True)
-        return x
-
-
-def load_vgg(path: Path) -> VGG16:
-    """The frozen network with the weights of a safetensors file with torchvision's keys, of which it reads its own.
+def load_vgg(path: Path) -> nn.Sequential:
+    """VGG-16 up to relu5_1, frozen, with the weights of a safetensors file with torchvision's keys:
+    (B, 3, H, W) in [0, 1] -> (B, 512, H // 8, W // 8).
 
     Raises:
         UserError: naming the file when it is missing, unreadable or of another network.
     """
     with torch.device("meta"):
-        network = VGG16()
-    expected = {f"features.{key}": tuple(value.shape) for key, value in network.state_dict().items()}
+        layers = vgg16().features[: RELU5_1 + 1]
+    layers[LAST_POOLING] = nn.Identity()
+    network = nn.ModuleDict({"features": layers})
     try:
-        with safe_open(path, framework="pt") as file:
-            keys = set(file.keys())
-            found = {key: tuple(file.get_slice(key).get_shape()) for key in expected if key in keys}
-            different = sorted(key for key in expected if expected[key] != found.get(key))
-            weights = {} if different else {key.removeprefix("features."): file.get_tensor(key) for key in expected}
-    except FileNotFoundError:
-        raise UserError(f"enlightengan.vgg: {path}: no such file; give weights of VGG-16, or null") from None
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"enlightengan.vgg: {path}: not a readable safetensors file: {error}") from None
-    if different:
-        raise UserError(f"enlightengan.vgg: {path}: no weights of VGG-16: {', '.join(different[:4])} differ")
-    network.load_state_dict(weights, assign=True)
-    return network.float().eval().requires_grad_(False)
+        weights = read_weights(path, remedy="give weights of VGG-16, or null")
+        own = {key: value for key, value in weights.items() if key in network.state_dict()}
+        require_weights_of(network, own, name="VGG-16", path=path)
+    except UserError as error:
+        raise UserError(f"enlightengan.vgg: {error}") from None
+    network.load_state_dict(own, assign=True)
+    return nn.Sequential(Normalize(IMAGENET_MEAN, IMAGENET_STD), layers.float().eval().requires_grad_(False))
 
 
 def patch_corners(image_BCHW: Tensor, *, patches: int, patch_size: int, draw: torch.Generator) -> list[tuple[int, int]]:
@@ -323,14 +293,3 @@ def _descend(optimizer: torch.optim.Adam, loss: Tensor) -> None:
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-
-
-def _add(sums: dict[str, float], terms: dict[str, Tensor], *, share: float, epoch: int) -> None:
-    """Adds a batch's terms, weighted by its share of the epoch's images."""
-    for name, value in terms.items():
-        number = value.item()
-        if not math.isfinite(number):
-            raise UserError(
-                f"training of EnlightenGAN: the loss '{name}' is {number} in epoch {epoch}; lower enlightengan.lr"
-            )
-        sums[name] = sums.get(name, 0.0) + share * number

@@ -1,145 +1,119 @@
-"""Training of Zero-DCE without references (sections 3.2 and 4.1): Adam on the weighted losses of equations 1-5.
+"""The training of each enhancement that learns, as its section of params.yaml describes it."""
 
-A network that small can learn to leave images dark or to paint them grey; `judge` refuses both.
-"""
-
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
-from tqdm import tqdm
 
 from darkaction.core.errors import UserError
+from darkaction.core.paths import ROOT, Paths
+from darkaction.data.index import OK, read_index
 from darkaction.data.video import Frames
-from darkaction.enhancement import Enhancer, losses
-from darkaction.enhancement.zero_dce import ZeroDCE, initialise
+from darkaction.enhancement import Enhancer, enlightengan, enlightengan_training, zero_dce, zero_dce_training
+from darkaction.enhancement.checks import check_finite
+from darkaction.enhancement.networks import save_weights
+from darkaction.enhancement.settings import EnlightenGan, ZeroDce
+from darkaction.enhancement.training_images import Source, pictures, training_frames
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of R, G, B in the luma of BT.601."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Light:
-    """How bright and how rich in contrast frames are, in grey levels 0..255."""
-
-    luma: float
-    contrast: float
+OnEpoch = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remedies:
-    """What to change where enhanced frames are darker or flatter than before."""
+class Trained:
+    """A trained enhancement."""
 
-    darker: str
-    flatter: str
-
-
-ZERO_DCE_REMEDIES = Remedies(
-    darker="raise zero_dce.exposure, zero_dce.weights.exp, zero_dce.epochs or zero_dce.images",
-    flatter="raise zero_dce.weights.spa, lower zero_dce.weights.exp, or set zero_dce.losses to published",
-)
-
-ENLIGHTENGAN_REMEDIES = Remedies(
-    darker="raise enlightengan.epochs or enlightengan.images, or brighter images in enlightengan.normal_light_data",
-    flatter="raise enlightengan.epochs or enlightengan.images, or more contrast in enlightengan.normal_light_data",
-)
+    images: int  # that it learned from, dark and light
+    dark_NHWC: Frames
+    enhance: Enhancer
+    save: Callable[[Path], None]
 
 
-def train(
-    frames_NHWC: Frames,
-    *,
-    form: str,
-    weights: Mapping[str, float],
-    exposure: float,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    weight_decay: float,
-    grad_clip: float,
-    seed: int,
-    device: torch.device,
-    on_epoch: Callable[[int, dict[str, float]], None],
-) -> ZeroDCE:
-    """Trains a network on uint8 images (N, H, W, 3), H and W at least 32; the same seed gives the same network.
+def training_clips(dataset: str, paths: Paths) -> list[Source]:
+    """The training clips of the first fold. (With two folds the second one's test clips are among them: one enhancer
+    serves both. It sees their frames but no labels; metrics.json says so.)"""
+    index = read_index(paths.read(Paths.index(dataset)))
+    chosen = index[(index["status"] == OK) & (index["fold_0"] == "train")]
+    if not len(chosen):
+        raise UserError(f"{paths.read(Paths.index(dataset))}: has no training clip to train the enhancement on")
+    raw = paths.read(Paths.raw(dataset))
+    return [Source(path=raw / path, frames=n) for path, n in zip(chosen["path"], chosen["frames"], strict=True)]
 
-    Args:
-        form: paper or published, see `losses.FORMS`.
-        weights: of the loss terms by name.
-        exposure: E of equation 2, in [0, 1].
-        grad_clip: largest norm of the gradient.
-        on_epoch: called with the epoch (from 0) and the mean of each loss term and of the weighted `total`.
+
+def train_zero_dce(settings: ZeroDce, sources: list[Source], *, seed: int, on_epoch: OnEpoch) -> Trained:
+    """Zero-DCE, on frames of clips and then the extra pictures."""
+    frames_NHWC = training_frames(sources, images=settings.images, size=settings.image_size, seed=seed)
+    if settings.extra_images is not None:
+        folder = ROOT / settings.extra_images  # an absolute path stays as it is
+        extra_NHWC = pictures(
+            folder,
+            most=settings.max_extra_images,
+            size=settings.image_size,
+            seed=seed,
+            key="zero_dce.extra_images",
+        )
+        frames_NHWC = np.concatenate([frames_NHWC, extra_NHWC])
+    network = zero_dce_training.train(frames_NHWC, settings, seed=seed, device=device(), on_epoch=on_epoch)
+    check_finite(network, section="zero_dce")
+    return Trained(
+        images=len(frames_NHWC),
+        dark_NHWC=frames_NHWC,
+        enhance=partial(zero_dce.enhance_frames, network),
+        save=partial(save_weights, network),
+    )
+
+
+def train_enlightengan(
+    settings: EnlightenGan, sources: list[Source], paths: Paths, *, seed: int, on_epoch: OnEpoch
+) -> Trained:
+    """EnlightenGAN, on frames of clips and as many images in normal light."""
+    dark_NHWC = training_frames(sources, images=settings.images, size=settings.image_size, seed=seed)
+    bright_NHWC = bright_images(settings, paths, seed=seed)
+    network = enlightengan_training.train(
+        dark_NHWC,
+        bright_NHWC,
+        settings,
+        vgg=None if settings.vgg is None else paths.read(settings.vgg),
+        seed=seed,
+        device=device(),
+        on_epoch=on_epoch,
+    )
+    check_finite(network, section="enlightengan")
+    return Trained(
+        images=len(dark_NHWC) + len(bright_NHWC),
+        dark_NHWC=dark_NHWC,
+        enhance=partial(enlightengan.enhance_frames, network),
+        save=partial(save_weights, network),
+    )
+
+
+def bright_images(settings: EnlightenGan, paths: Paths, *, seed: int) -> Frames:
+    """Images in normal light: frames of the training clips of a dataset, or the pictures of a folder, whichever
+    enlightengan.normal_light_data names.
 
     Raises:
-        UserError: as soon as a loss is not finite.
+        UserError: when it names neither.
     """
-    network = ZeroDCE(curve_scale=1.0)
-    initialise(network, seed=seed)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=weight_decay)
-    order = torch.Generator().manual_seed(seed)
-    images = torch.from_numpy(frames_NHWC).permute(0, 3, 1, 2)
-    with tqdm(total=epochs * len(images), desc="Zero-DCE", unit="image") as progress:
-        for epoch in range(epochs):
-            sums: dict[str, float] = {}
-            for batch in torch.randperm(len(images), generator=order).split(batch_size):
-                image_BCHW = images[batch].to(device).float() / 255
-                terms = losses.FORMS[form](image_BCHW, *network(image_BCHW), exposure=exposure)
-                terms |= {"total": losses.total(terms, weights)}
-                optimizer.zero_grad()
-                terms["total"].backward()
-                torch.nn.utils.clip_grad_norm_(network.parameters(), grad_clip)
-                optimizer.step()
-                _add(sums, terms, share=len(batch) / len(images), epoch=epoch)
-                progress.update(len(batch))
-            progress.set_postfix(loss=f"{sums['total']:.4g}")
-            on_epoch(epoch, sums)
-    return network.eval().requires_grad_(False)
-
-
-def _add(sums: dict[str, float], terms: losses.Terms, *, share: float, epoch: int) -> None:
-    """Adds a batch's terms, weighted by its share of the epoch's images."""
-    for name, value in terms.items():
-        number = value.item()
-        if not math.isfinite(number):
-            raise UserError(
-                f"training of Zero-DCE: the loss '{name}' is {number} in epoch {epoch}; lower zero_dce.lr or "
-                "zero_dce.grad_clip"
-            )
-        sums[name] = sums[name] + share * number if name in sums else share * number
-
-
-def light(frames_NHWC: Frames) -> Light:
-    """Mean luma (BT.601) and the standard deviation of luma over the pixels of a frame, averaged over frames."""
-    luma_NHW = frames_NHWC.astype(np.float32) @ np.array(LUMA, dtype=np.float32)
-    return Light(luma=float(luma_NHW.mean()), contrast=float(luma_NHW.std(axis=(1, 2)).mean()))
-
-
-def judge(enhance: Enhancer, probe_NHWC: Frames, *, remedies: Remedies) -> tuple[Light, Light]:
-    """Light of the probe frames before and after enhancement.
-
-    Raises:
-        UserError: when it makes frames darker or flatter than it was given, with the remedy.
-    """
-    before, after = light(probe_NHWC), light(enhance(probe_NHWC))
-    if after.luma <= before.luma:
-        raise UserError(
-            f"training of the enhancement: enhanced frames are darker (mean luma {before.luma:.1f} -> "
-            f"{after.luma:.1f} of 255); {remedies.darker}"
+    if paths.read(f"{Paths.index(settings.normal_light_data)}/index.csv").is_file():
+        return training_frames(
+            training_clips(settings.normal_light_data, paths),
+            images=settings.images,
+            size=settings.image_size,
+            seed=seed,
         )
-    if after.contrast < before.contrast:
+    folder = ROOT / settings.normal_light_data
+    if not folder.is_dir():
         raise UserError(
-            f"training of the enhancement: enhanced frames are flatter (standard deviation of luma "
-            f"{before.contrast:.1f} -> {after.contrast:.1f} of 255); {remedies.flatter}"
+            f"enlightengan.normal_light_data: '{settings.normal_light_data}' is no indexed dataset (add it to "
+            "datasets, and for a synthetic one to synthesize.domains, then dvc repro) and no folder of pictures"
         )
-    return before, after
+    return pictures(
+        folder, most=settings.images, size=settings.image_size, seed=seed, key="enlightengan.normal_light_data"
+    )
 
 
-def check_finite(network: nn.Module, *, section: str) -> None:
-    """Raises:
-    UserError: when a training with the settings of `section` made weights that are no numbers.
-    """
-    if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
-        raise UserError(f"training of the enhancement: weights are not finite; lower {section}.lr")
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

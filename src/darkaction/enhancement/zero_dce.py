@@ -4,20 +4,16 @@ Shapes: B batch, N frames of a video, C colour (RGB), H W pixels. Images lie in 
 maps have 24 channels, channel 3 * iteration + colour, and lie in [-1, 1].
 """
 
-import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darkaction.core.errors import UserError
+from darkaction.enhancement.networks import convolution, in_strips, read_weights, require_weights_of
 
 ITERATIONS = 8
 WIDTH = 32
@@ -44,13 +40,13 @@ class ZeroDCE(nn.Module):
         if not 0 < curve_scale <= 1:
             raise ValueError(f"curve_scale is {curve_scale}; valid: above 0 and at most 1")
         self.curve_scale = curve_scale
-        self.e_conv1 = _convolution(3, WIDTH)
-        self.e_conv2 = _convolution(WIDTH, WIDTH)
-        self.e_conv3 = _convolution(WIDTH, WIDTH)
-        self.e_conv4 = _convolution(WIDTH, WIDTH)
-        self.e_conv5 = _convolution(2 * WIDTH, WIDTH)
-        self.e_conv6 = _convolution(2 * WIDTH, WIDTH)
-        self.e_conv7 = _convolution(2 * WIDTH, 3 * ITERATIONS)
+        self.e_conv1 = convolution(3, WIDTH)
+        self.e_conv2 = convolution(WIDTH, WIDTH)
+        self.e_conv3 = convolution(WIDTH, WIDTH)
+        self.e_conv4 = convolution(WIDTH, WIDTH)
+        self.e_conv5 = convolution(2 * WIDTH, WIDTH)
+        self.e_conv6 = convolution(2 * WIDTH, WIDTH)
+        self.e_conv7 = convolution(2 * WIDTH, 3 * ITERATIONS)
 
     def forward(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) in [0, 1] -> enhanced image (B, 3, H, W) in [0, 1] and curve maps (B, 24, H, W)."""
@@ -67,14 +63,7 @@ class ZeroDCE(nn.Module):
         image = image_BCHW if self.curve_scale == 1 else F.interpolate(image_BCHW, size=small, mode="area")
         if image.shape[-2] * image.shape[-1] <= STRIP or torch.is_grad_enabled():
             return self._maps(image)
-        height = image.shape[-2]
-        rows = max(1, STRIP // image.shape[-1])
-        strips = []
-        for top in range(0, height, rows):
-            first = max(0, top - REACH)
-            maps_BMHW = self._maps(image[..., first : top + rows + REACH, :])
-            strips.append(maps_BMHW[..., top - first : top - first + rows, :])
-        return torch.cat(strips, dim=-2)
+        return in_strips(self._maps, image, rows=max(1, STRIP // image.shape[-1]), reach=REACH)
 
     def _maps(self, image: Tensor) -> Tensor:
         """(B, 3, h, w) -> curve maps (B, 24, h, w)."""
@@ -106,22 +95,6 @@ def apply_curves(image_BCHW: Tensor, maps_BMHW: Tensor) -> Tensor:
     return x
 
 
-def initialise(network: ZeroDCE, *, seed: int) -> None:
-    """Convolution weights ~ N(0, 0.02) as published; biases ~ U(-1, 1) / sqrt(fan in), torch's default."""
-    generator = torch.Generator().manual_seed(seed)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, 0.0, 0.02, generator=generator)
-            bound = 1 / math.sqrt(layer.weight[0].numel())
-            assert layer.bias is not None
-            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-
-
-def save_weights(network: ZeroDCE, path: Path) -> None:
-    """Writes the weights as safetensors, in the plain layout whatever the network's is."""
-    path.write_bytes(serialize({key: value.cpu().contiguous() for key, value in network.state_dict().items()}))
-
-
 def load_weights(path: Path, *, curve_scale: float) -> ZeroDCE:
     """The frozen network with the weights of a safetensors file.
 
@@ -129,17 +102,8 @@ def load_weights(path: Path, *, curve_scale: float) -> ZeroDCE:
         UserError: naming the file when it is missing, unreadable or of another architecture.
     """
     network = ZeroDCE(curve_scale=curve_scale)
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    try:
-        weights = load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; python src/train_enhancer.py writes it") from None
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable safetensors file: {error}") from None
-    found = {key: tuple(value.shape) for key, value in weights.items()}
-    if found != expected:
-        different = sorted(key for key in expected | found if expected.get(key) != found.get(key))
-        raise UserError(f"{path}: no weights of Zero-DCE: {', '.join(different[:4])} differ")
+    weights = read_weights(path, remedy="python src/train_enhancer.py writes it")
+    require_weights_of(network, weights, name="Zero-DCE", path=path)
     network.load_state_dict(weights)
     return network.eval().requires_grad_(False)
 
@@ -169,7 +133,3 @@ def _apply_curves_in_place(image_CHW: npt.NDArray[np.float32], maps_MHW: npt.NDA
         curve_HW = cv2.resize(map_HW, (width, height), interpolation=cv2.INTER_LINEAR)
         plane_HW = image_CHW[i % 3]
         plane_HW += curve_HW * (plane_HW * plane_HW - plane_HW)
-
-
-def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)

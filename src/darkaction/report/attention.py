@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,6 @@ from darkaction.models.heads.bert import Bert, cls_attention
 from darkaction.models.recognizer import BertHead, Recognizer, channels_last
 from darkaction.params import Params
 from darkaction.report import figures
-from darkaction.report.page import Attention
 from darkaction.training import data, weights
 from darkaction.training.loader import Clip, TestClips, test_loader
 from darkaction.training.sampling import Sampler
@@ -57,9 +57,12 @@ def attention_by_class(
 
 def attention(
     network: Recognizer, card: weights.Card, test: pd.DataFrame, params: Params, paths: Paths
-) -> Attention | None:
-    """Charts of what the heads look at; None for a network without attention. Clips are shown whole (length-adjusted
-    sampling, which is delta sampling with a delta of 0), so that the place of a token is a time in the action."""
+) -> dict[str, Any] | None:
+    """A chart a class of what the heads look at, and what is needed to read them; None for a network without attention.
+
+    Clips are shown whole (length-adjusted sampling, which is delta sampling with a delta of 0), so that the place of a
+    token is a time in the action.
+    """
     if transformer(network) is None:
         return None
     chosen = test.sort_values("clip_id").groupby("label").head(CLIPS_PER_CLASS)
@@ -71,14 +74,12 @@ def attention(
         batch_size=params.evaluate.batch_size,
     )
     strongest = max(float(weights_AS.max()) for weights_AS in found.values())
-    return Attention(
-        charts=[figures.attention(name, weights_AS, strongest=strongest) for name, weights_AS in found.items()],
-        heads=card.bert.heads,
-        layers=card.bert.layers,
-        steps=num_tokens(
-            card.model,
-            ClipSize(num_frames=card.sampling.num_frames, height=card.enhance.height, width=card.enhance.width),
-        ),
-        clips=CLIPS_PER_CLASS,
-        strongest=strongest,
-    )
+    shape = ClipSize(num_frames=card.sampling.num_frames, height=card.enhance.height, width=card.enhance.width)
+    return {
+        "charts": [figures.attention(name, weights_AS, strongest=strongest) for name, weights_AS in found.items()],
+        "heads": card.bert.heads,
+        "layers": card.bert.layers,
+        "steps": num_tokens(card.model, shape),
+        "clips": CLIPS_PER_CLASS,
+        "strongest": strongest,
+    }

@@ -6,18 +6,16 @@ bytes.
 
 import io
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from darkaction.evaluation import plots
 from darkaction.evaluation.style import BLUE, GREY, GRID, INK, ORANGE, STYLE
 
 PAGE_COLOURS = {
@@ -40,14 +38,6 @@ SVG_STYLE: dict[Any, Any] = STYLE | {
 CURVE_POINTS = 160
 
 
-class Chart:
-    """What `_chart` gives: a figure to draw in, and the SVG once the block has ended."""
-
-    def __init__(self, figure: Figure) -> None:
-        self.figure = figure
-        self.svg = Markup()
-
-
 def frame_lengths(lengths: Mapping[str, NDArray[np.integer]]) -> Markup:
     """Figure 4 of the paper: how many frames the clips of each class have, one curve a class, with the median.
 
@@ -59,8 +49,8 @@ def frame_lengths(lengths: Mapping[str, NDArray[np.integer]]) -> Markup:
     curves = {name: density(values, x) for name, values in lengths.items()}
     tallest = max(float(curve.max()) for curve in curves.values())
     label = "Distribution of the number of frames for each class"
-    with _chart("lengths", label=label, width=4.9, height=0.75 + 0.42 * len(lengths)) as chart:
-        axis = chart.figure.subplots()
+
+    def draw(axis: Axes) -> None:
         for row, (name, curve) in enumerate(reversed(curves.items())):
             top = row + 1.1 * curve / tallest
             axis.fill_between(x, row, top, color=BLUE, alpha=0.28, linewidth=0, zorder=2 * (len(curves) - row))
@@ -73,7 +63,8 @@ def frame_lengths(lengths: Mapping[str, NDArray[np.integer]]) -> Markup:
         axis.spines["left"].set_visible(False)
         axis.set(xlabel="frames of the clip", xlim=(0, x[-1]), ylim=(-0.05, len(curves) + 0.2))
         axis.grid(axis="x")
-    return chart.svg
+
+    return chart("lengths", draw, label=label, width=4.9, height=0.75 + 0.42 * len(lengths))
 
 
 def density(values: NDArray[np.integer], x: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -83,31 +74,6 @@ def density(values: NDArray[np.integer], x: NDArray[np.floating]) -> NDArray[np.
     kernels_NX = np.exp(-0.5 * ((x - values[:, np.newaxis]) / bandwidth) ** 2)
     result: NDArray[np.float64] = kernels_NX.mean(0) / (bandwidth * np.sqrt(2 * np.pi))
     return result
-
-
-def accuracy_by_draws(table: pd.DataFrame) -> Markup:
-    """Accuracy against the number of sampling draws averaged; columns draws, accuracy."""
-    label = "Accuracy against the number of sampling draws averaged"
-    with _chart("draws", label=label, width=3.7, height=2.5) as chart:
-        plots.draws_curve(chart.figure.subplots(), table)
-    return chart.svg
-
-
-def reliability(before: pd.DataFrame, after: pd.DataFrame) -> Markup:
-    """Accuracy against the probability of the predicted class, as the softmax gives it and calibrated; columns
-    confidence, accuracy."""
-    label = "Accuracy against the probability of the predicted class"
-    with _chart("reliability", label=label, width=3.7, height=2.5) as chart:
-        plots.reliability_curves(chart.figure.subplots(), before, after, names=["softmax", "calibrated"])
-    return chart.svg
-
-
-def accuracy_by_luma(table: pd.DataFrame) -> Markup:
-    """Accuracy of groups of clips from dark to bright; columns luma_from, luma_to, n, accuracy, low, high."""
-    label = "Accuracy of groups of clips from dark to bright"
-    with _chart("luma", label=label, width=3.7, height=2.5) as chart:
-        plots.luma_bars(chart.figure.subplots(), table)
-    return chart.svg
 
 
 def attention(name: str, weights_AS: NDArray[np.floating], *, strongest: float) -> Markup:
@@ -120,8 +86,8 @@ def attention(name: str, weights_AS: NDArray[np.floating], *, strongest: float) 
     """
     heads, keys = weights_AS.shape
     label = f"Attention of each head over time for the class {name}"
-    with _chart(f"attention-{name}", label=label, width=2.35, height=0.72 + 0.165 * heads) as chart:
-        axis = chart.figure.subplots()
+
+    def draw(axis: Axes) -> None:
         edges = np.r_[0.0, 1.0, np.arange(keys - 1) + 2.4]  # a gap between CLS and the time steps
         starts = np.r_[0.0, np.arange(keys - 1) + 1.4]
         for head, row_S in enumerate(weights_AS):
@@ -134,18 +100,18 @@ def attention(name: str, weights_AS: NDArray[np.floating], *, strongest: float) 
         axis.set_ylabel("head", fontsize=8)
         axis.tick_params(length=0, pad=2)
         axis.spines[:].set_visible(False)
-    return chart.svg
+
+    return chart(f"attention-{name}", draw, label=label, width=2.35, height=0.72 + 0.165 * heads)
 
 
-@contextmanager
-def _chart(name: str, *, label: str, width: float, height: float) -> Iterator[Chart]:
-    """A figure of `width` x `height` inches that becomes SVG when the block ends. `name` is unique on the page."""
+def chart(name: str, draw: Callable[[Axes], None], *, label: str, width: float, height: float) -> Markup:
+    """What `draw` draws, as SVG of `width` x `height` inches. `name` is unique on the page."""
+    written = io.StringIO()
     with matplotlib.rc_context(SVG_STYLE):
-        chart = Chart(Figure(figsize=(width, height), layout="constrained"))
-        yield chart
-        written = io.StringIO()
-        chart.figure.savefig(written, format="svg", metadata={"Date": None})
-    chart.svg = for_page(written.getvalue(), name=name, label=label)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    return for_page(written.getvalue(), name=name, label=label)
 
 
 def for_page(svg: str, *, name: str, label: str) -> Markup:

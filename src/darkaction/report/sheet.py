@@ -1,5 +1,6 @@
 """The contact sheet: frames of test clips, from dark to bright, in every enhancement."""
 
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.enhancement.settings import Enhance
 from darkaction.params import Params
-from darkaction.report import page, pictures, published
+from darkaction.report import pictures, published
 from darkaction.report.inputs import records, required
 from darkaction.training import weights
 
@@ -28,8 +29,36 @@ TITLES = {"none": "raw", "gamma": "gamma", "zero_dce": "Zero-DCE", "enlightengan
 """Enhancements by name; another one in `enhance.method` becomes a column under its own name."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Enhanced:
+    """One frame as one enhancement gives it; luma is its mean, of 255."""
+
+    picture: str
+    luma: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetRow:
+    """A frame in every enhancement, in the order of the sheet's columns."""
+
+    clip_id: str
+    frame: int
+    cells: list[Enhanced]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """An enhancement of the contact sheet."""
+
+    method: str
+    name: str
+    title: str  # the name with its setting
+    published: float | None  # percent, table 1 of the paper, on ARID
+    used: bool
+
+
 def contact_sheet(test: pd.DataFrame, params: Params, paths: Paths) -> dict[str, Any]:
-    """The fields `columns`, `sheet` and `left_out` of the page."""
+    """The fields `columns`, `sheet` and `left_out` of the"""
     columns, enhancers, left_out = enhancements(params, paths)
     sheet = [sheet_row(row, enhancers, paths) for row in dark_to_bright(test)]
     return {"columns": columns, "sheet": sheet, "left_out": left_out}
@@ -42,7 +71,7 @@ def dark_to_bright(test: pd.DataFrame) -> list[dict[str, Any]]:
     return records(ordered.iloc[places])
 
 
-def enhancements(params: Params, paths: Paths) -> tuple[list[page.Column], list[Enhancer], list[str]]:
+def enhancements(params: Params, paths: Paths) -> tuple[list[Column], list[Enhancer], list[str]]:
     """Every enhancement that `enhance.method` can name and whose weights are here, and sentences on the others."""
     used = params.enhance.method if params.enhance.apply[params.datasets[0]] else "none"
     columns, enhancers, left_out = [], [], []
@@ -56,7 +85,7 @@ def enhancements(params: Params, paths: Paths) -> tuple[list[page.Column], list[
             left_out.append(f"{name} is not shown: its weights are not in {Paths.ENHANCER}.")
             continue
         columns.append(
-            page.Column(
+            Column(
                 method=method,
                 name=name,
                 title=f"{name} {params.enhance.gamma:g}" if method == "gamma" else name,
@@ -84,7 +113,7 @@ def build(method: str, params: Params, paths: Paths) -> Enhancer:
     )
 
 
-def sheet_row(row: dict[str, Any], enhancers: list[Enhancer], paths: Paths) -> page.SheetRow:
+def sheet_row(row: dict[str, Any], enhancers: list[Enhancer], paths: Paths) -> SheetRow:
     """The middle frame of a raw clip in every enhancement."""
     name, middle = row["dataset"], row["frames"] // 2
     raw = required(paths, f"{Paths.raw(name)}/{row['path']}", MISSING_RAW.get(name, "python src/import_dataset.py"))
@@ -92,12 +121,12 @@ def sheet_row(row: dict[str, Any], enhancers: list[Enhancer], paths: Paths) -> p
     if not frames:
         raise UserError(f"{raw}: has no frame {middle}; run python src/prepare.py {name} again")
     cells = [sheet_cell(enhancer(frames[0][np.newaxis])[0]) for enhancer in enhancers]
-    return page.SheetRow(clip_id=row["clip_id"], frame=middle, cells=cells)
+    return SheetRow(clip_id=row["clip_id"], frame=middle, cells=cells)
 
 
-def sheet_cell(frame_HWC: Frames) -> page.Enhanced:
+def sheet_cell(frame_HWC: Frames) -> Enhanced:
     """A frame as JPEG with its mean luma."""
-    return page.Enhanced(
+    return Enhanced(
         picture=pictures.jpeg(frame_HWC, width=SHEET_WIDTH, quality=SHEET_QUALITY),
         luma=float((frame_HWC.mean((0, 1)) * BT_601).sum()),
     )

@@ -9,10 +9,11 @@ import numpy as np
 
 from darkaction.synthetic.camera.camera import CameraPath, Viewpoint
 from darkaction.synthetic.camera.sensor import Sensor
+from darkaction.synthetic.colours import Colour
 from darkaction.synthetic.human.actions import Performance
 from darkaction.synthetic.human.motion import Action
 from darkaction.synthetic.human.skeleton import Floats
-from darkaction.synthetic.human.subject import Colour, Subject
+from darkaction.synthetic.human.subject import Subject
 from darkaction.synthetic.world.furniture import Furniture
 from darkaction.synthetic.world.textures import Image
 

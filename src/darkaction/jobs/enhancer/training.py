@@ -11,10 +11,10 @@ from darkaction.core.folders import new_folder
 from darkaction.core.paths import Paths
 from darkaction.data.index import require_settings
 from darkaction.enhancement import LEARNT
+from darkaction.enhancement.checks import REMEDIES, judge
 from darkaction.enhancement.contact_sheet import FRAMES, write_contact_sheet
-from darkaction.enhancement.training import judge
+from darkaction.enhancement.training import train_enlightengan, train_zero_dce, training_clips
 from darkaction.enhancement.training_images import Source, draw_frames
-from darkaction.enhancement.trainings import train_enlightengan, train_zero_dce, training_clips
 from darkaction.jobs.identity import enhancer_settings, index_settings
 from darkaction.params import Params
 from darkaction.tracking.runs import Run, start_run
@@ -51,7 +51,7 @@ def train_and_write(params: Params, paths: Paths, sources: list[Source], target:
     else:
         trained = train_enlightengan(params.enlightengan, sources, paths, seed=params.seed, on_epoch=on_epoch)
     probe_NHWC = trained.dark_NHWC[np.linspace(0, len(trained.dark_NHWC) - 1, PROBE).astype(int)]
-    before, after = judge(trained.enhance, probe_NHWC, remedies=trained.remedies)
+    before, after = judge(trained.enhance, probe_NHWC, remedies=REMEDIES[params.enhance.method])
     metrics: dict[str, Any] = {
         "method": params.enhance.method,
         "settings": enhancer_settings(params),

@@ -45,11 +45,15 @@ class CameraPath:
         """True where every frame has the same view."""
         return bool(np.ptp(self.position_N3, axis=0).max() == 0 and np.ptp(self.rotation_N33, axis=0).max() == 0)
 
+    @property
+    def lens(self) -> Floats:
+        """Matrix (3, 3) from what the camera sees, in its own axes, to homogeneous pixels."""
+        return np.array([[self.focal, 0, self.centre[0]], [0, self.focal, self.centre[1]], [0, 0, 1.0]])
+
     def matrix(self, frame: int) -> Floats:
         """Projection matrix (3, 4) of one frame, to homogeneous pixels."""
-        lens = np.array([[self.focal, 0, self.centre[0]], [0, self.focal, self.centre[1]], [0, 0, 1.0]])
         rotation = self.rotation_N33[frame]
-        return np.asarray(lens @ np.concatenate([rotation, -(rotation @ self.position_N3[frame])[:, None]], 1))
+        return np.asarray(self.lens @ np.concatenate([rotation, -(rotation @ self.position_N3[frame])[:, None]], 1))
 
     def project(self, points_NJ3: Floats) -> tuple[Floats, Floats]:
         """Pixels (N, J, 2) and depths in metres (N, J) of world points, frame by frame."""

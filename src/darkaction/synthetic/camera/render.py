@@ -5,8 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkaction.synthetic.camera.camera import CameraPath
+from darkaction.synthetic.colours import Colour, shade
 from darkaction.synthetic.human.skeleton import INDEX, Floats
-from darkaction.synthetic.human.subject import Colour, Subject
+from darkaction.synthetic.human.subject import Subject
 from darkaction.synthetic.world.textures import Image
 
 _SHIFT = 4  # fractional bits of polygon corners
@@ -20,11 +21,6 @@ def _fill(image: Image, corners: NDArray[np.int32], colour: Colour) -> None:
 
 def _fixed(points: Floats) -> NDArray[np.int32]:
     return np.round(np.clip(points, -2000, 2000) * (1 << _SHIFT)).astype(np.int32)
-
-
-def shade(colour: Colour, factor: float) -> Colour:
-    red, green, blue = (min(255.0, value * factor) for value in colour)
-    return red, green, blue
 
 
 def hulls(start_N2: Floats, stop_N2: Floats, radius0_N: Floats, radius1_N: Floats) -> Floats:

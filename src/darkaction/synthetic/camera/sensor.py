@@ -76,7 +76,7 @@ def sample_demo_sensor(rng: np.random.Generator, size_HW: tuple[int, int], *, li
     return DemoSensor(
         lamp_HW=(lowest + (1 - lowest) * pool).astype(np.float32),
         mean_luma=float(rng.uniform(100, 125)) if lit else float(np.clip(17.5 * np.exp(rng.normal(0, 0.28)), 8.5, 34)),
-        photons=float(rng.uniform(6000, 12000)) if lit else float(np.exp(rng.uniform(np.log(2200), np.log(5500)))),
+        photons=float(rng.uniform(6000, 12000)) if lit else log_uniform(rng, (2200, 5500)),
         read_noise=float(rng.uniform(0.5, 1.5)),
     )
 

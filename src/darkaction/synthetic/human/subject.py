@@ -1,14 +1,17 @@
 """Who is filmed: proportions, clothes and manner of one person."""
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
+from darkaction.synthetic.colours import Colour, shade, tinted
 from darkaction.synthetic.human.skeleton import Proportions
+from darkaction.synthetic.ranges import log_uniform
 
-Colour = tuple[float, float, float]  # RGB, 0..255
 _BRIGHTEST = 205.0  # level of a person's colours
+_tint = partial(tinted, darkest=8.0)
 HairStyle = Literal["short", "long"]
 
 
@@ -30,14 +33,6 @@ class Subject:
     vigour: float  # factor on amplitudes
     plain: bool  # the demo's looks: stripes on the trunk, hair on the back of the head only
     hair_style: HairStyle
-
-
-def _tint(rng: np.random.Generator, luma: float, strength: float) -> Colour:
-    """A random hue of a given brightness."""
-    tint = rng.uniform(-1.0, 1.0, 3)
-    tint -= tint @ np.array([0.299, 0.587, 0.114])
-    red, green, blue = np.clip(luma + strength * tint, 8, 250)
-    return float(red), float(green), float(blue)
 
 
 def sample_subject(rng: np.random.Generator) -> Subject:
@@ -75,15 +70,11 @@ def randomize_subject(rng: np.random.Generator, amount: float) -> Subject:
     """A random person; at `amount` 1 of any stature, in clothes from black to white, at 0 as in the demo. Nothing on a
     person is as bright as a lamp."""
     subject = _randomized(rng, amount)
+    capped = partial(shade, factor=1.0, most=_BRIGHTEST)
     return replace(
-        subject, skin=_capped(subject.skin), hair=_capped(subject.hair), top=_capped(subject.top),
-        trousers=_capped(subject.trousers), shoes=_capped(subject.shoes), chest=_capped(subject.chest),
+        subject, skin=capped(subject.skin), hair=capped(subject.hair), top=capped(subject.top),
+        trousers=capped(subject.trousers), shoes=capped(subject.shoes), chest=capped(subject.chest),
     )  # fmt: skip
-
-
-def _capped(colour: Colour) -> Colour:
-    red, green, blue = (min(_BRIGHTEST, value) for value in colour)
-    return red, green, blue
 
 
 def _randomized(rng: np.random.Generator, amount: float) -> Subject:
@@ -92,7 +83,7 @@ def _randomized(rng: np.random.Generator, amount: float) -> Subject:
     bones = Proportions(**{field.name: getattr(subject.bones, field.name) * scale for field in fields(subject.bones)})
     if rng.random() >= amount:
         return replace(subject, bones=bones, plain=False)
-    top, trousers = (float(np.exp(rng.uniform(np.log(14), np.log(205)))) for _ in range(2))
+    top, trousers = (log_uniform(rng, (14, 205)) for _ in range(2))
     skin = rng.uniform(70, 175)
     return replace(
         subject,

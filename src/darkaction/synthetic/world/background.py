@@ -131,9 +131,8 @@ class Background:
         if np.ptp(camera.position_N3, axis=0).max() > _SAME_STAND:
             return
         height, width = size_HW
-        lens = np.array([[camera.focal, 0, camera.centre[0]], [0, camera.focal, camera.centre[1]], [0, 0, 1.0]])
         middle = camera.rotation_N33[len(camera.rotation_N33) // 2]
-        to_middle_N33 = lens @ (middle @ camera.rotation_N33.transpose(0, 2, 1)) @ np.linalg.inv(lens)
+        to_middle_N33 = camera.lens @ (middle @ camera.rotation_N33.transpose(0, 2, 1)) @ np.linalg.inv(camera.lens)
         corners = np.array([[0, 0, 1.0], [width, 0, 1], [width, height, 1], [0, height, 1]]).T
         seen = to_middle_N33 @ corners
         pixels = seen[:, :2] / seen[:, 2:]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darkaction.synthetic.camera.render import Painter, shade
+from darkaction.synthetic.camera.render import Painter
+from darkaction.synthetic.colours import Colour, shade
 from darkaction.synthetic.human.skeleton import Floats
-from darkaction.synthetic.human.subject import Colour
 
 
 @dataclass(frozen=True, kw_only=True)

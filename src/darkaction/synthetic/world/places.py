@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from darkaction.synthetic.colours import Colour, muted
 from darkaction.synthetic.human.skeleton import Floats
-from darkaction.synthetic.human.subject import Colour
-from darkaction.synthetic.ranges import uniform
+from darkaction.synthetic.ranges import log_uniform, uniform
 from darkaction.synthetic.settings import DomainRandomization, PlaceKind
 from darkaction.synthetic.world.furniture import Box, Furniture
-from darkaction.synthetic.world.textures import Image, facade, furnished, greenery, ground, muted, plain
+from darkaction.synthetic.world.textures import Image, facade, furnished, greenery, ground, plain
 
 Surface = Callable[[np.random.Generator, float, float, float], Image]  # random numbers, luma, length, height
 Point = tuple[float, float]  # metres, on the floor
@@ -122,7 +122,7 @@ def _lamps(rng: np.random.Generator, count: int, kind: PlaceKind, depth: float) 
         lamps.append(
             Lamp(
                 centre=(float(rng.uniform(-spread, spread)), float(away), float(rng.uniform(1.0, 2.4 + 0.15 * away))),
-                radius=float(np.exp(rng.uniform(np.log(0.03), np.log(0.16))) * (1 + 0.12 * away)),
+                radius=float(log_uniform(rng, (0.03, 0.16)) * (1 + 0.12 * away)),
                 colour=hue,
                 post=kind == "street" and bool(rng.random() < 0.5),
             )
@@ -143,7 +143,7 @@ def _boxes(rng: np.random.Generator, luma: float, back: float) -> tuple[Box, ...
 def sample_place(rng: np.random.Generator, ranges: DomainRandomization) -> Place:
     """A random place of one of the wanted kinds."""
     kind: PlaceKind = ranges.places[int(rng.integers(len(ranges.places)))]
-    luma = float(np.exp(rng.uniform(np.log(45), np.log(120))))
+    luma = log_uniform(rng, (45, 120))
     angle = np.radians(uniform(rng, ranges.oblique)) * (0.4 if kind == "corridor" else 1.0)
     walls = {"room": _room, "street": _street, "corridor": _corridor}[kind](rng, luma)
     depth = max(wall.start[1] for wall in walls)

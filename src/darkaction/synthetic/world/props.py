@@ -6,8 +6,8 @@ N frames.
 import numpy as np
 
 from darkaction.synthetic.camera.render import Painter
+from darkaction.synthetic.colours import Colour
 from darkaction.synthetic.human.skeleton import Floats
-from darkaction.synthetic.human.subject import Colour
 from darkaction.synthetic.world.objects import SceneObject
 
 _FACES = ((0, 1, 3, 2, 1.0), (4, 5, 7, 6, 1.0), (0, 1, 5, 4, 0.78), (2, 3, 7, 6, 0.78), (1, 3, 7, 5, 1.2))

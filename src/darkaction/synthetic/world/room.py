@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 
 from darkaction.synthetic.camera.camera import CameraPath
+from darkaction.synthetic.colours import tinted
 from darkaction.synthetic.human.skeleton import Floats
 from darkaction.synthetic.world.furniture import Box, Furniture
-from darkaction.synthetic.world.textures import Image, grain, tinted, wall_image
+from darkaction.synthetic.world.textures import Image, grain, wall_image
 
 WALL_SCALE = 24.0  # texture pixels a metre
 WALL_WIDTH, WALL_HEIGHT = 44.0, 5.0  # metres

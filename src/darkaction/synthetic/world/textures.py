@@ -4,21 +4,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from darkaction.synthetic.colours import muted, tinted
 from darkaction.synthetic.human.skeleton import Floats
-from darkaction.synthetic.human.subject import Colour
 
 Image = NDArray[np.uint8]
 
 SCALE = 16.0  # pixels a metre
 FLOOR_SIDE = 40.0  # metres
-
-
-def tinted(rng: np.random.Generator, luma: float, strength: float = 18.0) -> Colour:
-    """A random hue of a given brightness."""
-    tint = rng.uniform(-1, 1, 3)
-    tint -= tint @ np.array([0.299, 0.587, 0.114])
-    red, green, blue = np.clip(luma + strength * tint, 4, 250)
-    return float(red), float(green), float(blue)
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, int], cell: float, strength: float) -> Floats:
@@ -54,11 +46,6 @@ def wall_image(rng: np.random.Generator, luma: float, *, length: float, tall: fl
         left += wide
     image[-3:] *= 0.6  # skirting board
     return np.clip(image, 0, 255).astype(np.uint8)
-
-
-def muted(rng: np.random.Generator, luma: float) -> Colour:
-    """A colour of little strength, as objects have at night."""
-    return tinted(rng, luma, 1.5 + 0.09 * luma)
 
 
 def facade(rng: np.random.Generator, luma: float, length: float, height: float) -> Image:

@@ -1,20 +1,26 @@
-"""What Zero-DCE minimises instead of a distance to a reference: equations 1-5 of the paper, and the released forms.
+"""Training of Zero-DCE without references (sections 3.2 and 4.1): equations 1-5 of the paper, and the released forms.
 
-Two forms of the same four terms. `paper` is equations 1-4 as printed; `published` is what the released training code
-computes: other exponents, zero-padded neighbours, other normalisation. Each returns its terms by name, and `total`
-weighs them (equation 5).
+Two forms of the same four terms stand in for a distance to a reference. `paper` is equations 1-4 as printed;
+`published` is what the released training code computes: other exponents, zero-padded neighbours, other normalisation.
+Each returns its terms by name, and `total` weighs them (equation 5).
 
-Shapes: B batch, H W pixels. image_BCHW and enhanced_BCHW are RGB in [0, 1], maps_BMHW are the 24 curve maps, channel
-3 * iteration + colour. Every gradient is finite, on grey and on black images too.
+Shapes: N images, B batch, H W pixels. image_BCHW and enhanced_BCHW are RGB in [0, 1], maps_BMHW are the 24 curve maps,
+channel 3 * iteration + colour. Every gradient is finite, on grey and on black images too.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
-from darkaction.enhancement.zero_dce import ITERATIONS
+from darkaction.data.video import Frames
+from darkaction.enhancement.checks import add_terms
+from darkaction.enhancement.networks import initialise
+from darkaction.enhancement.settings import ZeroDce
+from darkaction.enhancement.zero_dce import ITERATIONS, ZeroDCE
 
 SPATIAL_REGION = 4
 """Pixels on a side of the local regions of equation 1."""
@@ -54,6 +60,47 @@ FORMS: dict[str, Callable[..., Terms]] = {"paper": paper_terms, "published": pub
 def total(terms: Terms, weights: Mapping[str, float]) -> Tensor:
     """Equation 5: the weighted sum. As printed L_exp has the weight 1; here it has a weight like the others."""
     return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+
+
+def train(
+    frames_NHWC: Frames,
+    settings: ZeroDce,
+    *,
+    seed: int,
+    device: torch.device,
+    on_epoch: Callable[[int, dict[str, float]], None],
+) -> ZeroDCE:
+    """Trains a network on uint8 images (N, H, W, 3), H and W at least 32; the same seed gives the same network.
+
+    Args:
+        on_epoch: called with the epoch (from 0) and the mean of each loss term and of the weighted `total`.
+
+    Raises:
+        UserError: as soon as a loss is not finite.
+    """
+    network = ZeroDCE(curve_scale=1.0)
+    initialise(network, generator=torch.Generator().manual_seed(seed))
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    order = torch.Generator().manual_seed(seed)
+    images = torch.from_numpy(frames_NHWC).permute(0, 3, 1, 2)
+    remedy = "lower zero_dce.lr or zero_dce.grad_clip"
+    with tqdm(total=settings.epochs * len(images), desc="Zero-DCE", unit="image") as progress:
+        for epoch in range(settings.epochs):
+            sums: dict[str, float] = {}
+            for batch in torch.randperm(len(images), generator=order).split(settings.batch_size):
+                image_BCHW = images[batch].to(device).float() / 255
+                terms = FORMS[settings.losses](image_BCHW, *network(image_BCHW), exposure=settings.exposure)
+                terms |= {"total": total(terms, asdict(settings.weights))}
+                optimizer.zero_grad()
+                terms["total"].backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), settings.grad_clip)
+                optimizer.step()
+                add_terms(sums, terms, share=len(batch) / len(images), epoch=epoch, network="Zero-DCE", remedy=remedy)
+                progress.update(len(batch))
+            progress.set_postfix(loss=f"{sums['total']:.4g}")
+            on_epoch(epoch, sums)
+    return network.eval().requires_grad_(False)
 
 
 def _regions(image_BCHW: Tensor, size: int) -> Tensor:
