@@ -12,10 +12,10 @@ def main() -> None:
     parser.add_argument("model", help="models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID")
     model = parser.parse_args().model
     from darkaction.core.paths import Paths
-    from darkaction.serving.origin import describe, find_origin
+    from darkaction.serving.origin import describe_model
     from darkaction.tracking.store import open_store
 
-    print(describe(find_origin(open_store(Paths()), model)))
+    print(describe_model(open_store(Paths()), model))
 
 
 if __name__ == "__main__":

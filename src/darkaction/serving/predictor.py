@@ -6,8 +6,6 @@ enhancer.safetensors where it needs one. The networks of several folds are avera
 Legend of names: D sampling draws, K classes, N frames of the video, T sampled frames.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 from darkaction.core.errors import UserError
 from darkaction.data.flow import between
 from darkaction.data.settings import VideoLimits
-from darkaction.data.video import BT_601, Frames, Video, VideoError, iter_frames, unusable
+from darkaction.data.video import BT_601, Frames, Video, VideoError, VideoInfo, iter_frames, unusable
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip
 from darkaction.evaluation.calibration import temper
@@ -93,7 +91,7 @@ class Predictor:
         Raises:
             VideoError: when it cannot be decoded, is over the limits, or is what `prepare` would set aside too.
         """
-        seen = self._look(video)
+        seen, luma = self._look(video)
         num_frames = seen.frames
         draws = [self._draws(card, num_frames) for card in self._cards]
         wanted = np.unique(np.concatenate([indices_DT.ravel() for indices_DT in draws]))
@@ -114,13 +112,13 @@ class Predictor:
             draws_DK=np.mean(tempered, axis=0),
             frames=num_frames,
             fps=seen.fps,
-            outside=self._outside(seen),
+            outside=self._outside(seen, luma),
         )
 
-    def _outside(self, seen: "Seen") -> list[str]:
+    def _outside(self, seen: VideoInfo, luma: float) -> list[str]:
         if self.training is None:
             return []
-        return self.training.outside(luma=seen.luma, height=seen.height, width=seen.width, frames=seen.frames)
+        return self.training.outside(luma=luma, height=seen.height, width=seen.width, frames=seen.frames)
 
     @property
     def training(self) -> Training | None:
@@ -142,8 +140,8 @@ class Predictor:
             notes.append("its probabilities are not calibrated: there were no validation clips")
         return notes
 
-    def _look(self, video: Path) -> "Seen":
-        """Decodes a video once, in constant memory."""
+    def _look(self, video: Path) -> tuple[VideoInfo, float]:
+        """Decodes a video once, in constant memory: what it is, and its mean luma, measured as in weights.Training."""
         decoder = Video(video, self._limits)
         total_C = np.zeros(3)
         for frame_HWC in decoder.frames():
@@ -151,8 +149,7 @@ class Predictor:
         found = decoder.found()
         if reason := unusable(found):
             raise VideoError(video, reason)
-        luma = float(total_C @ BT_601) / found.frames
-        return Seen(luma=luma, height=found.height, width=found.width, frames=found.frames, fps=found.fps)
+        return found, float(total_C @ BT_601) / found.frames
 
     def _draws(self, card: Card, num_frames: int) -> NDArray[np.int64]:
         """Frame numbers of every draw, (D, T), BLANK for padding."""
@@ -171,7 +168,8 @@ class Predictor:
         preceding = np.maximum(following - 1, 0)
         needed = np.unique(np.concatenate([wanted, following, preceding])) if flow else wanted
         size = self.card.enhance
-        chosen = pick(iter_frames(video, self._limits), set(needed.tolist()))
+        numbers = set(needed.tolist())
+        chosen = (frame_HWC for number, frame_HWC in enumerate(iter_frames(video, self._limits)) if number in numbers)
         frames_NHWC = np.concatenate(list(enhance_clip(chosen, self.enhancer, height=size.height, width=size.width)))
         frames_MHWC = frames_NHWC[np.searchsorted(needed, wanted)]
         if not flow:
@@ -188,17 +186,6 @@ class Predictor:
             with torch.inference_mode():
                 rows.append(network(clip_BCTHW)[0].double().softmax(-1).cpu().numpy())
         return np.stack(rows)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What a look at a whole video tells, measured as in weights.Training; fps is 0 where it does not tell."""
-
-    luma: float
-    height: int
-    width: int
-    frames: int
-    fps: float
 
 
 def join(cards: list[Training]) -> Training:
@@ -235,8 +222,3 @@ class Decoded:
         """flow_MHW2."""
         assert self._flow_MHW2 is not None
         return self._flow_MHW2
-
-
-def pick(frames: Iterable[Frames], wanted: set[int]) -> Iterator[Frames]:
-    """The frames whose number is wanted."""
-    return (frame_HWC for number, frame_HWC in enumerate(frames) if number in wanted)
