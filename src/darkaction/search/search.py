@@ -24,7 +24,7 @@ from darkaction.search.settings import SearchParams
 from darkaction.search.space import check_space, pretrains
 from darkaction.search.storage import connect
 from darkaction.search.study import Scored, Search
-from darkaction.search.trials import Limits, Trials
+from darkaction.search.trials import Trials
 from darkaction.tracking.delivery import end_killed
 from darkaction.tracking.runs import parent_run
 
@@ -105,11 +105,9 @@ def search(params: SearchParams, asked: Request) -> None:
 
 def _run(study: Search, params: SearchParams, inputs: Inputs, template: Job, storage: str, asked: Request) -> None:
     """Runs the trials within the budget and reports what was found."""
-    limits = Limits(
-        trials=asked.trials or params.tune.trials,
-        deadline=None if asked.timeout is None else time.monotonic() + asked.timeout,
-    )
-    study.fill(limits.trials)
+    budget = asked.trials or params.tune.trials
+    deadline = None if asked.timeout is None else time.monotonic() + asked.timeout
+    study.fill(budget)
     with parent_run(
         stage="tune",
         params=params,
@@ -120,18 +118,18 @@ def _run(study: Search, params: SearchParams, inputs: Inputs, template: Job, sto
         others_at_work=study.has_company,
     ) as run:
         if asked.create:
-            print(f"made the study '{study.name}' with {limits.trials} trials to run; --resume runs them")
+            print(f"made the study '{study.name}' with {budget} trials to run; --resume runs them")
             return
         with start_pool(address=asked.ray_address, workers=asked.workers) as pool:
-            print(f"study '{study.name}': {limits.trials} trials, {pool.size} workers with {pool.threads} threads")
+            print(f"study '{study.name}': {budget} trials, {pool.size} workers with {pool.threads} threads")
             _pretrain(inputs, pool)
             inits = starting_weights(params, inputs.paths) if template.enhancement is None else (None,)
             job = replace(template, parent=study.token, threads=pool.threads, inits=inits)
-            trials = Trials(study, params, storage=storage, template=job, limits=limits)
+            trials = Trials(study, params, storage=storage, template=job, budget=budget, deadline=deadline)
             with trials.heartbeats():
                 launch(pool, trials)
         end_killed([], template.paths)
-        results.report(study, params, template.paths, limits.trials, run, asked.out)
+        results.report(study, params, template.paths, budget, run, asked.out)
 
 
 def check(params: SearchParams) -> None:

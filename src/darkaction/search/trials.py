@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -93,24 +93,20 @@ def _correct(trained: Trained) -> list[bool]:
     return [bool(value) for value in predictions.correct_N[order]]
 
 
-@dataclass(kw_only=True)
-class Limits:
-    """When to stop: the total of trials, the moment after which no new one begins."""
-
-    trials: int
-    deadline: float | None
-
-
 class Trials(Source):
     """The trials of a study, as far as other launchers leave them.
 
     Args:
         template: what the jobs of all trials have in common.
+        budget: trials in all.
+        deadline: the moment (`time.monotonic`) after which no new one begins.
     """
 
-    def __init__(self, study: Search, params: SearchParams, *, storage: str, template: Job, limits: Limits) -> None:
+    def __init__(
+        self, study: Search, params: SearchParams, *, storage: str, template: Job, budget: int, deadline: float | None
+    ) -> None:
         self.study, self.params, self.storage = study, params, storage
-        self.template, self.limits = template, limits
+        self.template, self.budget, self.deadline = template, budget, deadline
         self._claims: dict[int, Claim] = {}
         self._ended: Counter[str] = Counter()
         self._last_reason = ""
@@ -150,8 +146,8 @@ class Trials(Source):
     def next(self) -> Task | None:
         if self._is_late():
             return None
-        self.study.fill(self.limits.trials)
-        claim = self.study.claim(self.limits.trials)
+        self.study.fill(self.budget)
+        claim = self.study.claim(self.budget)
         if claim is None:
             return None
         self._claims[claim.number] = claim
@@ -163,12 +159,12 @@ class Trials(Source):
         return Task(key=claim.number, name=f"trial {claim.number}", function=run_job, arguments=(job,))
 
     def is_exhausted(self) -> bool:
-        left = self.study.progress(self.limits.trials)
+        left = self.study.progress(self.budget)
         return self._is_late() or not left["waiting"] + left["running"]
 
     def progress(self) -> tuple[int, int]:
-        counts = self.study.progress(self.limits.trials)
-        return counts["complete"] + counts["pruned"] + counts["failed"], self.limits.trials
+        counts = self.study.progress(self.budget)
+        return counts["complete"] + counts["pruned"] + counts["failed"], self.budget
 
     def book(self, task: Task, outcome: Outcome) -> str:
         claim = self._claims.pop(int(str(task.key)))
@@ -189,7 +185,7 @@ class Trials(Source):
             print(f"trials are left running, --resume marks them as lost ({reason_of(error)})", file=sys.stderr)
 
     def _is_late(self) -> bool:
-        return self.limits.deadline is not None and time.monotonic() > self.limits.deadline
+        return self.deadline is not None and time.monotonic() > self.deadline
 
     def _stop_when_all_fail(self) -> None:
         """Ends a search in which nothing works: the trials of this launcher, while no other one gets on."""
