@@ -9,7 +9,7 @@ import pytest
 
 import arid_1_1
 from darkaction.core.errors import UserError
-from darkaction.data.importers import arid
+from darkaction.data.importers import names
 from darkaction.data.splits import assign_folds, shared_scenes
 
 DEMO_CLASSES = ["run", "sit", "stand", "turn", "walk", "wave"]
@@ -71,7 +71,7 @@ def assert_every_class_in(clips: pd.DataFrame, parts: pd.Series, names: list[str
     ],
 )
 def test_names_are_parsed(path: str, expected: tuple[str, str, int]) -> None:
-    name = arid.parse_name(Path(path))
+    name = names.parse_arid(Path(path))
     assert (name.label, name.scene, name.take) == expected
 
 
@@ -86,7 +86,7 @@ def test_names_are_parsed(path: str, expected: tuple[str, str, int]) -> None:
 )
 def test_other_names_are_refused(path: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        arid.parse_name(Path(path))
+        names.parse_arid(Path(path))
     assert message in str(caught.value)
     assert Path(path).name in str(caught.value)
 
@@ -187,7 +187,7 @@ def test_a_small_class_is_on_both_sides_of_a_random_split() -> None:
 
 
 def test_random_split_of_the_official_list_is_the_papers() -> None:
-    names = [arid.parse_name(Path(path)) for path in arid_1_1.paths()]
+    names = [names.parse_arid(Path(path)) for path in arid_1_1.paths()]
     clips = pd.DataFrame({"label": [n.label for n in names], "scene": [n.scene for n in names]})
     clips["clip_id"] = [f"arid/{n.label}_{n.scene}_{n.take}" for n in names]
     assert (len(clips), clips["scene"].nunique(), len(clips.groupby(["label", "scene"]))) == (1837, 21, 87)

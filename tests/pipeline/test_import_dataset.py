@@ -21,7 +21,8 @@ import containers
 import rar
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
-from darkaction.data.importers import arid, hmdb51, sources
+from darkaction.data.importers import names as clip_names
+from darkaction.data.importers import sources
 from darkaction.data.importers.engine import Import, import_dataset
 from darkaction.data.importers.official import read_official
 from darkaction.data.prepare import build_index
@@ -399,7 +400,7 @@ def test_the_official_list_of_arid_1_1(target: Path, tmp_path: Path) -> None:
     plan = imported("arid", target, tmp_path / "clips", *(tmp_path / name for name in lists)).plan
     assert len(plan.clips) == 1837
     assert plan.per_class() == {"run": 335, "sit": 214, "stand": 232, "turn": 389, "walk": 353, "wave": 314}
-    names = [arid.parse_name(Path(path)) for path in plan.clips]
+    names = [clip_names.parse_arid(Path(path)) for path in plan.clips]
     assert len({(name.label, name.scene) for name in names}) == 87
     assert len({name.scene for name in names}) == 21
     assert plan.skipped == []
@@ -436,7 +437,7 @@ def test_the_three_official_splits_of_arid_1_0(target: Path, tmp_path: Path) -> 
     assert (len(plan.clips), len(plan.splits), len(plan.per_class())) == (264, 264, 11)
     for number in (1, 2, 3):
         parts = read_official(target, number, pd.Series(clips))
-        scenes = [arid.parse_name(Path(path)).scene for path in clips]
+        scenes = [clip_names.parse_arid(Path(path)).scene for path in clips]
         expected = [part_of(number, int(scene)).replace("other", "none") for scene in scenes]
         assert parts.tolist() == expected
 
@@ -501,7 +502,7 @@ HMDB = {
     ],
 )
 def test_the_film_is_the_scene_of_a_clip_of_hmdb51(path: str, expected: tuple[str, str, int] | None) -> None:
-    name = hmdb51.parse_name(Path(path))
+    name = clip_names.parse_hmdb51(Path(path))
     assert (name.label, name.scene, name.take) == (expected or ("cartwheel", "hmdb51_Turnk_r_Pippi_Michel", 6))
 
 
