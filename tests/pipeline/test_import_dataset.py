@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from darkaction.data.importers import sources
 from darkaction.data.importers.engine import Import, import_dataset
 from darkaction.data.importers.official import read_official
 from darkaction.data.prepare import build_index
+from darkaction.data.settings import Split
 from darkaction.data.splits import assign_folds
 from darkaction.data.video import write_video
 
@@ -475,11 +477,12 @@ def test_clips_go_from_folder_to_index_and_folds(target: Path, tmp_path: Path) -
     assert set(index["frames"]) == {12}
     assert index["luma"].between(5, 37).all()
     assert set(zip(index["width"], index["height"], index["fps"], strict=True)) == {(64, 48, 30.0)}
-    settings = {"target": True, "classes": SAMPLE_CLASSES, "strategy": "scene", "test": 0.3, "val": 0.15, "seed": 0}
-    folds = assign_folds(index, folds=2, validation="none", **settings)
+    halves = Split(strategy="scene", official=1, folds=2, test=0.3, validation="none", val=0.15)
+    folds = assign_folds(index, halves, target=True, classes=SAMPLE_CLASSES, seed=0)
     assert set(index["label"][folds["fold_0"] == "test"]) == set(index["label"][folds["fold_1"] == "test"])
+    one = replace(halves, folds=1, validation="scene")
     with pytest.raises(UserError, match=r"class 'jump' has 2 scenes \(number 8, 11\).*needs 3: set split.folds to 2"):
-        assign_folds(index, folds=1, validation="scene", **settings)
+        assign_folds(index, one, target=True, classes=SAMPLE_CLASSES, seed=0)
 
 
 # HMDB-51

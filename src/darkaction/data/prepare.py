@@ -80,21 +80,9 @@ def prepare(
         limits=limits,
     )
     usable = index[index["status"] == OK]
-    official = None
-    if target and split.strategy == "official":
-        official = read_official(raw, split.official, usable["path"])
-    folds = assign_folds(
-        usable,
-        target=target,
-        classes=classes,
-        strategy=split.strategy,
-        folds=split.folds,
-        test=split.test,
-        validation=split.validation,
-        val=split.val,
-        seed=seed,
-        official=official,
-    )
+    is_official = target and split.strategy == "official"
+    official = read_official(raw, split.official, usable["path"]) if is_official else None
+    folds = assign_folds(usable, split, target=target, classes=classes, seed=seed, official=official)
     index = index.join(folds).fillna("none")
     summary = summarize(index, settings=made_with, strategy=split.strategy, validation=split.validation)
     write_index(target_folder, index, means_NHWC, summary)
