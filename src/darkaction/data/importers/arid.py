@@ -36,10 +36,13 @@ class ClipList:
 
     item: Member
     rows: list[Listed]
-    labelled: bool
-    """Whether the names of its clips say of which class they are."""
     chooses: bool
     """Whether it says which clips are taken."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the names of its clips say of which class they are: either all do or none."""
+        return self.rows[0].name is not None
 
     @property
     def published(self) -> bool:
@@ -101,7 +104,7 @@ def _read_lists(items: Sequence[Member], scratch: Path) -> tuple[list[ClipList],
         if isinstance(found, Mapping):
             mappings.append(found)
         else:
-            lists.append(ClipList(item=item, rows=found.rows, labelled=found.labelled, chooses=item.is_named()))
+            lists.append(ClipList(item=item, rows=found, chooses=item.is_named()))
     named = {found.labelled for found in lists if found.chooses}
     return [replace(found, chooses=found.chooses or found.labelled not in named) for found in lists], mappings, others
 

@@ -68,14 +68,6 @@ class Mapping:
     """Number -> lower-case class."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """The lines of a list of clips. `labelled`: their names say of which class they are."""
-
-    rows: list[Listed]
-    labelled: bool
-
-
 def key_of(path: PurePosixPath, name: ClipName | None) -> str:
     """See `Listed.key`."""
     return path.stem.lower() if name is None else f"{name.label}/{name.label}_{name.scene}_{name.take}"
@@ -90,7 +82,7 @@ def looks_like_list(text: str) -> bool:
     return bool(clips) or (bool(first) and all(map(_is_mapping, first)))
 
 
-def read_list(text: str, *, origin: str) -> Rows | Mapping:
+def read_list(text: str, *, origin: str) -> list[Listed] | Mapping:
     """The list or mapping table in a text.
 
     Raises:
@@ -121,13 +113,12 @@ def read_list(text: str, *, origin: str) -> Rows | Mapping:
         )
         for line, cells in body
     ]
-    labelled = rows[0].name is not None
-    if not labelled and label is not None:
+    if rows[0].name is None and label is not None:
         raise UserError(
             f"{origin}: line {rows[0].line}: {rows[0].path} has a label, but is not named <Class>_<scene>_<take>; "
             f"valid is {FORMS}"
         )
-    return Rows(rows=rows, labelled=labelled)
+    return rows
 
 
 def _split(text: str) -> list[tuple[int, Cells]]:
