@@ -16,13 +16,15 @@ import pytest
 
 from darkaction.core.paths import ROOT
 from darkaction.data.measure import HASHED_FRAMES, measure, perceptual_hash
+from darkaction.data.settings import VideoLimits
 from darkaction.data.video import (
+    Video,
     VideoError,
+    VideoInfo,
     iter_frames,
     probe,
     read_picture,
     read_video,
-    scan,
     write_picture,
     write_video,
 )
@@ -30,6 +32,14 @@ from darkaction.params import Params
 from video_files import FRAMES, ODD, write_ffv1, write_huge, write_late
 
 LIMITS = Params.load().video
+
+
+def scan(path: Path, limits: VideoLimits | None = None) -> VideoInfo:
+    """Length, rate and size that decoding finds."""
+    video = Video(path, limits)
+    for _ in video.frames():
+        pass
+    return video.found()
 
 
 # Whole files

@@ -1,5 +1,6 @@
 """Names of clips, and the promises of every split."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 import arid_1_1
 from darkaction.core.errors import UserError
-from darkaction.data.importers import arid
+from darkaction.data.importers.names import parse_arid
+from darkaction.data.settings import Split
 from darkaction.data.splits import assign_folds, other_validation, shared_scenes
 
 DEMO_CLASSES = ["run", "sit", "stand", "turn", "walk", "wave"]
@@ -39,18 +41,10 @@ def demo_table() -> pd.DataFrame:
 
 
 def folds_of(clips: pd.DataFrame, **changes: Any) -> pd.DataFrame:
-    settings: dict[str, Any] = {
-        "target": True,
-        "classes": sorted(set(clips["label"])),
-        "strategy": "scene",
-        "folds": 1,
-        "test": 0.3,
-        "validation": "scene",
-        "val": 0.15,
-        "promotion": 0.0,
-        "seed": 0,
-    }
-    return assign_folds(clips, **(settings | changes))
+    split = Split(strategy="scene", official=1, folds=1, test=0.3, validation="scene", val=0.15, promotion=0.0)
+    split = replace(split, **{key: changes.pop(key) for key in vars(split).keys() & changes.keys() - {"official"}})
+    options: dict[str, Any] = {"target": True, "classes": sorted(set(clips["label"])), "seed": 0}
+    return assign_folds(clips, split, **(options | changes))
 
 
 def scenes_in(clips: pd.DataFrame, parts: pd.Series, part: str) -> set[str]:
@@ -72,7 +66,7 @@ def assert_every_class_in(clips: pd.DataFrame, parts: pd.Series, names: list[str
     ],
 )
 def test_names_are_parsed(path: str, expected: tuple[str, str, int]) -> None:
-    name = arid.parse_name(Path(path))
+    name = parse_arid(Path(path))
     assert (name.label, name.scene, name.take) == expected
 
 
@@ -87,7 +81,7 @@ def test_names_are_parsed(path: str, expected: tuple[str, str, int]) -> None:
 )
 def test_other_names_are_refused(path: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        arid.parse_name(Path(path))
+        parse_arid(Path(path))
     assert message in str(caught.value)
     assert Path(path).name in str(caught.value)
 
@@ -188,7 +182,7 @@ def test_a_small_class_is_on_both_sides_of_a_random_split() -> None:
 
 
 def test_random_split_of_the_official_list_is_the_papers() -> None:
-    names = [arid.parse_name(Path(path)) for path in arid_1_1.paths()]
+    names = [parse_arid(Path(path)) for path in arid_1_1.paths()]
     clips = pd.DataFrame({"label": [n.label for n in names], "scene": [n.scene for n in names]})
     clips["clip_id"] = [f"arid/{n.label}_{n.scene}_{n.take}" for n in names]
     assert (len(clips), clips["scene"].nunique(), len(clips.groupby(["label", "scene"]))) == (1837, 21, 87)

@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from darkaction.core.errors import UserError
+from darkaction.data.settings import Split
 from darkaction.data.splits import assign_folds, shared_scenes
 
 ALWAYS = settings(derandomize=True, deadline=None, max_examples=10, database=None)
@@ -26,15 +27,13 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def split(
-    clips: pd.DataFrame, *, strategy: str, folds: int, validation: str, seed: int, promotion: float = 0.0
-) -> pd.DataFrame | str:
+def split(clips: pd.DataFrame, *, strategy: str, folds: int, validation: str, seed: int) -> pd.DataFrame | str:
     """The folds, or why there are none."""
     try:
-        return assign_folds(
-            clips, target=True, classes=CLASSES, strategy=strategy, folds=folds, test=0.3, validation=validation,
-            val=0.15, promotion=promotion, seed=seed,
-        )  # fmt: skip
+        settings = Split(
+            strategy=strategy, official=1, folds=folds, test=0.3, validation=validation, val=0.15, promotion=0.0
+        )  # type: ignore[arg-type]
+        return assign_folds(clips, settings, target=True, classes=CLASSES, seed=seed)
     except UserError as error:
         return str(error)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from darkaction.core.errors import UserError
-from darkaction.data.importers.lists import FORMS, Mapping, Rows, looks_like_list, read_list
+from darkaction.data.importers.lists import FORMS, Listed, Mapping, looks_like_list, read_list
 
 CLIPS = [("Walk", 7, 1, 1), ("Walk", 7, 2, 10), ("Run", 3, 1, 1), ("Run", 3, 4, 2)]
 KEYS = ["walk/walk_1_1", "walk/walk_2_10", "run/run_1_1", "run/run_4_2"]
@@ -20,9 +20,9 @@ def lines(form: str) -> list[str]:
     ]
 
 
-def rows_of(text: str) -> Rows:
+def rows_of(text: str) -> list[Listed]:
     found = read_list(text, origin="mine.csv")
-    assert isinstance(found, Rows)
+    assert isinstance(found, list)
     return found
 
 
@@ -62,9 +62,9 @@ def test_each_form_of_a_list_says_the_same(form: str, decorate: Callable[[str], 
     header, line = FORMS_WITH_LABELS[form]
     text = "\n".join([*([] if header is None else [header]), *lines(line)]) + "\n"
     found = rows_of(decorate(text))
-    assert [row.key for row in found.rows] == KEYS
-    assert [row.label for row in found.rows] == LABELS
-    assert found.labelled
+    assert [row.key for row in found] == KEYS
+    assert [row.label for row in found] == LABELS
+    assert all(row.name is not None for row in found)
     assert looks_like_list(decorate(text))
 
 
@@ -74,19 +74,19 @@ def test_each_form_of_a_list_says_the_same(form: str, decorate: Callable[[str], 
 )
 def test_a_list_without_numbers_of_classes_is_one_too(text: str) -> None:
     found = rows_of("\n".join(lines(text)))
-    assert [row.key for row in found.rows] == KEYS
-    assert {row.label for row in found.rows} == {""}
+    assert [row.key for row in found] == KEYS
+    assert {row.label for row in found} == {""}
 
 
 def test_a_line_a_class_with_labels_is_not_taken_for_line_numbers() -> None:
-    assert [row.label for row in rows_of("Walk_1_1.mp4 0\nRun_1_1.mp4 1\n").rows] == ["0", "1"]
+    assert [row.label for row in rows_of("Walk_1_1.mp4 0\nRun_1_1.mp4 1\n")] == ["0", "1"]
 
 
 @pytest.mark.parametrize("text", ["VideoID,Video\n0,0.mp4\n1,1.mp4\n", "0.mp4\n1.mp4\n", "0 0.mp4\n"])
 def test_clips_of_no_known_class(text: str) -> None:
     found = rows_of(text)
-    assert not found.labelled
-    assert found.rows[0].key == "0"
+    assert all(row.name is None for row in found)
+    assert found[0].key == "0"
 
 
 @pytest.mark.parametrize("text", ["7\tWalk\n3\tRun\n", "\nlabel,class\n07,Walk\n3,Run\n", "Walk 7\nRun 3\n"])

@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,12 @@ import containers
 import rar
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
-from darkaction.data.importers import arid, hmdb51, sources
+from darkaction.data.importers import names as clip_names
+from darkaction.data.importers import sources
 from darkaction.data.importers.engine import Import, import_dataset
 from darkaction.data.importers.official import read_official
 from darkaction.data.prepare import build_index
+from darkaction.data.settings import Split
 from darkaction.data.splits import assign_folds
 from darkaction.data.video import write_video
 
@@ -399,7 +402,7 @@ def test_the_official_list_of_arid_1_1(target: Path, tmp_path: Path) -> None:
     plan = imported("arid", target, tmp_path / "clips", *(tmp_path / name for name in lists)).plan
     assert len(plan.clips) == 1837
     assert plan.per_class() == {"run": 335, "sit": 214, "stand": 232, "turn": 389, "walk": 353, "wave": 314}
-    names = [arid.parse_name(Path(path)) for path in plan.clips]
+    names = [clip_names.parse_arid(Path(path)) for path in plan.clips]
     assert len({(name.label, name.scene) for name in names}) == 87
     assert len({name.scene for name in names}) == 21
     assert plan.skipped == []
@@ -436,7 +439,7 @@ def test_the_three_official_splits_of_arid_1_0(target: Path, tmp_path: Path) -> 
     assert (len(plan.clips), len(plan.splits), len(plan.per_class())) == (264, 264, 11)
     for number in (1, 2, 3):
         parts = read_official(target, number, pd.Series(clips))
-        scenes = [arid.parse_name(Path(path)).scene for path in clips]
+        scenes = [clip_names.parse_arid(Path(path)).scene for path in clips]
         expected = [part_of(number, int(scene)).replace("other", "none") for scene in scenes]
         assert parts.tolist() == expected
 
@@ -474,12 +477,12 @@ def test_clips_go_from_folder_to_index_and_folds(target: Path, tmp_path: Path) -
     assert set(index["frames"]) == {12}
     assert index["luma"].between(5, 37).all()
     assert set(zip(index["width"], index["height"], index["fps"], strict=True)) == {(64, 48, 30.0)}
-    settings = {"target": True, "classes": SAMPLE_CLASSES, "strategy": "scene", "test": 0.3, "val": 0.15}
-    settings |= {"promotion": 0.0, "seed": 0}
-    folds = assign_folds(index, folds=2, validation="none", **settings)
+    halves = Split(strategy="scene", official=1, folds=2, test=0.3, validation="none", val=0.15, promotion=0.0)
+    folds = assign_folds(index, halves, target=True, classes=SAMPLE_CLASSES, seed=0)
     assert set(index["label"][folds["fold_0"] == "test"]) == set(index["label"][folds["fold_1"] == "test"])
+    one = replace(halves, folds=1, validation="scene")
     with pytest.raises(UserError, match=r"class 'jump' has 2 scenes \(number 8, 11\).*needs 3: set split.folds to 2"):
-        assign_folds(index, folds=1, validation="scene", **settings)
+        assign_folds(index, one, target=True, classes=SAMPLE_CLASSES, seed=0)
 
 
 # HMDB-51
@@ -502,7 +505,7 @@ HMDB = {
     ],
 )
 def test_the_film_is_the_scene_of_a_clip_of_hmdb51(path: str, expected: tuple[str, str, int] | None) -> None:
-    name = hmdb51.parse_name(Path(path))
+    name = clip_names.parse_hmdb51(Path(path))
     assert (name.label, name.scene, name.take) == (expected or ("cartwheel", "hmdb51_Turnk_r_Pippi_Michel", 6))
 
 

@@ -28,7 +28,7 @@ from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.data.clips import ClipStore, write_clip, write_list
 from darkaction.data.measure import measure
-from darkaction.data.video import VideoError, count_frames, iter_frames, probe, read_video, write_video
+from darkaction.data.video import VideoError, iter_frames, probe, read_video, write_video
 from darkaction.enhancement import enlightengan
 from darkaction.enhancement.apply import enhance_clip
 from darkaction.enhancement.networks import save_weights
@@ -223,7 +223,7 @@ def test_a_video_is_seen_as_its_stored_clip(
     chunks = enhance_clip(iter_frames(video), predictor.enhancer, height=16, width=16)
     clip_store = tmp_path / "store"
     clip_store.mkdir()
-    size = {"frames": count_frames(video), "height": 16, "width": 16}
+    size = {"frames": len(read_video(video)), "height": 16, "width": 16}
     write_list(clip_store, [write_clip(clip_store, "", chunks, **size, flow=card.enhance.flow)])
     clip = Clip(clip_id="", label=0, source=ClipStore(clip_store), flow=card.enhance.flow)
     network, _ = weights.load(tmp_path / "model/fold_0" / weights.WEIGHTS)

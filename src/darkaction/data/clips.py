@@ -14,11 +14,13 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from darkaction.core.agreement import recorded_in
 from darkaction.core.errors import UserError
@@ -78,13 +80,7 @@ def write_clip(
         frames_NHWC = np.load(folder / file, mmap_mode="r", allow_pickle=False)
         _, flow_sha256 = _write_array(folder / _flow_file(file), of_frames([frames_NHWC]), (frames, height, width, 2))
     return StoredClip(
-        clip_id=clip_id,
-        file=file,
-        frames=frames,
-        height=height,
-        width=width,
-        sha256=sha256,
-        flow_sha256=flow_sha256,
+        clip_id=clip_id, file=file, frames=frames, height=height, width=width, sha256=sha256, flow_sha256=flow_sha256
     )
 
 
@@ -228,20 +224,11 @@ def _read_list(folder: Path) -> list[StoredClip]:
     except FileNotFoundError:
         raise UserError(f"{folder}: no clip store here ({LIST} is missing); {remedy}") from None
     try:
-        return [
-            StoredClip(
-                clip_id=row["clip_id"],
-                file=row["file"],
-                frames=int(row["frames"]),
-                height=int(row["height"]),
-                width=int(row["width"]),
-                sha256=row["sha256"],
-                flow_sha256=row["flow_sha256"],
-            )
-            for row in rows
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a list of clips ({error!r}); {remedy} again") from None
+        return TypeAdapter(list[StoredClip]).validate_python(rows)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        found = f"clip {wrong['loc'][0]}: {'.'.join(map(str, wrong['loc'][1:]))}: {wrong['msg']}"
+        raise UserError(f"{path}: not a list of clips ({found}); {remedy} again") from None
 
 
 def _sha256(path: Path) -> str:

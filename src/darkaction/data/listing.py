@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,9 @@ import pandas as pd
 
 from darkaction.core.errors import UserError
 from darkaction.core.explain import suggestion
-from darkaction.data.importers import arid, hmdb51
-from darkaction.data.importers.arid import ClipName
+from darkaction.data.importers import names
 from darkaction.data.index import COLUMNS, MISSING_RAW, OK, OTHER_CLASS, QUARANTINED, UNLABELLED
 from darkaction.data.video import CONTAINERS
-
-NAMES: dict[str, Callable[[Path], ClipName]] = {"hmdb51": hmdb51.parse_name}
-"""Who reads the file names of a dataset; all others are named like ARID's."""
 
 CONFLICT = "conflict of labels"
 """How the reason begins of a clip that is quarantined because the same file lies under another class too."""
@@ -25,19 +21,19 @@ CONFLICT = "conflict of labels"
 def how_to_get(dataset: str) -> str:
     if dataset in MISSING_RAW:
         return MISSING_RAW[dataset]
-    return f"put its class folders there: {arid.EXPECTED}"
+    return f"put its class folders there: {names.ARID}"
 
 
 def list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict[str, Any]]:
     """One row for every file in a folder of one of the classes, for every clip of another class, and for every video
     that lies elsewhere."""
-    parse_name = NAMES.get(dataset, arid.parse_name)
+    parse_name = names.parse_hmdb51 if dataset == "hmdb51" else names.parse_arid
     rows: list[dict[str, Any]] = []
     taken: dict[str, str] = {}  # clip id in lower case -> path: file systems may not tell case apart
-    for folder in arid.class_folders(raw):
+    for folder in class_folders(raw):
         label = folder.name.lower()
-        for file in arid.list_files(folder):
-            if arid.holds_files(file):
+        for file in list_files(folder):
+            if holds_files(file):
                 continue
             path = file.relative_to(raw).as_posix()
             row = _empty_row() | {"dataset": dataset, "path": path, "label": label}
@@ -56,9 +52,9 @@ def list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict[
             if row["reason"]:
                 row |= {"status": QUARANTINED, "clip_id": f"{dataset}/{path}"}
             rows.append(row)
-    if (raw / arid.UNLABELLED).is_dir():
-        for file in arid.list_files(raw / arid.UNLABELLED):
-            if arid.holds_files(file):
+    if (raw / names.UNLABELLED).is_dir():
+        for file in list_files(raw / names.UNLABELLED):
+            if holds_files(file):
                 continue
             path = file.relative_to(raw).as_posix()
             row = {"dataset": dataset, "path": path, "clip_id": f"{dataset}/{path}", "status": UNLABELLED}
@@ -75,9 +71,9 @@ def list_clips(raw: Path, *, dataset: str, classes: Sequence[str]) -> list[dict[
 def _misplaced(raw: Path, *, dataset: str, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
     """A quarantined row for every file in a folder within a class folder, and for every video beside the class folders
     or deeper in other folders."""
-    for top in arid.list_files(raw):
+    for top in list_files(raw):
         label = top.name.lower() if top.is_dir() and top.name.lower() in classes else ""
-        for file in arid.files_below(top) if top.is_dir() else [top]:
+        for file in files_below(top) if top.is_dir() else [top]:
             if file.parent == top or (not label and file.suffix.lower() not in CONTAINERS):
                 continue
             path = file.relative_to(raw).as_posix()
@@ -129,12 +125,12 @@ def _copies_in_other_classes(raw: Path, rows: Sequence[dict[str, Any]]) -> dict[
 
 def require_folders(raw: Path, *, target: bool, classes: Sequence[str]) -> None:
     """The target needs a folder of each class, a source domain one of any. Said before hours of decoding."""
-    folders = {path.name.lower(): path.name for path in arid.class_folders(raw)}
+    folders = {path.name.lower(): path.name for path in class_folders(raw)}
     missing = [name for name in classes if name not in folders]
     if missing and (target or len(missing) == len(classes)):
         raise UserError(
             f"{raw}: no clips of the classes {', '.join(missing)} (folders there: "
-            f"{', '.join(folders.values()) or 'none'}){suggestion(missing[0], folders)}; expected {arid.EXPECTED}, for "
+            f"{', '.join(folders.values()) or 'none'}){suggestion(missing[0], folders)}; expected {names.ARID}, for "
             "each of data.classes"
         )
 
@@ -143,9 +139,9 @@ def require_enough(index: pd.DataFrame, *, raw: Path, classes: Sequence[str], ma
     considered = index[index["label"].isin(classes)]
     unusable = considered[considered["status"] == QUARANTINED]
     if len(considered) == 0:
-        found = ", ".join(folder.name for folder in arid.class_folders(raw)) or "none"
+        found = ", ".join(folder.name for folder in class_folders(raw)) or "none"
         raise UserError(
-            f"{raw}: no clips of the classes {', '.join(classes)} (folders there: {found}); expected {arid.EXPECTED}"
+            f"{raw}: no clips of the classes {', '.join(classes)} (folders there: {found}); expected {names.ARID}"
         )
     if len(unusable) > max_quarantined * len(considered):
         examples = "\n".join(f"  {row.path}: {row.reason}" for row in unusable.head(10).itertuples())
@@ -154,3 +150,32 @@ def require_enough(index: pd.DataFrame, *, raw: Path, classes: Sequence[str], ma
             f"{raw}: {len(unusable)} of {len(considered)} clips cannot be used, more than prepare.max_quarantined "
             f"{max_quarantined} allows:\n{examples}{more}"
         )
+
+
+def class_folders(root: Path) -> list[Path]:
+    """The folders of classes in `root`, sorted by name: all but hidden ones and that of unlabelled clips."""
+    return [path for path in list_files(root) if path.is_dir() and path.name != names.UNLABELLED]
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Everything in a folder that is not hidden, sorted by name: folders and broken files too, since what is not a
+    clip is to be reported, not overlooked.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed ({error.strerror})") from None
+
+
+def holds_files(path: Path) -> bool:
+    """Whether a path is a folder with something in it. A link to a folder is not followed."""
+    return path.is_dir() and not path.is_symlink() and bool(list_files(path))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All that `list_files` gives, and that of the folders in it in place of those that hold something."""
+    for path in list_files(folder):
+        if holds_files(path):
+            yield from files_below(path)
+        else:
+            yield path

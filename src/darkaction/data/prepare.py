@@ -80,26 +80,16 @@ def prepare(
         limits=limits,
     )
     usable = index[index["status"] == OK]
-    official = None
-    if target and split.strategy == "official":
-        official = read_official(raw, split.official, usable["path"])
-    folds = assign_folds(
-        usable,
-        target=target,
-        classes=classes,
-        strategy=split.strategy,
-        folds=split.folds,
-        test=split.test,
-        validation=split.validation,
-        val=split.val,
-        promotion=split.promotion,
-        seed=seed,
-        official=official,
-    )
+    official = _official_parts(raw, usable, split) if target else None
+    folds = assign_folds(usable, split, target=target, classes=classes, seed=seed, official=official)
     index = index.join(folds).fillna("none")
     summary = summarize(index, settings=made_with, strategy=split.strategy, validation=split.validation)
     write_index(target_folder, index, means_NHWC, summary)
     return index
+
+
+def _official_parts(raw: Path, clips: pd.DataFrame, split: Split) -> pd.Series | None:
+    return read_official(raw, split.official, clips["path"]) if split.strategy == "official" else None
 
 
 def build_index(

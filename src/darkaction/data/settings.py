@@ -34,10 +34,10 @@ class Prepare:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Split:
-    strategy: Literal["scene", "random", "official"]
-    official: Literal[1, 2, 3]
-    folds: Annotated[int, Field(ge=1, le=2)]
-    test: Annotated[float, Field(gt=0, lt=1)]
-    validation: Literal["scene", "take", "none"]
-    val: Annotated[float, Field(gt=0, lt=1)]
-    promotion: Annotated[float, Field(ge=0, lt=1)]
+    strategy: Literal["scene", "random", "official"]  # no scene on two sides | clips, stratified by class | published
+    official: Literal[1, 2, 3]  # which published split
+    folds: Annotated[int, Field(ge=1, le=2)]  # 2: in fold_k one half is tested and the other trains
+    test: Annotated[float, Field(gt=0, lt=1)]  # fraction of the scenes (random: of the clips); with folds 1
+    validation: Literal["scene", "take", "none"]  # whole scenes of the training side | single takes of its scenes
+    val: Annotated[float, Field(gt=0, lt=1)]  # fraction of all scenes; with take, of the training clips
+    promotion: Annotated[float, Field(ge=0, lt=1)]  # fraction of the scenes (random: of the clips), taken out first

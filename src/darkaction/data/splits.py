@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkaction.core.errors import UserError
+from darkaction.data.settings import Split
 
 Mask = NDArray[np.bool_]
 
@@ -28,15 +29,10 @@ REPAIRS = 100
 
 def assign_folds(
     clips: pd.DataFrame,
+    split: Split,
     *,
     target: bool,
     classes: Sequence[str],
-    strategy: str,
-    folds: int,
-    test: float,
-    validation: str,
-    val: float,
-    promotion: float,
     seed: int,
     official: pd.Series | None = None,
 ) -> pd.DataFrame:
@@ -44,15 +40,9 @@ def assign_folds(
 
     Args:
         clips: columns clip_id (unique), label, scene; usable clips only.
+        split: the section of the settings.
         target: False for a source domain, whose clips all train.
         classes: the classes that must appear in every part.
-        strategy: scene (no scene on two sides) | random (clips, stratified by class: the paper's) | official.
-        folds: 1: one train/val/test split. 2: two halves; in fold_k half k is tested and the other trains.
-        test: fraction of the scenes (random: of the clips) for test; used with folds 1.
-        validation: scene (whole scenes of the training side) | take (single takes of training scenes) | none.
-        val: fraction of all scenes for validation; with `take`, of the training clips.
-        promotion: fraction of the scenes (random: of the clips) that are taken out first, for comparisons of finished
-            models; official: of the scenes of the training part.
         seed: of the choice.
         official: for strategy official, the part (train | test | none) of each clip, under the rows' index.
 
@@ -63,47 +53,46 @@ def assign_folds(
     Raises:
         UserError: when a class has too few scenes or clips; it names the class and the setting to use instead.
     """
-    columns = [f"fold_{k}" for k in range(folds)]
+    columns = [f"fold_{k}" for k in range(split.folds)]
     if not target:
         return pd.DataFrame("train", index=clips.index, columns=columns, dtype=object)
     ordered = clips.sort_values("clip_id")
     _require_classes(ordered, classes)
-    held = _promotion_side(ordered, strategy=strategy, official=official, promotion=promotion, seed=seed)
+    held = _promotion_side(ordered, official, split, seed)
     result = pd.DataFrame("promotion", index=ordered.index, columns=columns, dtype=object)
     ordered = ordered[~held]
-    if strategy == "official":
-        assert official is not None and folds == 1
-        parts = _official_parts(ordered, official, validation=validation, val=val, seed=seed)
-        result.loc[ordered.index, "fold_0"] = parts
+    if split.strategy == "official":
+        assert official is not None and split.folds == 1
+        result.loc[ordered.index, "fold_0"] = _official_parts(ordered, official, split, seed)
         return result.loc[clips.index]
-    if strategy == "scene":
-        _require_scenes(ordered, folds=folds, validation=validation)
-    sides = _sides(ordered, strategy=strategy, folds=folds, test=test, validation=validation, val=val, seed=seed)
+    if split.strategy == "scene":
+        _require_scenes(ordered, split)
+    choose = _scene_sides if split.strategy == split.validation == "scene" else _sides
+    sides = choose(ordered, split, seed)
     for column, (in_test, in_val) in zip(columns, sides, strict=True):
         result.loc[ordered.index, column] = np.where(in_test, "test", np.where(in_val, "val", "train"))
-        _check(clips.loc[result.index], result[column], strategy=strategy, validation=validation)
+        _check(clips.loc[result.index], result[column], split)
     return result.loc[clips.index]
 
 
-def _promotion_side(
-    clips: pd.DataFrame, *, strategy: str, official: pd.Series | None, promotion: float, seed: int
-) -> Mask:
-    """Which rows are kept for comparisons of finished models: whole scenes, but with strategy random."""
+def _promotion_side(clips: pd.DataFrame, official: pd.Series | None, split: Split, seed: int) -> Mask:
+    """Which rows are kept for comparisons of finished models: whole scenes (of the official split's training part), but
+    with strategy random."""
     held = np.zeros(len(clips), dtype=np.bool_)
-    if promotion == 0:
+    if split.promotion == 0:
         return held
-    if strategy == "random":
-        return _pick_clips(clips, promotion, seed=seed, setting="split.promotion")
+    if split.strategy == "random":
+        return _pick_clips(clips, split.promotion, seed=seed, setting="split.promotion")
     able = np.ones(len(clips), dtype=np.bool_)
-    if official is not None:  # its test part stays whole
+    if official is not None:
         able = (official.loc[clips.index] == "train").to_numpy()
     scenes = clips["scene"][able].nunique()
-    taken = max(1, round(promotion * scenes))
+    taken = max(1, round(split.promotion * scenes))
     held[able] = _spread_scenes(clips[able], [scenes - taken, taken], seed=seed) == 1
     return held
 
 
-def _official_parts(clips: pd.DataFrame, official: pd.Series, *, validation: str, val: float, seed: int) -> pd.Series:
+def _official_parts(clips: pd.DataFrame, official: pd.Series, split: Split, seed: int) -> pd.Series:
     """The published parts, with validation clips taken out of the training part."""
     parts = official.loc[clips.index].astype(object)
     training = (parts == "train").to_numpy()
@@ -111,8 +100,7 @@ def _official_parts(clips: pd.DataFrame, official: pd.Series, *, validation: str
         missing = sorted(set(clips["label"]) - set(clips["label"][parts == part]))
         if missing:
             raise UserError(f"the official split has no clip of class {', '.join(missing)} in its {part} part")
-    in_val = _validation_side(clips, training, how=validation, fraction=val, seed=seed)
-    return parts.mask(in_val, "val")
+    return parts.mask(_validation_side(clips, training, split, seed), "val")
 
 
 def shared_scenes(clips: pd.DataFrame, parts: pd.Series, first: str, second: str) -> list[str]:
@@ -145,34 +133,26 @@ def other_validation(clips: pd.DataFrame, *, seed: int) -> pd.DataFrame | None:
     return clips.assign(fold_0=parts)
 
 
-def _sides(
-    clips: pd.DataFrame, *, strategy: str, folds: int, test: float, validation: str, val: float, seed: int
-) -> list[tuple[Mask, Mask]]:
+def _sides(clips: pd.DataFrame, split: Split, seed: int) -> list[tuple[Mask, Mask]]:
     """For each fold, which rows test and which validate."""
-    if strategy == "scene" and validation == "scene":
-        return _scene_sides_with_validation(clips, folds=folds, test=test, val=val, seed=seed)
-    if strategy == "scene":
+    fraction = split.test if split.folds == 1 else 0.5
+    if split.strategy == "scene":
         scenes = clips["scene"].nunique()
-        tested = max(1, round((test if folds == 1 else 0.5) * scenes))
+        tested = max(1, round(fraction * scenes))
         first = _spread_scenes(clips, [scenes - tested, tested], seed=seed) == 1
     else:
-        first = _pick_clips(clips, test if folds == 1 else 0.5, seed=seed, setting="split.test")
-    return [
-        (in_test, _validation_side(clips, ~in_test, how=validation, fraction=val, seed=seed))
-        for in_test in (first, ~first)[:folds]
-    ]
+        first = _pick_clips(clips, fraction, seed=seed, setting="split.test")
+    return [(in_test, _validation_side(clips, ~in_test, split, seed)) for in_test in (first, ~first)[: split.folds]]
 
 
-def _scene_sides_with_validation(
-    clips: pd.DataFrame, *, folds: int, test: float, val: float, seed: int
-) -> list[tuple[Mask, Mask]]:
+def _scene_sides(clips: pd.DataFrame, split: Split, seed: int) -> list[tuple[Mask, Mask]]:
     """As `_sides`, where test and validation are both whole scenes: they are chosen together, so that neither takes
     the scenes the other needs.
     """
     scenes = clips["scene"].nunique()
-    validated = max(1, round(val * scenes))
-    if folds == 1:
-        tested = max(1, round(test * scenes))
+    validated = max(1, round(split.val * scenes))
+    if split.folds == 1:
+        tested = max(1, round(split.test * scenes))
         parts = _spread_scenes(clips, [scenes - validated - tested, validated, tested], seed=seed)
         return [(parts == 2, parts == 1)]
     half = scenes // 2  # each half has scenes to train and scenes to validate, for when the other one is tested
@@ -181,14 +161,14 @@ def _scene_sides_with_validation(
     return [(parts <= 1, parts == 3), (parts >= 2, parts == 1)]
 
 
-def _validation_side(clips: pd.DataFrame, training: Mask, *, how: str, fraction: float, seed: int) -> Mask:
+def _validation_side(clips: pd.DataFrame, training: Mask, split: Split, seed: int) -> Mask:
     """Which of the training rows validate instead."""
     result = np.zeros(len(clips), dtype=np.bool_)
-    if how == "take":
-        result[training] = _pick_clips(clips[training], fraction, seed=seed, setting="split.val")
-    elif how == "scene":  # with strategy random, where these scenes have clips in the test part all the same
+    if split.validation == "take":
+        result[training] = _pick_clips(clips[training], split.val, seed=seed, setting="split.val")
+    elif split.validation == "scene":  # with strategy random these scenes have clips in the test part too
         scenes = clips["scene"][training].nunique()
-        validated = max(1, round(fraction * scenes))
+        validated = max(1, round(split.val * scenes))
         result[training] = _spread_scenes(clips[training], [scenes - validated, validated], seed=seed) == 1
     return result
 
@@ -310,33 +290,31 @@ def _require_classes(clips: pd.DataFrame, classes: Sequence[str]) -> None:
         )
 
 
-def _require_scenes(clips: pd.DataFrame, *, folds: int, validation: str) -> None:
+def _require_scenes(clips: pd.DataFrame, split: Split) -> None:
     """Every part that is made of whole scenes needs a scene of every class."""
-    needed = 2 if validation != "scene" else 3 if folds == 1 else 4
+    needed = 2 if split.validation != "scene" else 3 if split.folds == 1 else 4
     for label, rows in clips.groupby("label"):
         scenes = sorted(set(rows["scene"]), key=scene_order)
         if len(scenes) >= needed:
             continue
         if len(scenes) < 2:
             advice = "set split.strategy to random, or leave the class out of data.classes"
-        elif folds == 1:
+        elif split.folds == 1:
             advice = "set split.folds to 2 with split.validation none, or split.validation to take"
         else:
             advice = "set split.validation to none or take"
         raise UserError(
             f"class '{label}' has {len(scenes)} scene{'s' * (len(scenes) != 1)} (number {', '.join(scenes)}); "
-            f"split.folds {folds} with split.validation {validation} needs {needed}: {advice}"
+            f"split.folds {split.folds} with split.validation {split.validation} needs {needed}: {advice}"
         )
 
 
-def _check(clips: pd.DataFrame, parts: pd.Series, *, strategy: str, validation: str) -> None:
+def _check(clips: pd.DataFrame, parts: pd.Series, split: Split) -> None:
     """The promise of this module, checked on every result: no scene on two sides."""
-    pairs = [("train", "test"), ("val", "test")] if strategy == "scene" else []
-    if strategy != "random":
+    pairs = [("train", "test"), ("val", "test"), ("test", "promotion")] if split.strategy == "scene" else []
+    if split.strategy != "random":
         pairs += [("train", "promotion"), ("val", "promotion")]
-    if strategy == "scene":
-        pairs.append(("test", "promotion"))
-    if validation == "scene":
+    if split.validation == "scene":
         pairs.append(("train", "val"))
     for first, second in pairs:
         shared = shared_scenes(clips, parts, first, second)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,15 +102,7 @@ def _splits(clips: pd.DataFrame, *, classes: Sequence[str], split: Split, seed: 
         try:
             parts = [
                 assign_folds(
-                    rows,
-                    target=domain == "target",
-                    classes=classes,
-                    strategy=strategy,
-                    folds=split.folds,
-                    test=split.test,
-                    validation=split.validation,
-                    val=split.val,
-                    seed=seed,
+                    rows, replace(split, strategy=strategy), target=domain == "target", classes=classes, seed=seed
                 )
                 for domain, rows in clips.groupby("domain")
             ]

@@ -1,6 +1,5 @@
 """An import: checked before it writes, resumable, and in place only when it is whole."""
 
-import dataclasses
 import filecmp
 import hashlib
 import json
@@ -8,20 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from darkaction.core.errors import UserError
-from darkaction.data.importers.archives import Source
-from darkaction.data.importers.import_arid import plan_arid
-from darkaction.data.importers.import_hmdb51 import plan_hmdb51
-from darkaction.data.importers.plan import Item, Plan
-from darkaction.data.importers.sources import open_source
+from darkaction.data.importers.archives import open_source
+from darkaction.data.importers.arid import plan_arid
+from darkaction.data.importers.hmdb51 import plan_hmdb51
+from darkaction.data.importers.plan import Plan
+from darkaction.data.importers.sources import Member
 
-PLANNERS: dict[str, Callable[[Sequence[Item], Path], Plan]] = {"arid": plan_arid, "hmdb51": plan_hmdb51}
+PLANNERS: dict[str, Callable[[Sequence[Member], Path], Plan]] = {"arid": plan_arid, "hmdb51": plan_hmdb51}
 """What knows a dataset's forms."""
 
 INNER_GROWTH = 2
@@ -61,13 +60,12 @@ def import_dataset(
     """
     for path in paths:
         _refuse_overlap(path.resolve(), target.resolve())
-    items = [Item(source=source, member=member) for source in map(open_source, paths) for member in source.members()]
+    items = [member for path in paths for member in open_source(path).members()]
     if not items:
         raise UserError(f"{', '.join(map(str, paths))}: no files in it")
     archives = [item for item in items if item.is_archive()]
-    inner = sum(item.member.size for item in archives)
-    outer = sum(item.member.size for item in items if item.is_clip())
-    stated = outer + inner * (1 + INNER_GROWTH) + MARGIN
+    inner = sum(item.size for item in archives)
+    stated = sum(item.size for item in items if item.is_clip()) + inner * (1 + INNER_GROWTH) + MARGIN
     _state_room(target, stated)
     partial = PartialImport(target.with_name(f".{target.name}.importing"), items)
     try:
@@ -78,21 +76,11 @@ def import_dataset(
                 f"{paths[0]}: the archives in it unpack to {plan.size:,} bytes, more than {INNER_GROWTH} times their "
                 "size: refused; unpack them yourself and import the folder"
             )
-        if dry_run:
-            return Import(plan=plan, changed=False)
-        if target.exists():
-            if _holds(target, plan, partial.scratch):
-                partial.remove()
-                return Import(plan=plan, changed=False)
-            if not force:
-                raise UserError(f"{target}: holds other files; --force replaces them")
-        partial.copy(plan)
-        partial.finish(plan, target)
+        changed = not dry_run and partial.bring(plan, target, force=force)
     finally:
-        if dry_run:
+        if dry_run or partial.is_empty():
             partial.remove()
-        partial.remove_if_empty()
-    return Import(plan=plan, changed=True)
+    return Import(plan=plan, changed=changed)
 
 
 def track(root: Path, relative: str) -> None:
@@ -112,96 +100,107 @@ def track(root: Path, relative: str) -> None:
 class PartialImport:
     """The folder in which an import grows. Files in it are whole; what the same sources left there is used again."""
 
-    def __init__(self, folder: Path, items: Sequence[Item]) -> None:
+    def __init__(self, folder: Path, items: Sequence[Member]) -> None:
         self.folder = folder
         self.scratch = folder / "list.tmp"
-        self._files, self._inner, self._stamp = folder / "files", folder / "inner", folder / "sources.json"
-        stamp = _fingerprint(items)
-        if folder.exists() and not (self._stamp.exists() and self._stamp.read_text() == stamp):
+        self._files, self._inner, stamp = folder / "files", folder / "inner", folder / "sources.json"
+        fingerprint = _fingerprint(items)
+        if folder.exists() and not (stamp.exists() and stamp.read_text() == fingerprint):
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self._stamp.write_text(stamp)
+        stamp.write_text(fingerprint)
 
-    def unpack_inner(self, archives: Sequence[Item]) -> list[Item]:
+    def unpack_inner(self, archives: Sequence[Member]) -> list[Member]:
         """Unpacks archives that lie within archives or folders; their members."""
-        places = {id(item): self._inner / f"{number}-{item.path.name}" for number, item in enumerate(archives)}
-        self._copy("unpack archives", {item: places[id(item)] for item in archives})
-        return [
-            Item(source=inner, member=member)
-            for item in archives
-            for inner in [open_source(places[id(item)])]
-            for member in inner.members()
-        ]
+        places = {item: self._inner / f"{number}-{item.path.name}" for number, item in enumerate(archives)}
+        _copy("unpack archives", places)
+        return [member for path in places.values() for member in open_source(path).members()]
 
-    def copy(self, plan: Plan) -> None:
-        """Copies the clips of a plan that are not there yet."""
-        self._copy("import", {item: self._files / path for path, item in plan.clips.items()})
+    def bring(self, plan: Plan, target: Path, *, force: bool) -> bool:
+        """Copies the files of a plan that are not there yet, and puts all in `target`'s place; whether it held others.
 
-    def _copy(self, what: str, places: dict[Item, Path]) -> None:
-        missing = {item: path for item, path in places.items() if not _is_whole(path, item.member.size)}
-        total = sum(item.member.size for item in places)
-        done = total - sum(item.member.size for item in missing)
-        if not missing:
-            return
-        with tqdm(total=total, initial=done, desc=what, unit="B", unit_scale=True) as bar:
-            for source, targets in _by_source(missing):
-                source.copy(targets, bar.update)
-        missing_still = [str(item) for item, path in missing.items() if not _is_whole(path, item.member.size)]
-        if missing_still:
-            raise UserError(f"{missing_still[0]}: was not unpacked ({len(missing_still)} of {len(places)} files)")
-
-    def finish(self, plan: Plan, target: Path) -> None:
-        """Adds what stands beside the clips, removes what the plan does not name, and puts all in `target`'s place."""
-        for name, text in plan.extra_files().items():
+        Raises:
+            UserError: when `target` holds others and `force` is not given: before they are copied where names or sizes
+                differ.
+        """
+        refused = UserError(f"{target}: holds other files; --force replaces them")
+        if target.exists() and not force and not _is_like(target, plan):
+            raise refused
+        _copy("import", {item: self._files / path for path, item in plan.clips.items()})
+        extra = plan.extra_files()
+        for name, text in extra.items():
             (self._files / name).write_text(text)
-        named = {self._files / path for path in [*plan.clips, *plan.extra_files()]}
-        for path in [path for path in self._files.rglob("*") if path.is_file() and path not in named]:
-            path.unlink()
-        replaced = self.folder / "replaced"
+        named = sorted([*plan.clips, *extra])
+        for path in set(_files_below(self._files)) - set(named):
+            (self._files / path).unlink()
         if target.exists():
-            os.replace(target, replaced)
+            same, _, _ = filecmp.cmpfiles(self._files, target, named, shallow=False)
+            is_same = _files_below(target) == named == same
+            if is_same or not force:
+                self.remove()
+            if is_same:
+                return False
+            if not force:
+                raise refused
+            os.replace(target, self.folder / "replaced")
         os.replace(self._files, target)
         self.remove()
+        return True
 
     def remove(self) -> None:
         """Removes the folder and all in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def remove_if_empty(self) -> None:
-        """Removes the folder when nothing was written there that an import could go on from."""
-        if self.folder.exists() and not self._files.exists() and not self._inner.exists():
-            self.remove()
+    def is_empty(self) -> bool:
+        """Whether nothing was written here that an import could go on from."""
+        return not self._files.exists() and not self._inner.exists()
 
 
-def _by_source(places: dict[Item, Path]) -> list[tuple[Source, dict[str, Path]]]:
-    """Each source with the members to copy from it."""
-    grouped: dict[int, tuple[Source, dict[str, Path]]] = {}
-    for item, path in places.items():
-        grouped.setdefault(id(item.source), (item.source, {}))[1][item.member.name] = path
-    return list(grouped.values())
+def _copy(what: str, places: Mapping[Member, Path]) -> None:
+    """Copies members to their places, but for those that are there."""
+    missing = {item: path for item, path in places.items() if not _is_whole(path, item.size)}
+    total = sum(item.size for item in places)
+    if not missing:
+        return
+    with tqdm(
+        total=total, initial=total - sum(item.size for item in missing), desc=what, unit="B", unit_scale=True
+    ) as bar:
+        for source in dict.fromkeys(item.source for item in missing):
+            source.copy({item.name: path for item, path in missing.items() if item.source is source}, bar.update)
+    missing_still = [str(item) for item, path in missing.items() if not _is_whole(path, item.size)]
+    if missing_still:
+        raise UserError(f"{missing_still[0]}: was not unpacked ({len(missing_still)} of {len(places)} files)")
 
 
 def _is_whole(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
-def _fingerprint(items: Sequence[Item]) -> str:
+def _is_like(target: Path, plan: Plan) -> bool:
+    """Whether `target` holds files of a plan's names and sizes, and no others."""
+    return _files_below(target) == sorted([*plan.clips, *plan.extra_files()]) and all(
+        _is_whole(target / path, item.size) for path, item in plan.clips.items()
+    )
+
+
+def _files_below(folder: Path) -> list[str]:
+    """Relative paths, sorted."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _fingerprint(items: Sequence[Member]) -> str:
     """Identifies the sources by names, sizes and times."""
     digest = hashlib.sha256()
     for item in items:
         path = item.source.path.resolve()
-        file = path / item.member.name if path.is_dir() else path
-        status = file.stat()
-        digest.update(json.dumps([str(path), dataclasses.asdict(item.member), status.st_mtime_ns]).encode())
+        file = path / item.name if path.is_dir() else path
+        digest.update(json.dumps([str(path), item.name, item.size, file.stat().st_mtime_ns]).encode())
     return digest.hexdigest()
 
 
 def _state_room(target: Path, needed: int) -> None:
     """Says how much disk the import may take, and refuses when there is less."""
-    parent = target.parent
-    while not parent.exists():
-        parent = parent.parent
-    free = shutil.disk_usage(parent).free
+    free = shutil.disk_usage(next(folder for folder in target.absolute().parents if folder.exists())).free
     print(f"needs at most {needed / 1e6:,.0f} MB of disk, {free / 1e6:,.0f} MB are free")
     if needed > free:
         raise UserError(f"{target}: needs {needed / 1e6:,.0f} MB, the disk has {free / 1e6:,.0f} MB left")
@@ -210,32 +209,3 @@ def _state_room(target: Path, needed: int) -> None:
 def _refuse_overlap(source: Path, target: Path) -> None:
     if source == target or source in target.parents or target in source.parents:
         raise UserError(f"{source}: lies in or around {target}, where the import goes; give another folder")
-
-
-def _holds(target: Path, plan: Plan, scratch: Path) -> bool:
-    """Whether `target` holds these files and no others, byte by byte; archives are unpacked a clip at a time."""
-    present = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
-    if present != sorted([*plan.clips, *plan.extra_files()]):
-        return False
-    if any((target / name).read_text() != text for name, text in plan.extra_files().items()):
-        return False
-    if any((target / path).stat().st_size != item.member.size for path, item in plan.clips.items()):
-        return False
-    if all(item.source.path.is_dir() for item in plan.clips.values()):
-        pairs = [(item.source.path / item.member.name, target / path) for path, item in plan.clips.items()]
-        return all(filecmp.cmp(first, second, shallow=False) for first, second in pairs)
-    return _same_content(target, plan, scratch)
-
-
-def _same_content(target: Path, plan: Plan, scratch: Path) -> bool:
-    """As `_holds`, through copies in a scratch folder, source by source."""
-    folder = scratch.with_name("compare")
-    try:
-        for source, members in _by_source({item: Path(path) for path, item in plan.clips.items()}):
-            source.copy({name: folder / path for name, path in members.items()}, lambda _: None)
-            if not all(filecmp.cmp(folder / path, target / path, shallow=False) for path in members.values()):
-                return False
-            shutil.rmtree(folder)
-        return True
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from darkaction.core.errors import UserError
-from darkaction.data.importers.arid import NAME, ClipName
+from darkaction.data.importers.names import ClipName, arid_name
 from darkaction.data.video import CONTAINERS
 
 SEPARATORS = ("\t", ";", ",", "|")
@@ -68,22 +68,6 @@ class Mapping:
     """Number -> lower-case class."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """The lines of a list of clips. `labelled`: their names say of which class they are."""
-
-    rows: list[Listed]
-    labelled: bool
-
-
-def clip_name(path: PurePosixPath) -> ClipName | None:
-    """What a file's name says, whatever its folder; None where it is not named like a clip of ARID."""
-    match = NAME.fullmatch(path.stem)
-    if match is None:
-        return None
-    return ClipName(label=match["label"].lower(), scene=str(int(match["scene"])), take=int(match["take"]))
-
-
 def key_of(path: PurePosixPath, name: ClipName | None) -> str:
     """See `Listed.key`."""
     return path.stem.lower() if name is None else f"{name.label}/{name.label}_{name.scene}_{name.take}"
@@ -98,7 +82,7 @@ def looks_like_list(text: str) -> bool:
     return bool(clips) or (bool(first) and all(map(_is_mapping, first)))
 
 
-def read_list(text: str, *, origin: str) -> Rows | Mapping:
+def read_list(text: str, *, origin: str) -> list[Listed] | Mapping:
     """The list or mapping table in a text.
 
     Raises:
@@ -125,17 +109,16 @@ def read_list(text: str, *, origin: str) -> Rows | Mapping:
             line=line,
             path=_path(cells[column]),
             label="" if label is None else _plain_number(cells[label]),
-            name=clip_name(_path(cells[column])),
+            name=arid_name(_path(cells[column])),
         )
         for line, cells in body
     ]
-    labelled = rows[0].name is not None
-    if not labelled and label is not None:
+    if rows[0].name is None and label is not None:
         raise UserError(
             f"{origin}: line {rows[0].line}: {rows[0].path} has a label, but is not named <Class>_<scene>_<take>; "
             f"valid is {FORMS}"
         )
-    return Rows(rows=rows, labelled=labelled)
+    return rows
 
 
 def _split(text: str) -> list[tuple[int, Cells]]:
@@ -168,7 +151,7 @@ def _path(cell: str) -> PurePosixPath:
 
 def _names_clip(cell: str) -> bool:
     path = _path(cell)
-    return path.suffix.lower() in CONTAINERS or clip_name(path) is not None
+    return path.suffix.lower() in CONTAINERS or arid_name(path) is not None
 
 
 def _is_mapping(cells: Cells) -> bool:
@@ -193,7 +176,7 @@ def _plain_number(cell: str) -> str:
 
 def _require_alike(text: str, body: Sequence[tuple[int, Cells]], column: int, width: int, origin: str) -> None:
     """Every line must have as many columns, a clip in the same one, and a folder that does not say another class."""
-    names = {line: clip_name(_path(cells[column])) for line, cells in body if len(cells) == width}
+    names = {line: arid_name(_path(cells[column])) for line, cells in body if len(cells) == width}
     classes = {name.label for name in names.values() if name is not None}
 
     def is_odd(line: int, cells: Cells) -> bool:
@@ -247,8 +230,8 @@ def _repeats(body: Sequence[Cells], k: int, column: int) -> bool:
     """Whether a column says once more which clip or class it is."""
 
     def repeats(cells: Cells) -> bool:
-        name = clip_name(_path(cells[column]))
-        return name is not None and (cells[k].lower() == name.label or clip_name(_path(cells[k])) == name)
+        name = arid_name(_path(cells[column]))
+        return name is not None and (cells[k].lower() == name.label or arid_name(_path(cells[k])) == name)
 
     return all(map(repeats, body))
 
@@ -261,7 +244,7 @@ def _roles(body: Sequence[Cells], others: Sequence[int], column: int) -> dict[in
     counting = [k for k in numbers if len({cells[k] for cells in body}) == len(body)]
     if len(numbers) == 1:  # `path label` or `id path`
         (k,) = numbers
-        classes = {clip_name(_path(cells[column])) for cells in body}
+        classes = {arid_name(_path(cells[column])) for cells in body}
         labels = {name.label for name in classes if name is not None}
         roles[k] = "id" if k in counting and (k < column or len(body) > len(labels)) else "label"
     elif len(numbers) == 2:

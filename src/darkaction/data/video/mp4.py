@@ -28,7 +28,8 @@ TOP_BOXES = (
 
 
 def end_of_parts(file: BinaryIO, size: int) -> int:
-    """The end of the last box, or of the last sample that the tables place in the file."""
+    """The end of the last box, or of the last sample that the tables place in the file: behind its end, `size`, when it
+    was cut off."""
     end = 0
     for box in _boxes(file, 0, size):
         if box.stop > size and box.kind not in TOP_BOXES:

@@ -1,5 +1,7 @@
-"""Decoding. Whether a file is whole, its bytes tell (container.py) and the frames that decode; the number of frames and
-the rate that a container announces are hints.
+"""Decoding. Whether a file is whole, its bytes tell (avi.py, matroska.py, mp4.py) and the frames that decode.
+
+The number of frames and the rate that a container announces are hints: edit lists, pipes and variable rates make those
+wrong in files that lack nothing.
 """
 
 import math
@@ -9,16 +11,16 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from darkaction.data.settings import VideoLimits
-from darkaction.data.video import mp4
+from darkaction.data.video import avi, matroska, mp4
 from darkaction.data.video.capture import VideoError, codec, decode, open_capture, open_file
-from darkaction.data.video.container import count_samples, end_of_parts
+from darkaction.data.video.parts import Samples
 
 Frames = NDArray[np.uint8]
 
@@ -60,18 +62,6 @@ def probe(path: Path) -> VideoInfo:
     video = Video(path)
     video.close()
     return video.announced
-
-
-def scan(path: Path, limits: VideoLimits | None = None) -> VideoInfo:
-    """Decodes a video in constant memory, only to know its length, rate and size.
-
-    Raises:
-        VideoError: as `Video.frames`.
-    """
-    video = Video(path, limits)
-    for _ in video.frames():
-        pass
-    return video.found()
 
 
 def unusable(info: VideoInfo) -> str:
@@ -156,7 +146,7 @@ class Video:
         """Raises a VideoError when clearly fewer frames decode than the file holds samples."""
         with open_file(self._path) as file:
             size = os.fstat(file.fileno()).st_size
-            samples = count_samples(file, size)
+            samples: Samples = _container(file).count_samples(file, size)
             hidden = mp4.edit_lists(file, size)
         decoded, least = self._count, samples.count - max(3, round(LOST_FRAMES * samples.count))
         if samples.hole is not None:
@@ -195,11 +185,6 @@ def iter_frames(path: Path, limits: VideoLimits | None = None) -> Iterator[Frame
     yield from Video(path, limits).frames()
 
 
-def count_frames(path: Path) -> int:
-    """The number of frames that decode, in constant memory. Raises VideoError as `Video.frames` does."""
-    return scan(path).frames
-
-
 def read_video(path: Path) -> Frames:
     """Decodes a whole video into frames_NHWC, uint8 RGB. Raises VideoError as `Video.frames` does."""
     return np.stack(list(iter_frames(path)))
@@ -212,11 +197,24 @@ def _require_whole(path: Path, file: BinaryIO) -> None:
     """
     size = os.fstat(file.fileno()).st_size
     try:
-        end = end_of_parts(file, size)
+        container = _container(file)
+        end = 0 if container is None else container.end_of_parts(file, size)
     except OSError as error:
         raise VideoError(path, f"cannot be read ({error.strerror})") from None
-    if end is None:
+    if container is None:
         known = ", ".join(dict.fromkeys(CONTAINERS.values()))
         raise VideoError(path, f"not a video (its first bytes are not those of {known})")
     if end > size:
         raise VideoError(path, f"truncated: {size} bytes, its container announces {end}")
+
+
+def _container(file: BinaryIO) -> Any:
+    """The module that walks through files of this container, with `end_of_parts` and `count_samples`; None where the
+    container is none of the known ones."""
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] == matroska.MAGIC:
+        return matroska
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return avi
+    return mp4 if head[4:8] in mp4.FIRST_BOXES else None
