@@ -27,8 +27,12 @@ from darkaction.training.settings import Sampling
 
 METADATA_KEY = "darkaction"
 
-FORMER_KEY = ('"delta_ramp"', '"delta_curriculum"')
-"""In the cards of weights that were trained before the setting had its name of today."""
+FORMER_WORDS = {
+    '"delta_ramp":': '"delta_curriculum":',
+    '"normalize_tokens": true': '"normalize": "token"',
+    '"normalize_tokens": false': '"normalize": "none"',
+}
+"""In the cards of weights that were trained before a setting had its name of today."""
 
 WEIGHTS = "weights.safetensors"
 """In models/recognizer/fold_<k>."""
@@ -63,7 +67,7 @@ def network_settings(
     """
     found = {"data.classes": list(classes), "sampling.num_frames": num_frames, **frames}
     found |= {f"model.{field.name}": getattr(model, field.name) for field in dataclasses.fields(model)}
-    return found | {f"bert.{name}": getattr(bert, name) for name in ("heads", "layers", "normalize_tokens")}
+    return found | {f"bert.{name}": getattr(bert, name) for name in ("heads", "layers", "normalize")}
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -308,8 +312,11 @@ def read_card(path: Path) -> Card | None:
         metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
         return None
+    text = metadata[METADATA_KEY]
+    for former, today in FORMER_WORDS.items():
+        text = text.replace(former, today)
     try:
-        return TypeAdapter(Card).validate_json(metadata[METADATA_KEY].replace(*FORMER_KEY))
+        return TypeAdapter(Card).validate_json(text)
     except ValidationError as error:
         raise UserError(f"{path}: its card does not fit this version of the project: {error}") from None
 
