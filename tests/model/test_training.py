@@ -16,7 +16,7 @@ from darkaction.core.errors import UserError
 from darkaction.enhancement.settings import Enhance
 from darkaction.models.build import build_recognizer
 from darkaction.models.settings import Bert, Model
-from darkaction.training import data, weights
+from darkaction.training import data, transfer, weights
 from darkaction.training.augmentation import Augmenter
 from darkaction.training.fit import fit, resumable
 from darkaction.training.focal import FocalLoss
@@ -203,10 +203,10 @@ def test_start_from_other_classes_keeps_backbone_and_head(tmp_path: Path) -> Non
     source = new_module().recognizer
     weights.save(tmp_path / "w.safetensors", source, CARD)
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["left", "right"])
-    assert (transfer.taken, transfer.fresh) == (["backbone", "head"], ["classifier"])
+    taken = transfer.start_from(target, tmp_path / "w.safetensors", classes=["left", "right"])
+    assert (taken.taken, taken.fresh) == (["backbone", "head"], ["classifier"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
-    same = weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
+    same = transfer.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
     assert same.fresh == []
 
 
@@ -215,7 +215,7 @@ def test_start_from_another_architecture_is_an_error(tmp_path: Path) -> None:
     wider = Model(**{**MODEL.__dict__, "widths": [8, 8, 16, 16]})
     target = build_recognizer(wider, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     with pytest.raises(UserError, match=r"w\.safetensors holds another architecture .*expected"):
-        weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
+        transfer.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
 
 
 def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
@@ -223,8 +223,8 @@ def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
     state = {**source.backbone.state_dict(), "fc.weight": torch.zeros(4, 16), "fc.bias": torch.zeros(4)}
     save_file({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "published.safetensors")
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "published.safetensors", classes=CARD.classes)
-    assert (transfer.taken, transfer.left_out) == (["backbone"], ["fc"])
+    taken = transfer.start_from(target, tmp_path / "published.safetensors", classes=CARD.classes)
+    assert (taken.taken, taken.left_out) == (["backbone"], ["fc"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
 
 
@@ -233,8 +233,8 @@ def test_a_classifier_of_more_classes_gives_its_rows(tmp_path: Path) -> None:
     more = dataclasses.replace(CARD, classes=["run", "sit", "turn", "walk"])
     weights.save(tmp_path / "w.safetensors", source, more)
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["walk", "sit"])
-    assert transfer.fresh == []
+    taken = transfer.start_from(target, tmp_path / "w.safetensors", classes=["walk", "sit"])
+    assert taken.fresh == []
     assert torch.equal(target.classifier.weight, source.classifier.weight[[3, 1]])
     assert torch.equal(target.classifier.bias, source.classifier.bias[[3, 1]])
 
