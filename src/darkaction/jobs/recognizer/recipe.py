@@ -234,9 +234,9 @@ def source_clips(params: Params, training: pd.DataFrame) -> list[int] | None:
         return None
     numbers = np.flatnonzero(training["dataset"] != params.datasets[0]).tolist()
     half = params.train.batch_size // 2
-    if params.train.batch_size % 2 or min(len(numbers), len(training) - len(numbers)) < half or half < 2:
+    if params.train.batch_size % 2 or min(len(numbers), len(training) - len(numbers)) < half or half < 1:
         raise UserError(
-            f"model.mran takes batches of as many clips of the target as of the others, two of each or more: "
+            f"model.mran takes batches of as many clips of the target as of the others, one of each or more: "
             f"train.batch_size is {params.train.batch_size}, there are {len(training) - len(numbers)} training clips "
             f"of {params.datasets[0]} and {len(numbers)} of {', '.join(params.datasets[1:])}"
         )
