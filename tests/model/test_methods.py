@@ -139,3 +139,15 @@ def test_mran_takes_batches_of_two_clips_as_the_paper_says_and_of_sixteen(monkey
         params = dataclasses.replace(method, train=dataclasses.replace(method.train, batch_size=size))
         with pytest.raises(UserError, match=rf"one of each or more: train\.batch_size is {size}"):
             recipe.source_clips(params, rows)
+
+
+def test_without_clips_to_learn_from_no_weights_may_be_random(tmp_path: Path) -> None:
+    """The weights of R(2+1)D have no excitation: a start for training, but not for prediction."""
+    params = METHODS["2-length_adjusted"].fallback
+    excited = dataclasses.replace(params, model=dataclasses.replace(params.model, backbone="se_r2plus1d"))
+    card = recipe.make_card(params, pd.DataFrame({"frames": [20, 40]}))
+    weights.save(tmp_path / "w.safetensors", recipe.make_recognizer(params, None), card)
+    recipe.make_recognizer(excited, tmp_path / "w.safetensors")
+    none = dataclasses.replace(excited.train, shots_per_class=0, init_from=str(tmp_path / "w.safetensors"))
+    with pytest.raises(UserError, match=r"does not bring all of the network: .*excite\.weight would keep random"):
+        recipe.make_recognizer(dataclasses.replace(excited, train=none), tmp_path / "w.safetensors")

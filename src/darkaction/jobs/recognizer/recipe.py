@@ -129,10 +129,10 @@ def make_recognizer(params: Params, init: Path | None) -> Recognizer:
     )
     if init is not None:
         taken = start_from(recognizer, init, classes=params.data.classes)
-        if params.train.shots_per_class == 0 and taken.fresh:
+        if params.train.shots_per_class == 0 and (taken.fresh or taken.initial):
             raise UserError(
                 f"train.shots_per_class is 0, but {init} does not bring all of the network: "
-                f"{', '.join(taken.fresh)} would keep random weights"
+                f"{', '.join([*taken.fresh, *taken.initial])} would keep random weights"
             )
         print(f"{params.train.init_from}: {taken.report()}")
     return recognizer
