@@ -44,6 +44,7 @@ class Params:
         "pretrain.domain_randomization.held": "it is skip_block_prob",
         "pretrain.domain_randomization.falloff": "it is illumination_falloff",
         "sampling.delta_ramp": "it is sampling.delta_curriculum",
+        "bert.normalize_tokens": "now bert.normalize: token for true, none for false",
         "enlightengan.bright": "it is enlightengan.normal_light_data",
         "train.clips_per_class": "it is train.shots_per_class",
         "train.keep": "it is train.checkpoint",

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import train_enhancer
 from darkaction.core.errors import UserError
 from darkaction.data.index import COLUMNS
 from darkaction.data.video import Frames, write_video
-from darkaction.enhancement import zero_dce_training
+from darkaction.enhancement import training_images, zero_dce_training
 from darkaction.enhancement.checks import REMEDIES, check_finite, judge, light
 from darkaction.enhancement.networks import initialise
 from darkaction.enhancement.settings import ZeroDce, ZeroDceWeights
@@ -150,26 +151,59 @@ def test_light_is_luma_and_its_spread_within_frames() -> None:
 def test_frames_are_chosen_uniformly_over_all_frames_without_repeats(tmp_path: Path) -> None:
     short = coded_video(tmp_path / "short.avi", 20)
     long = coded_video(tmp_path / "long.avi", 180)
-    chosen = [int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=0)]
+    chosen = [int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=0, uniform_over="frames")]
     split = next(i for i in range(1, 100) if chosen[i] < chosen[i - 1])
     first, second = chosen[:split], chosen[split:]
     assert len(set(first)) + len(set(second)) == 100
     assert 4 <= len(first) <= 17  # 10 are expected of the clip with a tenth of the frames
     assert 70 < np.mean(second) < 110
-    assert chosen == [int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=0)]
-    assert chosen != [int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=1)]
+    assert chosen == [
+        int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=0, uniform_over="frames")
+    ]
+    assert chosen != [
+        int(frame[16, 16, 0]) for frame in draw_frames([short, long], images=100, seed=1, uniform_over="frames")
+    ]
+
+
+def test_frames_are_chosen_evenly_over_videos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: of 100 frames the clip of 20 gives all it has, and the other two 40 each."""
+    asked: list[list[int]] = []
+
+    def decode(path: Path, wanted: NDArray[np.int64]) -> list[Frames]:
+        asked.append(wanted.tolist())
+        return []
+
+    def chosen(counts: tuple[int, ...], images: int, *, seed: int = 0) -> list[list[int]]:
+        asked.clear()
+        sources = [Source(path=Path("clip.avi"), frames=count) for count in counts]
+        assert not list(draw_frames(sources, images=images, seed=seed, uniform_over="videos"))
+        return list(asked)
+
+    monkeypatch.setattr(training_images, "_decode", decode)
+    for counts, images, shares in (
+        ((20, 90, 180), 100, [20, 40, 40]),
+        ((20, 90, 180), 30, [10, 10, 10]),
+        ((20, 90), 500, [20, 90]),
+    ):
+        found = chosen(counts, images)
+        assert [len(indices) for indices in found] == shares
+        assert all(
+            indices == sorted(set(indices)) and indices[-1] < n for indices, n in zip(found, counts, strict=True)
+        )
+        assert found == chosen(counts, images)
+    assert {tuple(map(len, chosen((9, 9), 1, seed=seed))) for seed in range(9)} == {(0, 1), (1, 0)}
 
 
 def test_blank_frames_are_left_out_and_all_are_taken_where_there_are_few(tmp_path: Path) -> None:
     source = coded_video(tmp_path / "clip.avi", 10, blank=(0, 4, 9))
-    frames = training_frames([source], images=50, size=32, seed=0)
+    frames = training_frames([source], images=50, size=32, seed=0, uniform_over="frames")
     assert frames.shape == (7, 32, 32, 3)
     assert frames[:, 16, 16, 0].tolist() == [1, 2, 3, 5, 6, 7, 8]
     black = coded_video(tmp_path / "black.avi", 3, blank=(0, 1, 2))
     with pytest.raises(UserError, match="no frame to train Zero-DCE on"):
-        training_frames([black], images=5, size=32, seed=0)
+        training_frames([black], images=5, size=32, seed=0, uniform_over="frames")
     with pytest.raises(UserError, match=r"clip\.avi: has fewer than the 12 frames of its index"):
-        training_frames([Source(path=source.path, frames=12)], images=50, size=32, seed=0)
+        training_frames([Source(path=source.path, frames=12)], images=50, size=32, seed=0, uniform_over="frames")
 
 
 def test_pictures_join_and_bad_folders_are_named(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ VALUES = config.as_nested(Params.load(profile="smoke"))
 PUBLISHED = {
     "1": {"none": 87.48, "gamma": 84.62, "enlightengan": 87.50, "zero_dce": 90.46},
     "2": {
-        "slowfast": 44.40, "se": 70.78, "constant": 80.93, "length_adjusted": 85.29, "variable": 88.28, "delta": 90.46,
+        "slowfast": 44.40, "se": 70.78, "se_average": None, "constant": 80.93, "length_adjusted": 85.29,
+        "variable": 88.28, "delta": 90.46,
     },
     "3": {"tgap": 82.74, "efficientnet": 64.12, "flow": 67.89, "r_bert": 90.46},
     "4": {"supervised": 93.73, "mran": 90.37, "target_only": 90.46},
@@ -53,6 +54,38 @@ def test_every_method_has_valid_settings_in_the_other_profiles(profile: str) -> 
     tables = plan.load(FILE, values)
     target = values["datasets"][0]
     assert tables[3].methods[0].fallback.datasets == [target, {"demo": "demo_lit", "arid": "hmdb51"}[target]]
+
+
+def test_methods_start_alike() -> None:
+    """From released weights each network from its own, else all from scratch or all from a pretraining of their own."""
+
+    def starts(*overrides: str, profile: str) -> dict[str, str | None]:
+        values = config.as_nested(Params.load(profile=profile, overrides=overrides))
+        tables = plan.load(FILE, values, tables=["1", "2", "3", "4"])
+        return {method.key: method.fallback.train.init_from for table in tables for method in table.methods}
+
+    paper = starts(profile="paper")
+    ig65m = Params.load(profile="paper").train.init_from
+    assert ig65m is not None and None not in paper.values()
+    assert {key: path for key, path in paper.items() if path != ig65m} == {
+        "slowfast": "models/pretrained/slowfast_4x16.safetensors",
+        "efficientnet": "models/pretrained/efficientnet.safetensors",
+    }
+    assert set(starts(profile="tables-cpu").values()) == {None}
+    own = ("pretrain.enabled=true", "train.init_from=models/pretraining")
+    assert set(starts(*own, profile="smoke").values()) == {"models/pretraining"}
+
+
+def test_the_papers_table_4_follows_section_5_and_the_published_mran() -> None:
+    for profile, weight in (("paper", 1.0), ("tables-cpu", 0.1)):
+        values = config.as_nested(Params.load(profile=profile))
+        [table] = plan.load(FILE, {**values, "datasets": ["arid"]}, tables=["4"])
+        mran = next(method for method in table.methods if method.key == "mran")
+        assert (mran.fallback.mran.weight, mran.fallback.train.batch_size) == (weight, 16)
+        assert any(plan.fingerprint(params) == plan.fingerprint(mran.fallback) for params in mran.variants)
+    for profile in ("paper", "arid-sample"):
+        apply = Params.load(profile=profile).enhance.apply
+        assert apply["arid"] and not apply["hmdb51"]
 
 
 def test_another_source_domain_may_be_named() -> None:

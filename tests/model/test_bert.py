@@ -7,6 +7,7 @@ import torch
 import golden
 from darkaction.models.heads.bert import Bert
 from darkaction.models.recognizer import BertHead
+from darkaction.models.settings import Normalization
 
 TOLERANCE = 2e-5
 
@@ -89,15 +90,19 @@ def test_masked_keys_match_the_equations(bert: Bert) -> None:
     assert np.abs(expected[0] - plain_bert(bert, tokens("spread")[0])).max() > 100 * TOLERANCE
 
 
-def test_normalize_tokens_switch(bert: Bert) -> None:
-    """The published code normalises the tokens and feeds the others: the switch gives either."""
+@pytest.mark.parametrize(("normalize", "axis"), [("none", None), ("token", 2), ("time", 1)])
+def test_both_readings_of_normalized_in_the_time_domain(bert: Bert, normalize: Normalization, axis: int | None) -> None:
+    """The published code normalises each token and feeds the others; the paper's words may also mean each feature."""
     tokens_BTD = tokens("rectified")
-    lengths = np.linalg.norm(tokens_BTD.astype(np.float64), axis=2, keepdims=True)
-    for switch, fed_BTD in ((False, tokens_BTD), (True, tokens_BTD / lengths)):
-        head = BertHead(bert, normalize_tokens=switch, dropout=0.8).eval()
-        with torch.inference_mode():
-            cls_BD = head(torch.from_numpy(tokens_BTD))
-        np.testing.assert_allclose(cls_BD, [plain_bert(bert, fed_TD)[0] for fed_TD in fed_BTD], atol=TOLERANCE)
+    tokens_BTD[:, :, 5] = 0  # a feature without length
+    fed_BTD = tokens_BTD.astype(np.float64)
+    if axis is not None:
+        length = np.sqrt((fed_BTD**2).sum(axis, keepdims=True))
+        fed_BTD = fed_BTD / np.where(length > 0, length, 1)
+    head = BertHead(bert, normalize=normalize, dropout=0.8).eval()
+    with torch.inference_mode():
+        cls_BD = head(torch.from_numpy(tokens_BTD))
+    np.testing.assert_allclose(cls_BD, [plain_bert(bert, fed_TD)[0] for fed_TD in fed_BTD], atol=TOLERANCE)
 
 
 def test_training_mask_hides_one_token_in_five_and_never_cls() -> None:
@@ -124,8 +129,9 @@ def test_mean_initialisation_starts_at_the_mean_of_the_normed_tokens() -> None:
     torch.testing.assert_close(bert(tokens_BTD)[:, 0], expected_BD, atol=1e-5, rtol=1e-5)
 
 
-def test_zero_tokens_have_finite_output_and_gradient() -> None:
-    head = BertHead(published_bert(), normalize_tokens=True, dropout=0.0)
+@pytest.mark.parametrize("normalize", ["token", "time"])
+def test_zero_tokens_have_finite_output_and_gradient(normalize: Normalization) -> None:
+    head = BertHead(published_bert(), normalize=normalize, dropout=0.0)
     tokens_BTD = torch.zeros(1, 8, 512, requires_grad=True)
     head(tokens_BTD).sum().backward()
     assert tokens_BTD.grad is not None and tokens_BTD.grad.isfinite().all()

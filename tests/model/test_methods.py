@@ -1,7 +1,9 @@
 """Every system of the tables learns, is written and read back, and sees each clip by itself."""
 
+import dataclasses
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -119,3 +121,33 @@ def test_unknown_backbones_are_named_with_the_valid_ones() -> None:
         Params.load(overrides=["model.input=rgb_flow"])
     with pytest.raises(UserError, match=r"adapts between two domains: datasets is \['demo'\]"):
         Params.load(overrides=["model.mran=true"])
+
+
+def test_mran_takes_batches_of_two_clips_as_the_paper_says_and_of_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = METHODS["4-mran"].fallback
+    rows = pd.DataFrame({"dataset": [method.datasets[0]] * 9 + [method.datasets[1]] * 8})
+    for size in (2, 16):
+        params = dataclasses.replace(method, train=dataclasses.replace(method.train, batch_size=size))
+        assert recipe.source_clips(params, rows) == list(range(9, 17))
+        torch.manual_seed(0)
+        module = recipe.module(params, recipe.make_recognizer(params, None), [])
+        monkeypatch.setattr(module, "_log_mean", lambda *_: None)
+        loss = module.training_step((clips(METHODS["4-mran"], size), torch.arange(size) % 2), 0)
+        loss.backward()
+        assert all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None)
+    for size in (1, 3, 18):
+        params = dataclasses.replace(method, train=dataclasses.replace(method.train, batch_size=size))
+        with pytest.raises(UserError, match=rf"one of each or more: train\.batch_size is {size}"):
+            recipe.source_clips(params, rows)
+
+
+def test_without_clips_to_learn_from_no_weights_may_be_random(tmp_path: Path) -> None:
+    """The weights of R(2+1)D have no excitation: a start for training, but not for prediction."""
+    params = METHODS["2-length_adjusted"].fallback
+    excited = dataclasses.replace(params, model=dataclasses.replace(params.model, backbone="se_r2plus1d"))
+    card = recipe.make_card(params, pd.DataFrame({"frames": [20, 40]}))
+    weights.save(tmp_path / "w.safetensors", recipe.make_recognizer(params, None), card)
+    recipe.make_recognizer(excited, tmp_path / "w.safetensors")
+    none = dataclasses.replace(excited.train, shots_per_class=0, init_from=str(tmp_path / "w.safetensors"))
+    with pytest.raises(UserError, match=r"does not bring all of the network: .*excite\.weight would keep random"):
+        recipe.make_recognizer(dataclasses.replace(excited, train=none), tmp_path / "w.safetensors")

@@ -56,6 +56,15 @@ def test_discrepancy_and_its_gradient_are_those_of_the_published_code(case: str)
     np.testing.assert_allclose(target.grad, arrays[f"{case}/grad_target"], atol=1e-6)
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_one_clip_of_each_domain_by_hand(same: bool) -> None:
+    """The bandwidths are 1/4, 1/2, 1, 2 and 4 times the distance; clips of two classes are not compared."""
+    source, target = torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 6.0]])
+    found = cmmd(source, target, torch.tensor([1]), torch.tensor([1 if same else 0]))
+    across = sum(np.exp(-1 / factor) for factor in (1 / 4, 1 / 2, 1, 2, 4))
+    assert found.item() == pytest.approx(5 + 5 - (2 * across if same else 0), rel=1e-5)
+
+
 def module_of_the_reference() -> MultiRepresentation:
     module = MultiRepresentation(32, num_classes=6)
     golden.fill_cnn(module, {name: published_name(name) for name in module.state_dict()})

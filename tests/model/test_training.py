@@ -1,6 +1,7 @@
 """The training room on tiny clips: loading, learning, resuming, weights."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from darkaction.core.errors import UserError
 from darkaction.enhancement.settings import Enhance
 from darkaction.models.build import build_recognizer
 from darkaction.models.settings import Bert, Model
-from darkaction.training import data, weights
+from darkaction.training import data, transfer, weights
 from darkaction.training.augmentation import Augmenter
 from darkaction.training.fit import fit, resumable
 from darkaction.training.focal import FocalLoss
@@ -28,7 +30,7 @@ MODEL = Model(
     temporal_strides=[1, 1, 2, 1], width=0.25, depth=0.34, slowfast_ratio=4, se_reduction=4, mran=False, bn_eps=1e-3,
     bn_momentum=0.1,
 )  # fmt: skip
-BERT = Bert(heads=4, layers=1, dropout=0.1, head_dropout=0.1, mask=0.2, normalize_tokens=True, init="mean")
+BERT = Bert(heads=4, layers=1, dropout=0.1, head_dropout=0.1, mask=0.2, normalize="token", init="mean")
 SAMPLING = Sampling(
     strategy="delta", num_frames=8, delta_min=0.0, delta_max=1.0, max_rate=8.0, delta_curriculum=0.5, test_draws=2
 )
@@ -177,6 +179,18 @@ def test_weights_round_trip(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
+def test_a_card_of_before_a_setting_was_renamed_is_read(tmp_path: Path) -> None:
+    recognizer = new_module().recognizer
+    for value, today in (("true", "token"), ("false", "none")):
+        card = json.dumps(dataclasses.asdict(CARD)).replace('"normalize": "token"', f'"normalize_tokens": {value}')
+        card = card.replace('"delta_curriculum":', '"delta_ramp":')
+        state = {name: tensor.contiguous() for name, tensor in recognizer.state_dict().items()}
+        save_file(state, tmp_path / "w.safetensors", {weights.METADATA_KEY: card})
+        assert weights.load(tmp_path / "w.safetensors")[1] == dataclasses.replace(
+            CARD, bert=dataclasses.replace(BERT, normalize=today)
+        )
+
+
 def test_damaged_and_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing\.safetensors: no such weights file"):
         weights.load(tmp_path / "nothing.safetensors")
@@ -189,10 +203,10 @@ def test_start_from_other_classes_keeps_backbone_and_head(tmp_path: Path) -> Non
     source = new_module().recognizer
     weights.save(tmp_path / "w.safetensors", source, CARD)
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["left", "right"])
-    assert (transfer.taken, transfer.fresh) == (["backbone", "head"], ["classifier"])
+    taken = transfer.start_from(target, tmp_path / "w.safetensors", classes=["left", "right"])
+    assert (taken.taken, taken.fresh) == (["backbone", "head"], ["classifier"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
-    same = weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
+    same = transfer.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
     assert same.fresh == []
 
 
@@ -201,18 +215,16 @@ def test_start_from_another_architecture_is_an_error(tmp_path: Path) -> None:
     wider = Model(**{**MODEL.__dict__, "widths": [8, 8, 16, 16]})
     target = build_recognizer(wider, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     with pytest.raises(UserError, match=r"w\.safetensors holds another architecture .*expected"):
-        weights.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
+        transfer.start_from(target, tmp_path / "w.safetensors", classes=CARD.classes)
 
 
 def test_published_backbone_weights_are_taken(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     source = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
     state = {**source.backbone.state_dict(), "fc.weight": torch.zeros(4, 16), "fc.bias": torch.zeros(4)}
     save_file({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "published.safetensors")
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "published.safetensors", classes=CARD.classes)
-    assert (transfer.taken, transfer.left_out) == (["backbone"], ["fc"])
+    taken = transfer.start_from(target, tmp_path / "published.safetensors", classes=CARD.classes)
+    assert (taken.taken, taken.left_out) == (["backbone"], ["fc"])
     assert torch.equal(target.backbone.stem[0].weight, source.backbone.stem[0].weight)
 
 
@@ -221,8 +233,8 @@ def test_a_classifier_of_more_classes_gives_its_rows(tmp_path: Path) -> None:
     more = dataclasses.replace(CARD, classes=["run", "sit", "turn", "walk"])
     weights.save(tmp_path / "w.safetensors", source, more)
     target = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
-    transfer = weights.start_from(target, tmp_path / "w.safetensors", classes=["walk", "sit"])
-    assert transfer.fresh == []
+    taken = transfer.start_from(target, tmp_path / "w.safetensors", classes=["walk", "sit"])
+    assert taken.fresh == []
     assert torch.equal(target.classifier.weight, source.classifier.weight[[3, 1]])
     assert torch.equal(target.classifier.bias, source.classifier.bias[[3, 1]])
 

@@ -15,7 +15,7 @@ from darkaction.models.backbones.r2plus1d import R2Plus1D
 from darkaction.models.build import build_recognizer
 from darkaction.params import Params
 from darkaction.serving.released import RELEASED, find, kind_of, read_pickle
-from darkaction.training import weights
+from darkaction.training import transfer
 
 TORCHVISION_NETWORKS = {
     "s3d": s3d,
@@ -57,7 +57,7 @@ def test_refusals(released: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"text\.pth: not a file of plain weights"):
         read_pickle(tmp_path / "text.pth", None)
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=r"no weights of R\(2\+1\)D, S3D, .*VGG-16"):
+    with pytest.raises(UserError, match=r"no weights of R\(2\+1\)D, SlowFast, .*VGG-16"):
         read_pickle(tmp_path / "other.pth", None)
 
 
@@ -72,6 +72,17 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a file of plain weights"):
         read_pickle(tmp_path / "trap.pth", None)
     assert not marker.exists()
+
+
+def test_a_checkpoint_of_pytorchvideo_gives_its_network(tmp_path: Path) -> None:
+    state = {f"blocks.0.multipathway_blocks.{pathway}.conv.weight": torch.ones(2) for pathway in (0, 1)}
+    path = tmp_path / "SLOWFAST.pyth"
+    torch.save({"epoch": 3, "model_state": state, "optimizer_state": {"lr": 0.1}, "cfg": "NUM_GPUS: 8"}, path)
+    found = read_pickle(path, None)
+    assert found.keys() == state.keys() and kind_of(found) == "SlowFast"
+    torch.save({"model_state": 3}, path)
+    with pytest.raises(UserError, match=r"SLOWFAST\.pyth: holds int, expected a state dict"):
+        read_pickle(path, None)
 
 
 def test_the_hash_in_the_name_is_checked(released: Path, tmp_path: Path) -> None:
@@ -121,8 +132,8 @@ def test_torchvision_weights_are_a_start(backbone: str, tmp_path: Path) -> None:
     )
     network = TORCHVISION_NETWORKS[backbone]()
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, tmp_path / "w.safetensors")
-    transfer = weights.start_from(recognizer, tmp_path / "w.safetensors", classes=params.data.classes)
-    assert transfer.taken == ["backbone"]
-    assert transfer.left_out in (["classifier"], ["head"])
+    taken = transfer.start_from(recognizer, tmp_path / "w.safetensors", classes=params.data.classes)
+    assert taken.taken == ["backbone"]
+    assert taken.left_out in (["classifier"], ["head"])
     own = recognizer.backbone.state_dict()
     assert all(torch.equal(tensor, network.state_dict()[key]) for key, tensor in own.items())

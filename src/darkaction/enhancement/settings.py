@@ -7,6 +7,8 @@ from pydantic.dataclasses import dataclass
 
 from darkaction.core.config import STRICT, Above0, Count, Fraction, From0, Positive
 
+UniformOver = Literal["frames", "videos"]
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ZeroDceWeights:
@@ -22,6 +24,7 @@ class ZeroDce:
     weights: ZeroDceWeights
     exposure: Fraction
     images: Positive
+    uniform_over: UniformOver
     extra_images: str | None
     max_extra_images: Count
     image_size: Annotated[int, Field(ge=32)]
@@ -36,6 +39,7 @@ class ZeroDce:
 class EnlightenGan:
     normal_light_data: str
     images: Positive
+    uniform_over: UniformOver
     image_size: Annotated[int, Field(ge=32)]
     base_width: Positive
     discriminator_width: Positive

@@ -44,7 +44,7 @@ def training_clips(dataset: str, paths: Paths) -> list[Source]:
 
 def train_zero_dce(settings: ZeroDce, sources: list[Source], *, seed: int, on_epoch: OnEpoch) -> Trained:
     """Zero-DCE, on frames of clips and then the extra pictures."""
-    frames_NHWC = training_frames(sources, images=settings.images, size=settings.image_size, seed=seed)
+    frames_NHWC = _frames(settings, sources, seed=seed)
     if settings.extra_images is not None:
         folder = ROOT / settings.extra_images  # an absolute path stays as it is
         extra_NHWC = pictures(
@@ -65,11 +65,22 @@ def train_zero_dce(settings: ZeroDce, sources: list[Source], *, seed: int, on_ep
     )
 
 
+def _frames(settings: ZeroDce | EnlightenGan, sources: list[Source], *, seed: int) -> Frames:
+    """Training frames as the section of an enhancement says."""
+    return training_frames(
+        sources,
+        images=settings.images,
+        size=settings.image_size,
+        seed=seed,
+        uniform_over=settings.uniform_over,
+    )
+
+
 def train_enlightengan(
     settings: EnlightenGan, sources: list[Source], paths: Paths, *, seed: int, on_epoch: OnEpoch
 ) -> Trained:
     """EnlightenGAN, on frames of clips and as many images in normal light."""
-    dark_NHWC = training_frames(sources, images=settings.images, size=settings.image_size, seed=seed)
+    dark_NHWC = _frames(settings, sources, seed=seed)
     bright_NHWC = bright_images(settings, paths, seed=seed)
     network = enlightengan_training.train(
         dark_NHWC,
@@ -97,12 +108,7 @@ def bright_images(settings: EnlightenGan, paths: Paths, *, seed: int) -> Frames:
         UserError: when it names neither.
     """
     if paths.read(f"{Paths.index(settings.normal_light_data)}/index.csv").is_file():
-        return training_frames(
-            training_clips(settings.normal_light_data, paths),
-            images=settings.images,
-            size=settings.image_size,
-            seed=seed,
-        )
+        return _frames(settings, training_clips(settings.normal_light_data, paths), seed=seed)
     folder = ROOT / settings.normal_light_data
     if not folder.is_dir():
         raise UserError(

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from darkaction.core.errors import UserError
 from darkaction.data.video import Frames, iter_frames, read_picture
+from darkaction.enhancement.settings import UniformOver
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """File endings taken for pictures."""
@@ -24,8 +25,12 @@ class Source:
     frames: int
 
 
-def draw_frames(sources: Sequence[Source], *, images: int, seed: int) -> Iterator[Frames]:
-    """Yields `images` frames, chosen uniformly without repeats from all frames of all clips; all where there are fewer.
+def draw_frames(sources: Sequence[Source], *, images: int, seed: int, uniform_over: UniformOver) -> Iterator[Frames]:
+    """Yields `images` frames, chosen at random without repeats from all frames of all clips; all where there are fewer.
+
+    Args:
+        uniform_over: frames: every frame has the same chance, so long clips give more. videos: every clip gives as many
+            frames, or one more; what short clips lack is spread over the others.
 
     They come as frame_HWC uint8 RGB of their own size, in the order of the clips. Blank frames (of one single colour)
     teach nothing and are left out.
@@ -33,22 +38,46 @@ def draw_frames(sources: Sequence[Source], *, images: int, seed: int) -> Iterato
     Raises:
         UserError: naming a clip that has fewer frames than its source says, or (VideoError) does not decode.
     """
-    ends = np.cumsum([source.frames for source in sources], dtype=np.int64)
-    count = int(ends[-1]) if len(ends) else 0
-    chosen = np.sort(np.random.default_rng(seed).choice(count, size=min(images, count), replace=False))
-    for source, end in zip(sources, ends.tolist(), strict=True):
-        start = end - source.frames
-        wanted = chosen[(chosen >= start) & (chosen < end)] - start
-        yield from (frame for frame in _decode(source.path, wanted) if np.ptp(frame) > 0)
+    rng = np.random.default_rng(seed)
+    counts_V = np.array([source.frames for source in sources], dtype=np.int64)
+    if uniform_over == "videos":
+        shares_V = _even_shares(counts_V, images, rng)
+        wanted = [rng.choice(n, size=share, replace=False) for n, share in zip(counts_V, shares_V, strict=True)]
+    else:
+        chosen = np.sort(rng.choice(counts_V.sum(), size=min(images, counts_V.sum()), replace=False))
+        starts_V = counts_V.cumsum() - counts_V
+        wanted = [
+            chosen[(chosen >= start) & (chosen < start + n)] - start
+            for n, start in zip(counts_V, starts_V, strict=True)
+        ]
+    for source, indices in zip(sources, wanted, strict=True):
+        yield from (frame for frame in _decode(source.path, np.sort(indices)) if np.ptp(frame) > 0)
 
 
-def training_frames(sources: Sequence[Source], *, images: int, size: int, seed: int) -> Frames:
+def _even_shares(counts_V: NDArray[np.int64], images: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How many of `images` frames each clip gives: as many each, but none more than the counts_V it has; who gives one
+    more, `rng` says."""
+    shares_V = np.zeros_like(counts_V)
+    order_V = rng.permutation(len(counts_V))
+    left = min(images, int(counts_V.sum()))
+    while left:
+        able = order_V[shares_V[order_V] < counts_V[order_V]]
+        able = able if left >= len(able) else able[:left]
+        given = np.minimum(left // len(able), counts_V[able] - shares_V[able])
+        shares_V[able] += given
+        left -= int(given.sum())
+    return shares_V
+
+
+def training_frames(
+    sources: Sequence[Source], *, images: int, size: int, seed: int, uniform_over: UniformOver
+) -> Frames:
     """Frames of `draw_frames`, resized: frames_NHWC (N, size, size, 3); N is smaller than `images` where they lack.
 
     Raises:
         UserError: without a usable frame, and as `draw_frames`.
     """
-    chosen = draw_frames(sources, images=images, seed=seed)
+    chosen = draw_frames(sources, images=images, seed=seed, uniform_over=uniform_over)
     frames = [resize(frame, size, size) for frame in tqdm(chosen, total=images, desc="training frames", unit="frame")]
     if not frames:
         raise UserError(

@@ -19,6 +19,7 @@ from darkaction.core import config
 from darkaction.core.config import STRICT
 from darkaction.core.errors import UserError
 from darkaction.core.explain import nearest
+from darkaction.core.paths import Paths
 from darkaction.data.settings import SYNTHETIC
 from darkaction.jobs.identity import identity, training_settings
 from darkaction.params import Params
@@ -33,6 +34,7 @@ class MethodFile:
     set: dict[str, Any] = Field(default_factory=dict)
     sweep: dict[str, Annotated[list[Any], Field(min_length=2)]] = Field(default_factory=dict)
     against: str | None = None
+    starting_weights: str | None = None
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -209,6 +211,9 @@ def _method(
     else:
         overrides["datasets"] = [target]
     base = _laid_over(values, overrides, origin)
+    if method.starting_weights is not None and base["train"]["init_from"] not in (None, Paths.PRETRAINING):
+        # Methods start alike: from released weights, each network from its own, or all from scratch.
+        base = _laid_over(base, {"train.init_from": method.starting_weights}, origin)
     swept = product(*method.sweep.values())  # one choice, of nothing, without a sweep
     variants = [_laid_over(base, dict(zip(method.sweep, chosen, strict=True)), origin) for chosen in swept]
     built = tuple(_build(variant, origin) for variant in variants)

@@ -232,7 +232,7 @@ def _markdown_line(line: Mapping[Any, Any], failures: Mapping[str, str], *, name
 
 def _remarks(table: Table, methods: Sequence[Finished], exam: Exam, how: Statistics, frame: pd.DataFrame) -> list[str]:
     lines = [table.note, ""] if table.note else []
-    lines += [found, ""] if (found := _about_differences(frame)) else []
+    lines += [about, ""] if (about := _about_differences(frame)) else []
     lines += [*found, ""] if (found := confusions(table, methods, exam, how)) else []
     if tau := order(methods, exam, how):
         value, low, high, count = tau

@@ -62,7 +62,7 @@ def build_recognizer(
             mask=bert.mask,
             init=bert.init,
         )
-        head = BertHead(transformer, normalize_tokens=bert.normalize_tokens, dropout=bert.head_dropout)
+        head = BertHead(transformer, normalize=bert.normalize, dropout=bert.head_dropout)
     mran = MultiRepresentation(backbone.width, num_classes=num_classes) if model.mran else None
     return Recognizer(backbone, head, channels=model.channels, num_classes=num_classes, mran=mran)
 

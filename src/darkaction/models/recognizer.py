@@ -19,6 +19,7 @@ from torch.nn import functional
 from darkaction.data.flow import STEPS_PER_PIXEL, STILL
 from darkaction.models.heads.bert import Bert
 from darkaction.models.heads.mran import MultiRepresentation
+from darkaction.models.settings import Normalization
 
 PIXEL_MEAN = (0.43216, 0.394666, 0.37645)
 PIXEL_STD = (0.22803, 0.22145, 0.216989)
@@ -62,21 +63,26 @@ class AverageHead(nn.Module):
 
 
 class BertHead(nn.Module):
-    """Section 3.4: the tokens, L2-normalised, through BERT; its CLS vector, with dropout, is the result.
+    """Section 3.4: the tokens, normalised, through BERT; its CLS vector, with dropout, is the result.
 
-    The published code computes the normalised tokens but feeds the others: `normalize_tokens=False`.
+    Args:
+        normalize: the paper says "normalized in the time domain" (section 4.3). token: the D features of each time step
+            have length 1, as the published code computes; time: the T values of each feature have length 1; none:
+            what the published code feeds.
+        dropout: of the CLS vector.
     """
 
-    def __init__(self, bert: Bert, *, normalize_tokens: bool, dropout: float) -> None:
+    def __init__(self, bert: Bert, *, normalize: Normalization, dropout: float) -> None:
         super().__init__()
         self.bert = bert
-        self.normalize_tokens = normalize_tokens
+        self.normalize = normalize
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens_BTD: Tensor) -> Tensor:
         """(B, T, D) -> (B, D)."""
-        if self.normalize_tokens:
-            tokens_BTD = functional.normalize(tokens_BTD, dim=-1)  # with an epsilon: a zero token stays zero
+        if self.normalize != "none":
+            axis = 2 if self.normalize == "token" else 1
+            tokens_BTD = functional.normalize(tokens_BTD, dim=axis)  # with an epsilon: zeros stay zeros
         result: Tensor = self.dropout(self.bert(tokens_BTD)[:, 0])
         return result
 

@@ -28,6 +28,9 @@ Backbone = Literal[
 ]
 
 
+Normalization = Literal["token", "time", "none"]
+
+
 VECTOR_BACKBONES = ("slowfast", "c3d", "mvit")
 """Those that give one vector and no time steps, so that no temporal head can follow."""
 
@@ -73,5 +76,5 @@ class Bert:
     dropout: Annotated[float, Field(ge=0, lt=1)]
     head_dropout: Annotated[float, Field(ge=0, lt=1)]
     mask: Annotated[float, Field(ge=0, lt=1)]
-    normalize_tokens: bool
+    normalize: Normalization
     init: Literal["mean", "published"]

@@ -21,12 +21,15 @@ from darkaction.core.errors import UserError
 from darkaction.core.explain import nearest
 
 IG65M = "https://github.com/moabitcoin/ig65m-pytorch/releases/download/v1.0.0"
+PYTORCHVIDEO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics"
 TORCHVISION = "https://download.pytorch.org/models"
 RELEASED = {
     "r2plus1d_34_clip32_ig65m": f"{IG65M}/r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth",
     "r2plus1d_34_clip32_kinetics": f"{IG65M}/r2plus1d_34_clip32_ft_kinetics_from_ig65m-ade133f1.pth",
     "r2plus1d_34_clip8_ig65m": f"{IG65M}/r2plus1d_34_clip8_ig65m_from_scratch-9bae36ae.pth",
     "r2plus1d_34_clip8_kinetics": f"{IG65M}/r2plus1d_34_clip8_ft_kinetics_from_ig65m-0aa0550b.pth",
+    "slowfast_4x16": f"{PYTORCHVIDEO}/SLOWFAST_4x16_R50.pyth",
+    "slowfast_8x8": f"{PYTORCHVIDEO}/SLOWFAST_8x8_R50.pyth",
     "s3d": f"{TORCHVISION}/s3d-d76dad2f.pth",
     "mvit": f"{TORCHVISION}/mvit_v2_s-ae3be167.pth",
     "swin3d": f"{TORCHVISION}/swin3d_t-7615ae03.pth",
@@ -37,6 +40,9 @@ RELEASED = {
 
 KINDS = {
     "R(2+1)D": ("stem.0.weight", "layer1.0.conv1.0.0.weight", "layer4.0.conv1.0.0.weight"),
+    "SlowFast": ("blocks.0.multipathway_blocks.0.conv.weight", "blocks.0.multipathway_blocks.1.conv.weight"),
+    "SlowFast of PySlowFast": ("s1.pathway0_stem.conv.weight", "s1.pathway1_stem.conv.weight"),
+    "ResNet": ("conv1.weight", "bn1.weight", "layer1.0.conv1.weight"),
     "S3D": ("features.0.0.0.weight",),
     "MViT": ("conv_proj.weight", "pos_encoding.class_token"),
     "Swin3D": ("patch_embed.proj.weight",),
@@ -46,7 +52,10 @@ KINDS = {
 """Tensors by which a file is known."""
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
-"""Released files end with the first digits of their sha256, by a convention of torch.hub."""
+"""Released files end with the first digits of their sha256, by a convention of torch.hub; not those of PyTorchVideo."""
+
+STATE = "model_state"
+"""Key of the state dict in files of PyTorchVideo and PySlowFast, beside the optimizer's."""
 
 
 def convert(source: str, target: Path, sha256: str | None) -> str:
@@ -116,6 +125,7 @@ def read_pickle(path: Path, sha256: str | None) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a file of plain weights: {reason}") from None
+    state = state.get(STATE, state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: holds {type(state).__name__}, expected a state dict of tensors")
     if kind_of(state) is None:

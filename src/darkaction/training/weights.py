@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,8 +26,12 @@ from darkaction.training.settings import Sampling
 
 METADATA_KEY = "darkaction"
 
-FORMER_KEY = ('"delta_ramp"', '"delta_curriculum"')
-"""In the cards of weights that were trained before the setting had its name of today."""
+FORMER_WORDS = {
+    '"delta_ramp":': '"delta_curriculum":',
+    '"normalize_tokens": true': '"normalize": "token"',
+    '"normalize_tokens": false': '"normalize": "none"',
+}
+"""In the cards of weights that were trained before a setting had its name of today."""
 
 WEIGHTS = "weights.safetensors"
 """In models/recognizer/fold_<k>."""
@@ -38,13 +41,6 @@ ENHANCER = "enhancer.safetensors"
 
 TRAINED_ON = "trained_on.json"
 """In models/recognizer: a digest of the clips and their parts that it was trained on."""
-
-CLASSIFIERS = ("fc.", "classifier.", "head.")
-"""How the last layers of released networks are called; they name other classes."""
-
-BY_CLASS = ("classifier.", "fusion.", "mran.classifier.")
-"""Parts of a recognizer that are made for certain classes."""
-
 
 SYNTHETIC = ("demo", "demo_lit", "synthetic", "drawn")
 """Datasets without a real clip: those of src/synthesize.py and that of the pretraining, formerly called drawn."""
@@ -63,7 +59,7 @@ def network_settings(
     """
     found = {"data.classes": list(classes), "sampling.num_frames": num_frames, **frames}
     found |= {f"model.{field.name}": getattr(model, field.name) for field in dataclasses.fields(model)}
-    return found | {f"bert.{name}": getattr(bert, name) for name in ("heads", "layers", "normalize_tokens")}
+    return found | {f"bert.{name}": getattr(bert, name) for name in ("heads", "layers", "normalize")}
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -172,16 +168,6 @@ def check_card(card: Card, wanted: Mapping[str, Any], path: Path) -> None:
     require_same(has, wanted, made=path, command="python src/train.py")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Transfer:
-    """What `start_from` took from a file, which parts of the network keep their fresh weights, and which of the file
-    were left out."""
-
-    taken: list[str]
-    fresh: list[str]
-    left_out: list[str]
-
-
 def make_sampler(sampling: Sampling, *, min_frames: int, max_frames: int) -> Sampler:
     """The sampler of the section `sampling`."""
     return Sampler(
@@ -215,7 +201,7 @@ def load(path: Path) -> tuple[Recognizer, Card]:
     Raises:
         UserError: when the file is missing, damaged, or no recognizer of this project.
     """
-    state = _read(path)
+    state = read_state(path)
     card = read_card(path)
     if card is None:
         raise UserError(f"{path}: weights without a card, so not of a recognizer that src/train.py made")
@@ -227,69 +213,19 @@ def load(path: Path) -> tuple[Recognizer, Card]:
         frame_width=card.enhance.width,
         num_classes=len(card.classes),
     )
-    problems = _misfits(recognizer.state_dict(), state)
+    problems = misfits(recognizer.state_dict(), state)
     if problems:
         raise UserError(f"{path}: the weights do not fit the card in the same file: {'; '.join(problems)}")
     recognizer.load_state_dict(state)
     return recognizer.eval(), card
 
 
-def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Transfer:
-    """Lays the weights in `path` into `recognizer` as a start for training.
-
-    The backbone must fit in every key and shape. The temporal head and the multi-representation module are taken where
-    they fit as a whole (a file may have another head or none), the classifier where it knows all of `classes`, of
-    which it may know more. Released weights of a bare network, with keys such as `stem.0.weight`, are taken too,
-    without its classifier.
-
-    Args:
-        classes: of the recognizer, in order.
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors in a weights file, by their names.
 
     Raises:
-        UserError: naming what does not fit, when the file holds another backbone.
+        UserError: when it is missing or damaged.
     """
-    state = _read(path)
-    card = read_card(path)
-    own = recognizer.state_dict()
-    if card is None and not any(name.startswith("backbone.") for name in state):
-        state = {f"backbone.{name}": tensor for name, tensor in state.items() if not name.startswith(CLASSIFIERS)}
-    elif card is None or card.classes != classes:
-        known = card is not None and set(classes) <= set(card.classes)
-        chosen = _rows_of(state, [card.classes.index(name) for name in classes]) if card and known else {}
-        state = {name: tensor for name, tensor in state.items() if not name.startswith(BY_CLASS)} | chosen
-    taken, fresh = [], []
-    for part, _ in recognizer.named_children():
-        expected = {name: tensor for name, tensor in own.items() if name.startswith(f"{part}.")}
-        given = {name: tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
-        problems = _misfits(expected, given)
-        if part == "backbone" and problems:
-            raise UserError(
-                f"train.init_from: {path} holds another architecture than model.* describes: {'; '.join(problems)}"
-            )
-        if problems:
-            fresh.append(part)
-        elif expected:
-            own.update(given)
-            taken.append(part)
-    recognizer.load_state_dict(own)
-    return Transfer(taken=taken, fresh=fresh, left_out=_left_out(path, taken))
-
-
-def _rows_of(state: dict[str, Tensor], numbers: list[int]) -> dict[str, Tensor]:
-    """The classifier for some of its classes: each has a row of weights and a bias."""
-    return {name: tensor[numbers] for name, tensor in state.items() if name.startswith("classifier.")}
-
-
-def _left_out(path: Path, taken: list[str]) -> list[str]:
-    """The parts of a file, by the first word of their keys, that were not taken."""
-    with safe_open(path, framework="pt") as file:
-        parts = {name.partition(".")[0] for name in file.keys()}  # noqa: SIM118 - not a mapping
-    if "backbone" in parts:
-        return sorted(parts - set(taken))
-    return sorted(part for part in parts if f"{part}.".startswith(CLASSIFIERS))
-
-
-def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: no such weights file")
     try:
@@ -308,13 +244,16 @@ def read_card(path: Path) -> Card | None:
         metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
         return None
+    text = metadata[METADATA_KEY]
+    for former, today in FORMER_WORDS.items():
+        text = text.replace(former, today)
     try:
-        return TypeAdapter(Card).validate_json(metadata[METADATA_KEY].replace(*FORMER_KEY))
+        return TypeAdapter(Card).validate_json(text)
     except ValidationError as error:
         raise UserError(f"{path}: its card does not fit this version of the project: {error}") from None
 
 
-def _misfits(expected: dict[str, Any], given: dict[str, Any], *, most: int = 3) -> list[str]:
+def misfits(expected: dict[str, Any], given: dict[str, Any], *, most: int = 3) -> list[str]:
     """Up to `most` sentences on how two state dicts differ in keys and shapes."""
     missing = [f"{name} is missing" for name in expected if name not in given]
     extra = [f"{name} is not expected" for name in given if name not in expected]

@@ -66,7 +66,7 @@ def train_and_write(params: Params, paths: Paths, sources: list[Source], target:
     with new_folder(target) as folder:
         trained.save(folder / "weights.safetensors")
         write_json(folder / "metrics.json", metrics)
-        shown = list(draw_frames(sources, images=FRAMES, seed=params.seed + 1))
+        shown = list(draw_frames(sources, images=FRAMES, seed=params.seed + 1, uniform_over="frames"))
         write_contact_sheet(folder / "contact_sheet.png", trained.enhance, shown)
     for name in ("luma", "contrast"):
         print(f"{name} of training frames: {metrics['before'][name]:.1f} -> {metrics['after'][name]:.1f} of 255")

@@ -29,6 +29,7 @@ from darkaction.training.fit import Batches, Row, fit, uses_bf16
 from darkaction.training.focal import FocalLoss, class_weights
 from darkaction.training.loader import Clip, TestClips, TrainingClips, test_loader, training_loader
 from darkaction.training.module import RecognizerModule
+from darkaction.training.transfer import start_from
 
 DETERMINISTIC = ("r2plus1d", "se_r2plus1d", "efficientnet", "swin3d")
 """Backbones whose every operation gives the same result each time on GPUs; the others pool in 3-D."""
@@ -127,14 +128,13 @@ def make_recognizer(params: Params, init: Path | None) -> Recognizer:
         num_classes=len(params.data.classes),
     )
     if init is not None:
-        transfer = weights.start_from(recognizer, init, classes=params.data.classes)
-        if params.train.shots_per_class == 0 and transfer.fresh:
+        taken = start_from(recognizer, init, classes=params.data.classes)
+        if params.train.shots_per_class == 0 and (taken.fresh or taken.initial):
             raise UserError(
                 f"train.shots_per_class is 0, but {init} does not bring all of the network: "
-                f"{', '.join(transfer.fresh)} would keep random weights"
+                f"{', '.join([*taken.fresh, *taken.initial])} would keep random weights"
             )
-        fresh, left_out = (", ".join(parts) or "nothing" for parts in (transfer.fresh, transfer.left_out))
-        print(f"{params.train.init_from}: took {', '.join(transfer.taken)}; fresh: {fresh}; left out: {left_out}")
+        print(f"{params.train.init_from}: {taken.report()}")
     return recognizer
 
 
@@ -234,9 +234,9 @@ def source_clips(params: Params, training: pd.DataFrame) -> list[int] | None:
         return None
     numbers = np.flatnonzero(training["dataset"] != params.datasets[0]).tolist()
     half = params.train.batch_size // 2
-    if params.train.batch_size % 2 or min(len(numbers), len(training) - len(numbers)) < half or half < 2:
+    if params.train.batch_size % 2 or min(len(numbers), len(training) - len(numbers)) < half or half < 1:
         raise UserError(
-            f"model.mran takes batches of as many clips of the target as of the others, two of each or more: "
+            f"model.mran takes batches of as many clips of the target as of the others, one of each or more: "
             f"train.batch_size is {params.train.batch_size}, there are {len(training) - len(numbers)} training clips "
             f"of {params.datasets[0]} and {len(numbers)} of {', '.join(params.datasets[1:])}"
         )

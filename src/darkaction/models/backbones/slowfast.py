@@ -10,6 +10,9 @@
 B batch, C colour, T frames, H W pixels, D feature width.
 """
 
+import re
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -139,3 +142,46 @@ class SlowFast(nn.Module):
             fast_BDTHW = fast_stage(fast_BDTHW)
         means = [features.mean(dim=(2, 3, 4), keepdim=True) for features in (slow_BDTHW, fast_BDTHW)]
         return torch.cat(means, dim=1)
+
+
+STEM_KEY = re.compile(r"(?:blocks\.0\.multipathway_blocks\.|s1\.pathway)(\d)(?:_stem)?\.(conv|norm|bn)\.(\w+)")
+LATERAL_KEY = re.compile(
+    r"(?:blocks\.(\d)\.multipathway_fusion|s(\d)_fuse)\.(conv_fast_to_slow|conv_f2s|norm|bn)\.(\w+)"
+)
+BLOCK_KEY = re.compile(
+    r"(?:blocks\.(\d)\.multipathway_blocks\.(\d)\.res_blocks\.|s(\d)\.pathway(\d)_res)(\d+)\.(branch[12])(.*)\.(\w+)"
+)
+CLASSIFIER_KEY = "blocks.6.proj."
+"""Names of tensors in released files of PyTorchVideo and PySlowFast, which number stages from 0 and from 1."""
+
+PATHWAYS = ("slow", "fast")
+
+
+def from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights released by PyTorchVideo or PySlowFast, under the names of this module; others keep their names. The
+    classifier is called head."""
+    return {_own_name(name): tensor for name, tensor in state.items()}
+
+
+def _own_name(name: str) -> str:
+    if found := STEM_KEY.fullmatch(name):
+        pathway, layer, value = found.groups()
+        return f"{PATHWAYS[int(pathway)]}_stem.0.{_number(layer)}.{value}"
+    if found := LATERAL_KEY.fullmatch(name):
+        from_0, from_1, layer, value = found.groups()
+        stage = int(from_1) - 1 if from_0 is None else int(from_0)
+        return f"laterals.{stage}.0.{_number(layer)}.{value}"
+    if found := BLOCK_KEY.fullmatch(name):
+        from_0, first, from_1, second, block, branch, layer, value = found.groups()
+        stage = int(from_1) - 2 if from_0 is None else int(from_0) - 1
+        place = f"{PATHWAYS[int(first or second)]}_stages.{stage}.{block}"
+        if branch == "branch1":
+            return f"{place}.shortcut.{_number(layer)}.{value}"
+        letter = next(part for part in re.split(r"[._]", layer) if part in ("a", "b", "c"))
+        return f"{place}.branch.{2 * 'abc'.index(letter)}.{_number(layer)}.{value}"
+    return name.replace(CLASSIFIER_KEY, "head.")
+
+
+def _number(layer: str) -> int:
+    """Of a convolution 0, of the BatchNorm after it 1."""
+    return 1 if "norm" in layer or "bn" in layer else 0
