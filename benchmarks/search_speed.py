@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from darkaction.core import config
 from darkaction.core.paths import ROOT, Paths
-from darkaction.evaluation.statistics import compare
+from darkaction.evaluation.comparison import compare
+from darkaction.jobs.identity import index_settings
 from darkaction.jobs.inputs import inputs_for
 from darkaction.params import Params
 from darkaction.search import studies
@@ -144,7 +145,7 @@ def pruning(searches: Searches) -> None:
     trials = 16
     params = Params.load()
     space = [entry for entry in config.as_nested(params)["tune"]["space"] if entry["key"] != "train.batch_size"]
-    clips = data.select(data.usable_clips(Paths(), params.datasets), fold=0, part="val").sort_values("clip_id")
+    clips = data.select(data.usable_clips(Paths(), index_settings(params)), fold=0, part="val").sort_values("clip_id")
     print("| seed | best, unpruned | pruned, in half the epochs | difference, 95 % | p | pruned, in all | epochs |")
     print("|---|---|---|---|---|---|---|")
     gained, shares = [], []
@@ -157,9 +158,7 @@ def pruning(searches: Searches) -> None:
         whole = best_within(searches, f"none{seed}", tables["none"], epochs["none"])
         half = best_within(searches, f"hyperband{seed}", tables["hyperband"], epochs["none"] / 2)
         pruned = best_within(searches, f"hyperband{seed}", tables["hyperband"], epochs["hyperband"])
-        found = compare(
-            half.right_N, whole.right_N, clips["scene"].to_numpy(), bootstrap_samples=2000, confidence=0.95, seed=seed
-        )
+        found = compare([half.right_N], [whole.right_N], clips["scene"].to_numpy(), confidence=0.95)
         gained.append(found.difference)
         shares.append(epochs["hyperband"] / epochs["none"])
         print(

@@ -3,8 +3,8 @@
     dvc get . reports/predictions.csv --rev HEAD~1 --out /tmp/before.csv
     python src/compare.py reports/predictions.csv /tmp/before.csv
 
-Prints the accuracy of both, their difference with an interval over scenes, the p-value of the paired test over scenes,
-and that of McNemar's exact test over clips.
+Prints the accuracy of both, their difference with an interval over scenes, its p-value over scenes, and that of
+McNemar's exact test over clips. Both hold for these two trainings: other seeds may differ more.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Makes a trained model the champion if it meets the promotion criterion: python src/promote.py [RUN_ID]
 
-The criterion: the model was evaluated on the same data and split as the champion, and it is not worse by the paired
-test over scenes (registry.significance_level of params.yaml). The model is registered, and
+The criterion: the model was evaluated on the same data and split as the champion, and on the clips kept for promotions
+(split.promotion) it is shown to be less than registry.margin worse. The model is registered, and
 the result recorded with its version.
 
     python src/promote.py                                                the model of the last dvc repro

@@ -2,7 +2,7 @@
 
     python src/tune.py                                  the budget of tune.trials, a worker per GPU or core
     python src/tune.py --resume                         goes on after a stop, or joins a search that runs
-    python src/tune.py --resume --apply                 writes the best values into params.yaml; then: dvc repro
+    python src/tune.py --resume --apply                 writes the best values, if new seeds confirm them
     python src/tune.py --profile smoke --trials 8       settings laid over params.yaml, with clips of their own, as a
                                                         study of their own: --resume with the same arguments finds it
 
@@ -45,8 +45,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on with an existing study, running or not")
     parser.add_argument("--create", action="store_true", help="make the study, for others to --resume, and run nothing")
     parser.add_argument("--exists", action="store_true", help="exit with 0 if there is the study, with 1 if not")
-    parser.add_argument("--apply", action="store_true", help="write the best values into params.yaml at the end")
-    parser.add_argument("--force", action="store_true", help="with --apply: also when the gain is within noise")
+    parser.add_argument("--apply", action="store_true", help="write the best values into params.yaml, if confirmed")
+    parser.add_argument("--force", action="store_true", help="with --apply: without confirmation, whatever the gain")
     parser.add_argument("--out", type=Path, default=ROOT / Paths.TUNE, metavar="DIR", help=f"default {Paths.TUNE}")
     parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml for this search")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")

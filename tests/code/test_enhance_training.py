@@ -63,6 +63,7 @@ def trained(
         lr=lr,
         weight_decay=1e-4,
         grad_clip=0.1,
+        uniform_over="frames",
     )
     return zero_dce_training.train(frames, settings, seed=seed, device=torch.device("cpu"), on_epoch=on_epoch)
 

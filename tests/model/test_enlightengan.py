@@ -82,6 +82,7 @@ def trained(
 ) -> Generator:
     settings = EnlightenGan(
         normal_light_data="demo_lit",
+        uniform_over="frames",
         images=len(dark),
         image_size=64,
         base_width=base_width,

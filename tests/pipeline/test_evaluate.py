@@ -107,7 +107,7 @@ def test_two_runs_give_the_same_complete_results(
     pictures = {Path("plots") / f"{name}.png" for name in (*names, "samples")}
     tables = {Path("plots") / f"{name}.csv" for name in (*names, "reliability_before")}
     assert set(first) == pictures | tables | {
-        Path(name) for name in ("metrics.json", "details.json", "predictions.csv")
+        Path(name) for name in ("metrics.json", "details.json", "predictions.csv", "promotion_predictions.csv")
     }
 
     report = json.loads((reports / "details.json").read_text())
@@ -128,6 +128,8 @@ def test_two_runs_give_the_same_complete_results(
     assert {name: values["n"] for name, values in report["per_class"].items()} == {"run": 2, "walk": 2, "wave": 2}
     assert report["split"] == {"strategy": "scene", "folds": 1}
     assert f"test accuracy {accuracy:.1%}" in capsys.readouterr().out
+    kept = pd.read_csv(reports / "promotion_predictions.csv")
+    assert kept.empty and {"clip_id", "label", "scene", "predicted"} <= set(kept)
 
 
 @pytest.mark.parametrize("history", ["epoch\n", "\n"])

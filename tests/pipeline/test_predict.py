@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -34,6 +35,7 @@ from darkaction.enhancement.apply import enhance_clip
 from darkaction.enhancement.networks import save_weights
 from darkaction.enhancement.zero_dce import ZeroDCE
 from darkaction.evaluation.predict import predict
+from darkaction.jobs.recognizer.evaluation import PROMOTION
 from darkaction.models.build import build_recognizer
 from darkaction.params import Params
 from darkaction.serving.mlflow_model import BASE64, VideoModel
@@ -393,7 +395,14 @@ def predictions(*, wrong: int) -> pd.DataFrame:
 
 
 def record_run(
-    store: Paths, model: Path, *, wrong: int, digest: str = "d1", tested: bool = True, source_domain: str | None = None
+    store: Paths,
+    model: Path,
+    *,
+    wrong: int,
+    digest: str = "d1",
+    tested: bool = True,
+    source_domain: str | None = None,
+    promotion: bool = True,
 ) -> str:
     client = open_store(store)
     found = client.get_experiment_by_name("test")
@@ -408,8 +417,9 @@ def record_run(
     client.log_param(run_id, "datasets", json.dumps(["demo"] if source_domain is None else ["demo", source_domain]))
     client.log_artifacts(run_id, str(model), "recognizer")
     if tested:
-        path = store.root / "predictions.csv"
-        predictions(wrong=wrong).to_csv(path, index=False)
+        path = store.root / PROMOTION
+        kept = predictions(wrong=wrong)
+        (kept if promotion else kept.head(0)).to_csv(path, index=False)
         client.log_artifact(run_id, str(path))
         accuracy = 1 - wrong / 40
         for name, value in {"accuracy": accuracy, "low": accuracy - 0.1, "high": accuracy + 0.05}.items():
@@ -433,7 +443,7 @@ def test_only_a_model_that_is_not_worse_becomes_champion(store: Paths, model: Pa
 
     done = promote(store, bad)
     assert done.returncode == 1
-    assert "it is worse than the champion: -57.5% [" in done.stdout
+    assert "it is 2 points worse than the champion, or more: -57.5% [" in done.stdout
     assert f"'champion' stays with run {good}; --force REASON" in done.stderr
 
     for message, run_id in {
@@ -460,7 +470,12 @@ def test_only_a_model_that_is_not_worse_becomes_champion(store: Paths, model: Pa
     assert version.description.endswith("# A card\n")
     assert json.loads(version.tags["promotion.comparison"])["n"] == 40
     assert promote(store, record_run(store, model, wrong=2, source_domain="demo_lit")).returncode == 0
-    assert promote(store, good).returncode == 0  # and back
+    done = promote(store, record_run(store, model, wrong=3))
+    assert done.returncode == 1 and "undecided whether it is 2 points worse than the champion: -2.5% [" in done.stdout
+    assert re.search(r"8 scenes; about \d+ scenes would show it of an equal model", done.stdout)
+    done = promote(store, record_run(store, model, wrong=2, promotion=False))
+    assert done.returncode == 1 and "no clips are kept to compare models on: set split.promotion" in done.stdout
+    assert promote(store, good, "--force", "and back").returncode == 0
     done = describe("models:/darkaction@champion")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"run {good}\n")
@@ -471,10 +486,10 @@ def test_only_a_model_that_is_not_worse_becomes_champion(store: Paths, model: Pa
         assert (done.returncode, done.stdout) == (1, "")
         assert f"error: {model_uri}: " in done.stderr
 
-    [gone] = store.root.glob(f"artifacts/{good}/artifacts/predictions.csv")
+    [gone] = store.root.glob(f"artifacts/{good}/artifacts/{PROMOTION}")
     gone.unlink()
     done = promote(store, bad)
-    assert done.returncode == 1 and "its predictions.csv cannot be read" in done.stderr
+    assert done.returncode == 1 and f"its {PROMOTION} cannot be read" in done.stderr
     done = promote(store, bad, "--force", "the champion's record is damaged")
     assert done.returncode == 0 and "the champion cannot be compared" in done.stdout
 

@@ -28,6 +28,7 @@ from darkaction.data.video import write_video
 from darkaction.enhancement.networks import save_weights
 from darkaction.enhancement.settings import Enhance
 from darkaction.enhancement.zero_dce import ZeroDCE
+from darkaction.evaluation.statistics import FEW_SCENES
 from darkaction.models.build import build_recognizer
 from darkaction.models.heads.bert import Bert, cls_attention
 from darkaction.params import Params
@@ -189,7 +190,11 @@ def test_page_has_the_numbers_of_details_json(project: Path, page: str) -> None:
     assert f"of {test['n']} test clips" in text
     assert f"{test['scenes']} scenes" in text
     for name, row in metrics["per_class"].items():
-        assert f"{name} {row['accuracy']:.1%} {100 * row['low']:.0f}–{row['high']:.0%} {row['n']} " in text
+        few = row["scenes"] < FEW_SCENES
+        interval = "few scenes" if few else f"{100 * row['low']:.0f}–{row['high']:.0%}"
+        assert f"{name} {row['accuracy']:.1%} {interval} {row['n']} " in text
+    by_chance = test["calibration_error_by_chance"]
+    assert f"A perfectly calibrated network would show {by_chance:.1%} with {test['n']} clips" in text
     cells = re.search(r'<table class="confusion">(.*?)</table>', page, re.DOTALL)
     assert cells is not None
     assert sum(map(int, re.findall(r"<td[^>]*>(\d+)<", cells[1]))) == test["n"]

@@ -18,14 +18,17 @@ import yaml
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
+import programs
 import tune as tune_program
 from darkaction.core import cli
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
+from darkaction.evaluation.comparison import Comparison, compare
 from darkaction.jobs.job import with_smaller_batch
 from darkaction.params import Params
 from darkaction.search import results, search, studies
 from darkaction.search.settings import SearchParams
+from darkaction.search.study import Scored
 from searches import Tune, busy_workers
 from servers import Postgres, free_port
 
@@ -290,8 +293,54 @@ def test_a_restart_of_the_database_holds_a_search_up(tune: Tune, postgres: Postg
 # --apply
 
 
+CONFIRMING = """
+from dataclasses import replace
+
+from darkaction.jobs.recognizer.train import starting_weights
+from darkaction.search import search, studies
+from darkaction.search.confirmation import confirm
+from darkaction.search.settings import SearchParams
+
+params = SearchParams.load(profile="smoke", overrides=["tune.confirm_seeds=2"])
+inputs = search.prepared(params)
+job = search.job_template(params, inputs)
+study = studies.join({storage!r}, {name!r}, params, data=job.clips)
+job = replace(job, parent=study.token, inits=starting_weights(params, inputs.paths))
+found = confirm(study.scored()[0], params, job, workers=1, ray_address=None)
+print("compared:", found.seeds, "seeds,", found.n, "predictions")
+"""
+"""What `--apply` does with a trial that was better, which no trial of so small a search is."""
+
+
+@pytest.mark.slow
+def test_a_trial_is_confirmed_with_seeds_that_no_trial_had(searched: tuple[Tune, str]) -> None:
+    tune, _ = searched
+    [name] = [name for name in tune.studies() if name == "search-smoke"]
+    script = tune.project / "src/confirming.py"
+    script.write_text(CONFIRMING.format(storage=tune.storage, name=name))
+    before = {run.info.run_id for run in tune.runs("trial")}
+    printed = programs.end(programs.start(tune.project, script.name, store=tune.store), code=0)
+    assert "2 other seeds each" in printed and "params.yaml, again: validation accuracy" in printed
+    assert "compared: 2 seeds, 12 predictions" in printed
+    again = [run for run in tune.runs("trial") if run.info.run_id not in before]
+    assert {run.info.status for run in again} == {"FINISHED"} and len(again) == 2
+    (parent,) = tune.runs("tune")
+    assert {run.data.tags["mlflow.parentRunId"] for run in again} == {parent.info.run_id}
+    assert {key.split(".")[0] for run in again for key in run.data.metrics if key.startswith("seed_")} == {
+        "seed_0",
+        "seed_1",
+    }
+    assert not any((tune.project / "runs/tune/confirmation").iterdir())
+
+
 @pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+def asked() -> list[int]:
+    """The trials that were to be confirmed."""
+    return []
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[int]) -> Callable[..., None]:
     """Applies a study of two trials that get so many of 48 validation clips in 8 scenes right."""
     clips = pd.DataFrame(
         {
@@ -305,7 +354,15 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, 
     monkeypatch.setattr(results, "ROOT", tmp_path)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
 
-    def apply(first: int, second: int, *, force: bool = False) -> None:
+    def apply(first: int, second: int, *, force: bool = False, again: int | None = None) -> None:
+        """`again`: so many clips are right when the second is confirmed, as many with each of two seeds."""
+        asked.clear()
+
+        def confirm(highest: Scored) -> Comparison:
+            asked.append(highest.number)
+            trial, own = ([k < right for k in range(48)] for right in (again or second, first))
+            return compare([trial] * 2, [own] * 2, clips["scene"], confidence=0.95)
+
         params = SearchParams.load(overrides=["tune.space=[{key: focal.gamma, type: float, low: 0.0, high: 5.0}]"])
         study = studies.create(str(tmp_path / f"{first}-{second}-{force}.log"), "s", params, data="d", arguments="")
         study.fill(2)
@@ -313,15 +370,16 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, 
             claim = study.claim(2)
             assert claim is not None
             study.complete(claim.trial_id, right / 48, [k < right for k in range(48)])
-        results.apply(study, params, Paths(), force=force)
+        results.apply(study, params, Paths(), force=force, confirm=confirm)
 
     return apply
 
 
 def test_apply_writes_what_is_better_beyond_noise(
-    tmp_path: Path, finished: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, finished: Callable[..., None], asked: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     finished(16, 40)
+    assert asked == [1]
     printed = capsys.readouterr().out
     assert "validation accuracy 83.3% with its values, 33.3% with those of params.yaml: gain +50.0% [" in printed
     assert "48 predictions in 8 scenes; interval for the best of 2 trials" in printed
@@ -332,7 +390,16 @@ def test_apply_writes_what_is_better_beyond_noise(
     assert SearchParams.load(tmp_path / "params.yaml").focal.gamma != 2.0
 
 
-def test_apply_refuses_noise_unless_forced(tmp_path: Path, finished: Callable[..., None]) -> None:
+def test_apply_refuses_what_is_not_better_again(tmp_path: Path, finished: Callable[..., None]) -> None:
+    with pytest.raises(
+        UserError,
+        match=r"trial 1 is not shown to be better than params\.yaml; trained again with 2 other seeds: \+2\.1% \[-",
+    ):
+        finished(16, 40, again=17)
+    assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
+
+
+def test_apply_refuses_noise_unless_forced(tmp_path: Path, finished: Callable[..., None], asked: list[int]) -> None:
     with pytest.raises(UserError, match=r"gain \+2\.1% \[.*within noise, so params\.yaml stays as it is"):
         finished(30, 31)
     with pytest.raises(
@@ -341,6 +408,7 @@ def test_apply_refuses_noise_unless_forced(tmp_path: Path, finished: Callable[..
         finished(2, 8)
     assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
     finished(30, 31, force=True)
+    assert asked == []
     assert (tmp_path / "params.yaml").read_text() != (ROOT / "params.yaml").read_text()
 
 
