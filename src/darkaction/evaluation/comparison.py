@@ -3,7 +3,7 @@ trainings.
 
 Every training of both methods is tested on the same clips, so seeds and scenes are crossed: all seeds see all scenes.
 The variance of a difference has a part from scenes and a part from seeds, and both count. Without the seeds' part a
-method is called better than itself in up to half of all comparisons (benchmarks/false_positives.py).
+method is called better than itself in up to three of four comparisons (benchmarks/false_positives.py).
 
 Legend of names: S trainings (seeds), N clips, G scenes.
 """
