@@ -9,7 +9,7 @@ import pytest
 
 from darkaction.core import config
 from darkaction.core.errors import UserError
-from darkaction.core.paths import ROOT
+from darkaction.core.paths import ROOT, Paths
 from darkaction.experiments import plan, record, render
 from darkaction.experiments.plan import Method, Table
 from darkaction.experiments.record import Run
@@ -393,6 +393,13 @@ def test_a_task_whose_worker_died_or_was_stopped_is_tried_once_more() -> None:
 
 
 def test_an_index_of_other_settings_is_not_taken_for_todays(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def make_index(params: Params, name: str, folder: Path) -> None:
+        made.append(name)
+
     monkeypatch.setattr(inputs, "changed_since", lambda stage, *_: ["split.strategy"])
-    with pytest.raises(UserError, match="the index of demo was not made for these settings yet"):
-        inputs.indexes_for(Params.load(), make=False)
+    monkeypatch.setattr(inputs, "_make_index", make_index)
+    paths = inputs.indexes_for(Params.load())
+    assert made == ["demo"]
+    assert paths.moved[Paths.index("demo")].is_relative_to(ROOT / "cache/indexes")

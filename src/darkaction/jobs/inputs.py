@@ -64,12 +64,12 @@ def inputs_for(params: Params, *, make: bool) -> Inputs:
     """The inputs of trainings with these settings, made unless they are there; a pretraining is only named.
 
     Args:
-        make: false to find out what they are, without the clips themselves.
+        make: false to find out what they are: indexes are made, enhanced clips are not.
 
     Raises:
         UserError: when a dataset, its index or what an enhancement learns from is missing.
     """
-    paths = indexes_for(params, make=make)
+    paths = indexes_for(params)
     digests = index_digests(params.datasets, paths)
     if params.enhance.method == "enlightengan":
         light = paths.read(Paths.index(params.enlightengan.normal_light_data)) / "index.csv"
@@ -103,7 +103,7 @@ def _given_weights(params: Params, paths: Paths) -> dict[str, Any]:
     return {"weights": [sha256(path) for path in starting_weights(params, paths) if path is not None]}
 
 
-def indexes_for(params: Params, *, make: bool) -> Paths:
+def indexes_for(params: Params) -> Paths:
     """Where the indexes of the datasets lie: the pipeline's, or, for other settings or a synthetic dataset that the
     pipeline lacks, those made here.
 
@@ -129,11 +129,6 @@ def indexes_for(params: Params, *, make: bool) -> Paths:
         key = identity(settings, inputs={"dataset": name, "is target": is_target, "clips": clips})
         folder = ROOT / CACHE / "indexes" / f"{name}-{key}"
         if not (folder / "done").exists():
-            if not make:
-                raise UserError(
-                    f"{folder.relative_to(ROOT)}: the index of {name} was not made for these settings yet; "
-                    "leave out --report-only, or make it with: dvc repro"
-                )
             _make_index(params, name, folder)
         moved[Paths.index(name)] = folder / Paths.index(name)
         if name in SYNTHETIC:
