@@ -16,6 +16,7 @@ from darkaction.data.clips import write_clip, write_list
 from darkaction.data.index import COLUMNS
 from darkaction.models.build import build_recognizer
 from darkaction.params import Params
+from darkaction.serving.comparison import read_predictions
 from darkaction.training import data, weights
 
 OVERRIDES = (
@@ -202,3 +203,16 @@ def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "models" / "recognizer" / "fold_0" / "weights.safetensors").unlink()
     with pytest.raises(UserError, match="fold_0/weights"):
         evaluate.main()
+
+
+def test_clips_kept_for_promotions_are_predicted_and_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", make_project(tmp_path, folds=1))
+    index = tmp_path / "data/index/demo/index.csv"
+    index.write_text(index.read_text().replace(",val\n", ",promotion\n"))
+    evaluate.main()
+    report = json.loads((tmp_path / "reports/details.json").read_text())
+    assert report["test"]["n"] == 6 and "validation" not in report
+    kept = read_predictions(tmp_path / "reports/promotion_predictions.csv")
+    assert len(kept) == 3 and set(kept["predicted"]) <= {"run", "walk", "wave"}
