@@ -54,11 +54,11 @@ def per_class(table: pd.DataFrame, *, overall: float, confidence: float, path: P
         axis.barh(places, table["accuracy"], color=BLUE, height=0.62)
         few = (table["scenes"] < FEW_SCENES).to_numpy()
         axis.errorbar(table["accuracy"][~few], places[~few], xerr=interval_lengths(table[~few]), **WHISKER)
-        for place, accuracy in zip(places[few], table["accuracy"][few], strict=True):
-            axis.annotate("few scenes", (accuracy, place), (4, 0), textcoords="offset points", va="center", color=GREY)
         axis.axvline(overall, color=ORANGE, linewidth=1.4, linestyle="--", label=f"all classes: {overall:.1%}")
-        axis.set_yticks(places, [f"{name} ({n})" for name, n in zip(table["class"], table["n"], strict=True)])
-        axis.set_title(f"Accuracy by class, with {confidence:.0%} intervals over scenes")
+        notes = np.where(few, ", few scenes", "")
+        names = [f"{name} ({n}{note})" for name, n, note in zip(table["class"], table["n"], notes, strict=True)]
+        axis.set_yticks(places, names)
+        axis.set_title(f"Accuracy by class, {confidence:.0%} intervals")
         axis.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
         axis.tick_params(axis="y", length=0)
         axis.set_xlim(0, 1.02)
