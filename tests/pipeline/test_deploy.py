@@ -14,7 +14,7 @@ import yaml
 
 import tune as tune_program
 from searches import Tune, final
-from servers import free_port
+from servers import ray_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -78,21 +78,8 @@ def test_two_hosts_by_ssh(tune: Tune, environment: dict[str, str]) -> None:
 
 @pytest.fixture
 def cluster() -> Iterator[str]:
-    """A Ray cluster of one node; its address."""
-    port = free_port()
-    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--port", str(port)]
-    command += ["--num-cpus", "2", "--include-dashboard", "false", "--object-store-memory", "100000000"]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    node = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    assert node.stdout is not None
-    for line in node.stdout:
-        if "--block" in line:
-            break
-    yield f"127.0.0.1:{port}"
-    node.terminate()
-    node.wait(60)
+    with ray_cluster(os.environ) as address:
+        yield address
 
 
 def test_ray_cluster(tune: Tune, environment: dict[str, str], cluster: str) -> None:
