@@ -107,11 +107,13 @@ docs: $(INSTALLED)  ## build the pages of docs/ as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --quiet
 	@echo "pages: site/index.html"
 
-lint: $(INSTALLED)  ## ruff, mypy and the layers of the packages
+lint: $(INSTALLED)  ## ruff, mypy, the layers of the packages, security faults and known vulnerabilities
 	ruff check .
 	ruff format --check .
 	mypy
 	PYTHONPATH=src lint-imports --no-logo
+	bandit --quiet --recursive --configfile pyproject.toml src .ci benchmarks
+	python .ci/audit.py
 
 format: $(INSTALLED)  ## let ruff order imports and lay out the code
 	ruff check --fix .

@@ -31,6 +31,7 @@ MARKERS = ("", 'sys_platform == "linux"', 'python_version < "3.14"', 'sys_platfo
 """What may stand behind a package that not all of them need."""
 
 SOURCE_ONLY = {"antlr4-python3-runtime"}  # published as source alone, pure Python: no wheel for pip's dry run to find
+PROVIDED = {"pip"}  # the virtual environment's own, which installs the others
 HEADER = """\
 # Every package of the project at one version, for Python 3.11 to 3.14 on Linux x86-64, Linux aarch64 and macOS arm64.
 # Written by `make lock` from requirements.in; `make lock-check` asks pip for each platform.
@@ -112,7 +113,7 @@ def write() -> None:
     places = [(python, *marker) for python in PYTHONS for _, marker in PLATFORMS.values()]
     needed = {place: closure(direct, environment(*place)) for place in places}
     lines = []
-    for name in sorted(set().union(*needed.values())):
+    for name in sorted(set().union(*needed.values()) - PROVIDED):
         used = {place for place in places if name in needed[place]}
         marker = next((text for text in MARKERS if used == {place for place in places if holds(text, place)}), None)
         if marker is None:

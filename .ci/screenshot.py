@@ -46,7 +46,7 @@ def main() -> None:
     try:
         for _ in range(200):
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=5)
+                urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=5)  # nosec B310  # always http
                 break
             except OSError:
                 time.sleep(0.3)

@@ -114,7 +114,7 @@ NOT_RUN = {
     "dvc remote add --default store s3://bucket/darkaction": PLACEHOLDER,
     "dvc remote add --default store ssh://host/srv/darkaction": PLACEHOLDER,
     "mlflow server --backend-store-uri postgresql://USER@HOST/mlflow --artifacts-destination s3://bucket/mlflow "
-    "--host 0.0.0.0": PLACEHOLDER,
+    "--host 10.0.0.5": PLACEHOLDER,
     "export MLFLOW_TRACKING_URI=http://HOST:5000": PLACEHOLDER,
     # prose
     "mlflow run . --env-manager local [-e STAGE] [-P dataset=NAME]": ELSEWHERE + "tests/pipeline/test_mlproject.py",

@@ -378,3 +378,8 @@ def test_page_fits_a_desktop_and_a_phone(page: str, tmp_path: Path) -> None:
         assert content <= width
         assert height > 2000
         assert broken == 0
+
+
+def test_a_label_of_a_figure_is_text_whatever_a_class_is_called() -> None:
+    svg = figures.for_page('<svg viewBox="0 0 72 72"></svg>', name="a", label='"><script>')
+    assert 'aria-label="&#34;&gt;&lt;script&gt;"' in svg

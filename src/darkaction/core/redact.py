@@ -6,12 +6,12 @@ character: in doubt too much is cut.
 
 import re
 
-SECRET = (
+ENDINGS = (
     "password|passwd|passphrase|pwd|secret|token|credentials?|signature|(?:api|access|account|private|secret)[_-]?key"
 )
 """Ends of the names that hold a secret: sslpassword, MLFLOW_TRACKING_TOKEN, api_key."""
 
-NAME = rf"(?:user|username|(?:[\w.-]*[_.-])?(?:pass|sig)|[\w.-]*(?:{SECRET}))"
+NAME = rf"(?:user|username|(?:[\w.-]*[_.-])?(?:pass|sig)|[\w.-]*(?:{ENDINGS}))"
 
 QUOTED = r"'(?:[^'\\\n]|\\.|'')*'|\"(?:[^\"\\\n]|\\.|\"\")*\""
 
@@ -23,7 +23,7 @@ ITEM = re.compile(rf"((['\"]){NAME}\2\s*:\s*|\bauthorization['\"]?\s*:\s*)(?:{QU
 USERINFO = re.compile(r"://(?:[^\s/?#@:]*:(?:(?![\s'\"<(\[][\w+.-]+://)[^\n])*@|[^\s/?#]*@)")
 """Of an address in a text: up to the last @ before the next address."""
 
-IN_CODE = re.compile(rf"((?:(?<![\w.-])[A-Z][A-Z\d_]*(?:{SECRET.upper()})|[?&](?i:{NAME}))=)[^\s&'\"]+")
+IN_CODE = re.compile(rf"((?:(?<![\w.-])[A-Z][A-Z\d_]*(?:{ENDINGS.upper()})|[?&](?i:{NAME}))=)[^\s&'\"]+")
 """A variable of the environment, or a name in an address: code has many names that end as secrets do."""
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
-TOKEN = "darkaction.token"
+TOKEN = "darkaction.token"  # nosec B105  # the name of a tag
 """Tag by which a run is known before the store has given it an id, so that it is not made twice."""
 
 ORIGINAL = "darkaction.original"

@@ -76,7 +76,7 @@ def relocate(database: Path) -> Relocated:
             return Relocated(locations=0, backup=None, old=(), missing=())
         backup = _copy(database)
         for table, column, number, location in changes:
-            connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (location, number))
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (location, number))  # nosec  # of COLUMNS
         connection.execute("COMMIT")
         runs = connection.execute("SELECT run_uuid, artifact_uri FROM runs WHERE lifecycle_stage = 'active'").fetchall()
     paths = {run: _path(uri or "") for run, uri in runs}
@@ -94,7 +94,8 @@ def _former_projects(connection: sqlite3.Connection, root: Path) -> list[Path]:
 def _changes(connection: sqlite3.Connection, project: Path, root: Path) -> Iterator[tuple[str, str, int, str]]:
     """Table, column, row and new location of everything in one of FOLDERS of `project`."""
     for table, column in COLUMNS:
-        for number, location in connection.execute(f"SELECT rowid, {column} FROM {table}").fetchall():
+        query = f"SELECT rowid, {column} FROM {table}"  # nosec  # of COLUMNS
+        for number, location in connection.execute(query).fetchall():
             path = _path(location or "")
             if path is None or not any(path.is_relative_to(project / folder) for folder in FOLDERS):
                 continue
