@@ -67,6 +67,20 @@ def test_a_stop_that_a_training_loop_made_an_exit_is_still_a_stop(raised: str, c
     assert (done.returncode, done.stderr) == (code, errors)
 
 
+@pytest.mark.parametrize("kind", ["KeyError", "UserError"])
+def test_a_traceback_shows_no_password(kind: str) -> None:
+    program = (
+        "from darkaction.core import cli; from darkaction.core.errors import UserError\n"
+        f"def main():\n    raise {kind}('no answer from http://me:' + 'hidden7' + '@host/x')\n"
+        "cli.run(main)"
+    )
+    environment = {"PYTHONPATH": str(SRC), "DARKACTION_TRACEBACK": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "http://host/x" in done.stderr
+    assert "hidden7" not in done.stderr
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     program = "from darkaction.core import cli\ncli.run(lambda: [print('line', k, flush=True) for k in range(100_000)])"
     process = subprocess.Popen(

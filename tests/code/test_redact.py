@@ -12,7 +12,17 @@ from darkaction.core.redact import holds_password, scrub, scrub_code, without_cr
 MARK = "PLANTED7"
 ALWAYS = settings(derandomize=True, deadline=None, max_examples=60, database=None)
 
-NAMES = ("password", "Password", "sslpassword", "access_token", "api_key", "apikey", "secret", "X-Amz-Signature", "pwd")
+NAMES = (
+    "password",
+    "Password",
+    "sslpassword",
+    "access_token",
+    "api_key",
+    "secret",
+    "X-Amz-Signature",
+    "pwd",
+    "odbc_connect",
+)
 
 
 def around(mark: str, alphabet: st.SearchStrategy[str]) -> st.SearchStrategy[str]:

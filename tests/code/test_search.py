@@ -246,7 +246,7 @@ def test_names_settings_and_data_are_checked(storage: str) -> None:
     ("url", "message"),
     [
         ("sqlite:///x.db", "SQLite does not bear several writers"),
-        ("postgresql://u:secret@127.0.0.1:1/x", "--storage postgresql://127.0.0.1:1/x: cannot be opened"),
+        ("postgresql://u:secret@127.0.0.1:1/x", "OPTUNA_STORAGE: postgresql://127.0.0.1:1/x: cannot be opened"),
         ("nosuchdb://x", "cannot be opened"),
         ("/proc/nothing/studies.log", "cannot be opened"),
     ],

@@ -381,5 +381,7 @@ def test_page_fits_a_desktop_and_a_phone(page: str, tmp_path: Path) -> None:
 
 
 def test_a_label_of_a_figure_is_text_whatever_a_class_is_called() -> None:
-    svg = figures.for_page('<svg viewBox="0 0 72 72"></svg>', name="a", label='"><script>')
+    name = '"><script>'
+    svg = figures.for_page('<svg viewBox="0 0 72 72"><g id="x"></g></svg>', name=name, label=name)
     assert 'aria-label="&#34;&gt;&lt;script&gt;"' in svg
+    assert '<g id="---script--x">' in svg

@@ -237,9 +237,6 @@ def test_the_storage_is_that_of_the_environment_unless_the_command_line_has_one(
     monkeypatch.setenv("OPTUNA_STORAGE", "postgresql://me:secret@host/x")
     assert storage.address(None) == "postgresql://me:secret@host/x"
     assert storage.address("other.log") == str(tmp_path / "other.log")
-    with pytest.raises(UserError, match=r"OPTUNA_STORAGE: postgresql://127\.0\.0\.1:1/x: cannot be opened") as caught:
-        storage.connect("postgresql://me:secret@127.0.0.1:1/x")
-    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.slow

@@ -9,9 +9,11 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
 from darkaction.core.errors import Terminated, UserError, refusal, sigterm_raises, stopped_by
+from darkaction.core.redact import scrub
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -106,6 +108,7 @@ def run(main: Callable[[], None]) -> None:
     A UserError is printed as its message alone, and so is what the disk, its rights or its limits refuse. With
     DARKACTION_TRACEBACK=1 the traceback is printed too.
     """
+    sys.excepthook = _show
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid UTF-8
     try:
@@ -133,9 +136,14 @@ def run(main: Callable[[], None]) -> None:
 
 def _end(message: str) -> NoReturn:
     if os.environ.get("DARKACTION_TRACEBACK") == "1":
-        traceback.print_exc()
-    print(f"error: {message}", file=sys.stderr)
+        print(scrub(traceback.format_exc()), end="", file=sys.stderr)
+    print(f"error: {scrub(message)}", file=sys.stderr)
     sys.exit(1)
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An error that nothing expected, with its traceback and without passwords."""
+    print(scrub("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def _flush() -> None:

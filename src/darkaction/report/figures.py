@@ -119,6 +119,7 @@ def for_page(svg: str, *, name: str, label: str) -> Markup:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<g|<path) id="[^"]*(?:_\d+)"', r"\1", svg)  # names of parts, to which nothing refers
+    name = re.sub(r"\W", "-", name)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     for colour, variable in PAGE_COLOURS.items():
