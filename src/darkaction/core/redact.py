@@ -6,7 +6,10 @@ character: in doubt too much is cut.
 
 import re
 
-ENDINGS = "password|passwd|passphrase|pwd|secret|token|credentials?|signature|odbc_connect|(?:api|access|account|private|secret)[_-]?key"
+ENDINGS = (
+    "password|passwd|passphrase|pwd|secret|token|credentials?|signature|odbc_connect"
+    "|(?:api|access|account|private|secret)[_-]?key"
+)
 """Ends of the names that hold a secret: sslpassword, MLFLOW_TRACKING_TOKEN, api_key."""
 
 NAME = rf"(?:user|username|(?:[\w.-]*[_.-])?(?:pass|sig)|[\w.-]*(?:{ENDINGS}))"
