@@ -134,23 +134,27 @@ def mlflow(tmp_path: Path) -> Iterator[MlflowServer]:
     server.kill()
 
 
+@pytest.fixture
+def storage(home: Path, ray_folder: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the studies; it and the variables beside it have a password."""
+    address = postgres.uri.replace("postgres@", f"postgres:{PLANTED}@")
+    for name, value in {
+        "HOME": str(home),
+        "RAY_TMPDIR": str(ray_folder),
+        "OPTUNA_STORAGE": address,
+        "PGPASSWORD": PLANTED,
+        "MLFLOW_TRACKING_USERNAME": "me",
+        "MLFLOW_TRACKING_PASSWORD": PLANTED,
+        "MLFLOW_TRACKING_TOKEN": PLANTED,
+    }.items():
+        monkeypatch.setenv(name, value)
+    return address
+
+
 @pytest.mark.slow
 def test_a_search(
-    search_project: Path,
-    tmp_path: Path,
-    home: Path,
-    ray_folder: Path,
-    postgres: Postgres,
-    mlflow: MlflowServer,
-    monkeypatch: pytest.MonkeyPatch,
+    search_project: Path, tmp_path: Path, ray_folder: Path, postgres: Postgres, mlflow: MlflowServer, storage: str
 ) -> None:
-    """With a password in the address of the study, of MLflow's server and in the variables beside it."""
-    storage = postgres.uri.replace("postgres@", f"postgres:{PLANTED}@")
-    settings = {"HOME": str(home), "RAY_TMPDIR": str(ray_folder), "OPTUNA_STORAGE": storage, "PGPASSWORD": PLANTED}
-    settings |= {"MLFLOW_TRACKING_USERNAME": "me"}
-    settings |= {"MLFLOW_TRACKING_PASSWORD": PLANTED, "MLFLOW_TRACKING_TOKEN": PLANTED}
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
     store = mlflow.uri.replace("://", f"://me:{PLANTED}@")
     process = programs.start(search_project, "tune.py", "--trials", "3", "--workers", "2", store=store)
     seen: set[str] = set()
@@ -161,7 +165,14 @@ def test_a_search(
     assert process.returncode == 0, printed
     assert any("run_job" in line for line in seen)
     assert not any(PLANTED in line for line in seen)
-    assert PLANTED not in printed
+
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store}
+    pages = subprocess.run(
+        [sys.executable, "src/ui.py"], cwd=search_project, env=environment, capture_output=True, text=True
+    )
+    assert mlflow.uri in pages.stdout
+    assert PLANTED not in printed + pages.stdout + pages.stderr
+
     study = optuna.load_study(study_name=None, storage=storage.replace("postgresql://", "postgresql+psycopg://"))
     assert len(final(study.get_trials())) == 3
     assert len(Tune(search_project, tmp_path).runs("trial")) == 3
