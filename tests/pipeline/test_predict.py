@@ -32,9 +32,11 @@ from darkaction.data.measure import measure
 from darkaction.data.video import VideoError, iter_frames, probe, read_video, write_video
 from darkaction.enhancement.apply import enhance_clip
 from darkaction.evaluation.predict import predict
+from darkaction.models.precision import uses_bf16
 from darkaction.params import Params
+from darkaction.serving import predictor as predictor_module
 from darkaction.serving.mlflow_model import BASE64, VideoModel
-from darkaction.serving.predictor import Predictor
+from darkaction.serving.predictor import Predictor, look
 from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
 from darkaction.training.loader import Clip
@@ -78,8 +80,16 @@ def test_probabilities_are_those_of_each_draw(model: Path, videos: Path) -> None
     assert np.allclose(prediction.probabilities_K, prediction.draws_DK.mean(0), atol=1e-12)  # nothing to calibrate by
     assert prediction.spread_K.max() > 0  # the windows differ
     assert prediction.top(9) == sorted(prediction.top(2), key=lambda entry: -entry[1])
-    again = predictor.predict(videos / "deep" / "2.mp4")
-    assert np.array_equal(again.draws_DK, prediction.draws_DK)
+
+
+def test_a_long_video_is_decoded_twice_for_the_same_probabilities(
+    model: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, video = Predictor.load(model), videos / "deep" / "2.mp4"
+    kept = predictor.predict(video)
+    monkeypatch.setattr(predictor_module, "KEPT_BYTES", 10 * 48 * 64 * 3)
+    assert look(video, None).frames is None
+    assert np.array_equal(predictor.predict(video).draws_DK, kept.draws_DK)
 
 
 def test_probabilities_are_calibrated_and_the_label_stays(tmp_path: Path, videos: Path) -> None:
@@ -169,8 +179,9 @@ def test_a_video_is_seen_as_its_stored_clip(
     write_list(clip_store, [write_clip(clip_store, "", chunks, **size, flow=card.enhance.flow)])
     clip = Clip(clip_id="", label=0, source=ClipStore(clip_store), flow=card.enhance.flow)
     network, _ = weights.load(tmp_path / "model/fold_0" / weights.WEIGHTS)
+    bf16 = uses_bf16("auto", card.model.backbone)
     stored_DNK = predict(
-        network, [clip], sampler=card.sampler(), seed=0, num_draws=5, batch_size=1, workers=0, bf16=False
+        network, [clip], sampler=card.sampler(), seed=0, num_draws=5, batch_size=1, workers=0, bf16=bf16
     )
     np.testing.assert_allclose(predictor.predict(video).draws_DK, stored_DNK[:, 0], atol=1e-6)
 

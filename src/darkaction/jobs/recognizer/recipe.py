@@ -20,12 +20,13 @@ from darkaction.evaluation.predict import predict
 from darkaction.evaluation.statistics import accuracy_interval
 from darkaction.jobs.identity import identity, sha256, training_code, training_settings
 from darkaction.models.build import build_recognizer
+from darkaction.models.precision import uses_bf16
 from darkaction.models.recognizer import Recognizer
 from darkaction.params import Params
 from darkaction.training import data, weights
 from darkaction.training.adaptation import AdaptationModule
 from darkaction.training.augmentation import Augmenter
-from darkaction.training.fit import Batches, Row, fit, uses_bf16
+from darkaction.training.fit import Batches, Row, fit
 from darkaction.training.focal import FocalLoss, class_weights
 from darkaction.training.loader import Clip, TestClips, TrainingClips, test_loader, training_loader
 from darkaction.training.module import RecognizerModule

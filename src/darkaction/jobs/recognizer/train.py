@@ -16,11 +16,12 @@ from darkaction.data.clips import ENHANCER, SETTINGS, ClipStore
 from darkaction.enhancement import LEARNT
 from darkaction.jobs.identity import index_settings, pretraining_settings, sha256
 from darkaction.jobs.recognizer import recipe
+from darkaction.models.precision import uses_bf16
 from darkaction.params import Params
 from darkaction.tracking.runs import is_first_process, start_run
 from darkaction.tracking.weights import find_weights
 from darkaction.training import data, weights
-from darkaction.training.fit import Row, uses_bf16
+from darkaction.training.fit import Row
 
 
 def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
