@@ -85,9 +85,7 @@ def main() -> None:
     scenes = parser.parse_args().scenes
     predictor = Predictor.load(MODEL)
     ways: dict[str, Callable[[list[Path]], list[str]]] = {
-        "ours": lambda paths: [
-            answer.label for answer in predictor.predict_each(paths) if not isinstance(answer, Exception)
-        ],
+        "ours": lambda paths: [a.label for a in predictor.predict_each(paths) if isinstance(a, Prediction)],
         "plain loop": plain_loop(),
     }
     cores = len(os.sched_getaffinity(0))
