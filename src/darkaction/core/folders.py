@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -40,14 +41,29 @@ def new_folder(target: Path, *, keep: bool = True) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is complete or not there, or as it was."""
-    partial = path.with_name(f".{path.name}.partial")
+def write_whole(path: Path, content: str | bytes | memoryview) -> None:
+    """Writes a file that is complete on the disk or not there, or as it was: after a power cut too, and whoever writes
+    it at the same time."""
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}-{threading.get_ident()}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
+        sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """New names in a folder last through a power cut then. Some file systems know no such thing."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _take_place(partial: Path, target: Path, replaced: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+
 
 def machine() -> str:
     """Identifies where process numbers mean the same processes: the host since its start, and the container on it."""
@@ -23,6 +25,12 @@ def is_alive(pid: int, started: float) -> bool:
         return abs(psutil.Process(pid).create_time() - started) < 2
     except psutil.NoSuchProcess:
         return False
+
+
+def is_first_process() -> bool:
+    """False in every process of a distributed training but the first."""
+    ranks = [os.environ[name] for name in RANK_VARIABLES if name in os.environ]
+    return not ranks or ranks[0] == "0"
 
 
 def usable_processors() -> int:

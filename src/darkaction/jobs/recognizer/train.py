@@ -12,12 +12,13 @@ from darkaction.core.agreement import recorded_in, require_same
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
 from darkaction.core.paths import Paths
+from darkaction.core.processes import is_first_process
 from darkaction.data.clips import ENHANCER, SETTINGS, ClipStore
 from darkaction.enhancement import LEARNT
 from darkaction.jobs.identity import index_settings, pretraining_settings, sha256
 from darkaction.jobs.recognizer import recipe
 from darkaction.params import Params
-from darkaction.tracking.runs import is_first_process, start_run
+from darkaction.tracking.runs import start_run
 from darkaction.tracking.weights import find_weights
 from darkaction.training import data, weights
 from darkaction.training.fit import Row, uses_bf16
