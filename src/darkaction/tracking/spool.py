@@ -134,6 +134,8 @@ class Spool:
             except BlockingIOError:
                 yield False
                 return
+            except OSError:  # not every file system has locks
+                pass
             yield (self.folder / "opening.json").exists()
 
 
