@@ -33,7 +33,7 @@ def new_folder(target: Path, *, keep: bool = True) -> Iterator[Path]:
     try:
         yield partial
         if keep:
-            _sync_files(partial)
+            sync_files(partial)
             _take_place(partial, target, replaced)
     finally:
         os.close(handle)
@@ -129,7 +129,7 @@ def _remove_leftovers(target: Path) -> None:
                         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sync_files(folder: Path) -> None:
+def sync_files(folder: Path) -> None:
     """What was written in a folder lasts through a power cut then."""
     for path in [folder, *folder.rglob("*")]:
         if path.is_dir():
