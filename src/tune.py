@@ -7,8 +7,9 @@
                                                         study of their own: --resume with the same arguments finds it
 
 The first trial has the values of params.yaml. Needs the clips of `dvc repro`. Results: reports/tune, MLflow's
-experiment darkaction-search, and the storage: a journal file that the processes of one machine (or of a shared file
-system) can write, postgresql://USER@HOST/NAME, or Optuna's proxy grpc://HOST:PORT. Ctrl-C stops; finished trials stay.
+experiment darkaction-search, and the storage. --storage or OPTUNA_STORAGE names that: a journal file that the processes
+of one machine (or of a shared file system) can write, postgresql://USER@HOST/NAME, or Optuna's proxy grpc://HOST:PORT.
+A password belongs in OPTUNA_STORAGE or ~/.pgpass. Ctrl-C stops; finished trials stay.
 """
 
 import argparse
@@ -17,8 +18,6 @@ from pathlib import Path
 from darkaction.core import cli
 from darkaction.core.cli import add_worker_arguments, positive
 from darkaction.core.paths import ROOT, Paths
-
-STORAGE = "runs/tune/studies.log"
 
 
 def main() -> None:
@@ -41,7 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--timeout", type=positive, metavar="S", help="begin no trial after so many seconds")
     add_worker_arguments(parser)
     parser.add_argument("--study", metavar="NAME", help="default: search, and what --profile and --set say")
-    parser.add_argument("--storage", default=STORAGE, metavar="URL", help=f"default {STORAGE}")
+    parser.add_argument("--storage", metavar="URL", help="default: OPTUNA_STORAGE, or else runs/tune/studies.log")
     parser.add_argument("--resume", action="store_true", help="go on with an existing study, running or not")
     parser.add_argument("--create", action="store_true", help="make the study, for others to --resume, and run nothing")
     parser.add_argument("--exists", action="store_true", help="exit with 0 if there is the study, with 1 if not")

@@ -12,6 +12,7 @@ def main() -> None:
     parser.add_argument("--port", type=cli.positive, default=5000, metavar="N", help="default 5000")
     port = parser.parse_args().port
     from darkaction.core.paths import Paths
+    from darkaction.core.redact import without_credentials
     from darkaction.tracking import pages
     from darkaction.tracking.store import open_store, tracking_uri
 
@@ -22,7 +23,7 @@ def main() -> None:
         pages.check_free(port)
     page = pages.prepare_pages(open_store(paths))
     if is_server:
-        print(f"the pages of the server: {store.rstrip('/')}{page}")
+        print(f"the pages of the server: {without_credentials(store).rstrip('/')}{page}")
         return
     print("MLflow's server starts: some seconds", flush=True)
     server = pages.start_server(store, port)

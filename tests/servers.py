@@ -1,5 +1,6 @@
-"""Real servers on loopback for tests: MLflow's, and PostgreSQL's, which does not run as root."""
+"""Real servers on loopback for tests: MLflow's, a Ray cluster, and PostgreSQL's, which does not run as root."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from conftest import require_program
@@ -59,6 +61,29 @@ class MlflowServer:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+
+@contextlib.contextmanager
+def ray_cluster(environment: Mapping[str, str]) -> Iterator[str]:
+    """A Ray cluster of one node with two processors; its address."""
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--port", str(port)]
+    command += ["--num-cpus", "2", "--include-dashboard", "false", "--object-store-memory", "100000000"]
+    node = subprocess.Popen(
+        command,
+        env={**environment, "RAY_USAGE_STATS_ENABLED": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert node.stdout is not None
+    for line in node.stdout:
+        if "--block" in line:
+            break
+    yield f"127.0.0.1:{port}"
+    node.terminate()
+    node.wait(60)
 
 
 class Postgres:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from darkaction.core.errors import UserError, reason_of
-from darkaction.core.redact import scrub, without_credentials
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
@@ -83,16 +82,6 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert process.wait(30) == 141
     assert process.stderr is not None
     assert process.stderr.read() == ""
-
-
-def test_credentials_are_cut() -> None:
-    assert without_credentials("https://me:pw@host:5000/base?token=1") == "https://host:5000/base"
-    assert without_credentials("postgresql://me:pw@host/db") == "postgresql://host/db"
-    assert without_credentials("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
-    assert without_credentials("postgresql://me:p/a@ss@host/db?password=pw") == "postgresql://host/db"
-    assert scrub("at postgresql://me:p/a@ss@host/db and x://host?user=me&password=pw&a=1") == (
-        "at postgresql://host/db and x://host?user=...&password=...&a=1"
-    )
 
 
 def test_reason_of_an_error_is_one_line_without_passwords() -> None:

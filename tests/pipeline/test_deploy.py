@@ -1,6 +1,7 @@
 """The recipes of deploy/, as far as one machine without a cluster can run them."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -14,13 +15,15 @@ import yaml
 
 import tune as tune_program
 from searches import Tune, final
-from servers import free_port
-
-pytestmark = pytest.mark.slow
+from servers import ray_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--profile", "smoke", "--trials", "4", "--set", "tune.pruner=none", "--set", "train.epochs=5")
-STAND_INS = {"srun": 'shift; exec "$@"', "ssh": 'echo "$1" >> hosts.txt; shift; exec bash -c "$1"'}
+STAND_INS = {
+    "srun": 'shift; exec "$@"',
+    "ssh": 'echo "$*" >> ssh.txt; shift; exec env -i PATH="$PATH" HOME="$HOME" OMP_NUM_THREADS=1 "$@"',
+}
+JOBS = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text()))
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def environment(tune: Tune, tmp_path: Path) -> dict[str, str]:
     path = f"{programs}:{os.environ['PATH']}"
     return environment | {
         "PATH": path,
-        "STORAGE": tune.storage,
+        "OPTUNA_STORAGE": tune.storage,
         "MLFLOW_TRACKING_URI": tune.store,
         "OMP_NUM_THREADS": "1",
     }
@@ -52,7 +55,10 @@ def start(tune: Tune, environment: dict[str, str], *command: str) -> "subprocess
     )
 
 
+@pytest.mark.slow
 def test_slurm_array_of_two(tune: Tune, environment: dict[str, str]) -> None:
+    """The commands of its elements are those of kubernetes.yaml, whose pods may write into some folders only."""
+    before = files(tune.project)
     elements = [
         start(
             tune,
@@ -65,36 +71,27 @@ def test_slurm_array_of_two(tune: Tune, environment: dict[str, str]) -> None:
     printed = [element.communicate(timeout=900)[0] for element in elements]
     assert [element.returncode for element in elements] == [0, 0], printed
     assert len(final(tune.trials("search-7"))) == 4
+    written = {Path("/project") / path.relative_to(tune.project) for path in files(tune.project) - before}
+    assert [path for path in written if not any(path.is_relative_to(folder) for folder in empty_folders(JOBS[1]))] == []
 
 
+@pytest.mark.slow
 def test_two_hosts_by_ssh(tune: Tune, environment: dict[str, str]) -> None:
     launcher = start(tune, environment, "deploy/ssh.sh", "gpu1 gpu2", *SMALL, "--workers", "1")
     printed = launcher.communicate(timeout=900)[0]
     assert launcher.returncode == 0, printed
-    assert sorted((tune.project / "hosts.txt").read_text().split()) == ["gpu1", "gpu2"]
+    assert sorted((tune.project / "ssh.txt").read_text().splitlines()) == ["gpu1 bash -s", "gpu2 bash -s"]
     assert len(tune.runs("trial")) == 4
     assert len(tune.runs("tune")) == 1
 
 
 @pytest.fixture
 def cluster() -> Iterator[str]:
-    """A Ray cluster of one node; its address."""
-    port = free_port()
-    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--port", str(port)]
-    command += ["--num-cpus", "2", "--include-dashboard", "false", "--object-store-memory", "100000000"]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    node = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    assert node.stdout is not None
-    for line in node.stdout:
-        if "--block" in line:
-            break
-    yield f"127.0.0.1:{port}"
-    node.terminate()
-    node.wait(60)
+    with ray_cluster(os.environ) as address:
+        yield address
 
 
+@pytest.mark.slow
 def test_ray_cluster(tune: Tune, environment: dict[str, str], cluster: str) -> None:
     launcher = start(tune, environment, "deploy/ray.sh", cluster, *SMALL)
     printed = launcher.communicate(timeout=900)[0]
@@ -108,18 +105,51 @@ def test_ray_cluster(tune: Tune, environment: dict[str, str], cluster: str) -> N
     assert len(final(tune.trials())) == 5
 
 
-def containers(document: dict[str, Any]) -> list[dict[str, Any]]:
-    pod = document["spec"]["template"]["spec"]
-    return [*pod.get("initContainers", []), *pod["containers"]]
+def files(project: Path) -> set[Path]:
+    return {path for path in project.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+
+def pod(job: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = job["spec"]["template"]["spec"]
+    return found
+
+
+def containers(job: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*pod(job).get("initContainers", []), *pod(job)["containers"]]
+
+
+def empty_folders(job: dict[str, Any]) -> list[str]:
+    """Where the pods of a job may write."""
+    empty = {volume["name"] for volume in pod(job)["volumes"] if "emptyDir" in volume}
+    mounts = [mount for container in containers(job) for mount in container["volumeMounts"]]
+    return [mount["mountPath"] for mount in mounts if mount["name"] in empty]
+
+
+@pytest.mark.parametrize("job", JOBS, ids=["create", "search"])
+def test_pods_have_no_rights_that_they_do_not_need(job: dict[str, Any]) -> None:
+    assert pod(job)["automountServiceAccountToken"] is False
+    rights = pod(job)["securityContext"]
+    assert rights["runAsNonRoot"] is True and rights["runAsUser"] > 0
+    assert rights["seccompProfile"] == {"type": "RuntimeDefault"}
+    volumes = {volume["name"] for volume in pod(job)["volumes"]}
+    for container in containers(job):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert re.search(r"@sha256:[0-9a-f]{64}$|:\d+\.\d+\.\d+$", container["image"])
+        assert {"cpu", "memory"} <= container["resources"]["limits"].keys()
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+        assert {mount["name"] for mount in container["volumeMounts"] if mount.get("readOnly")} <= {"clips"}
+        assert {"name": "HOME", "value": "/tmp"} in container["env"]
+        assert container["envFrom"] == [{"secretRef": {"name": "darkaction-search"}}]
 
 
 def test_kubernetes_commands_are_ones_that_tune_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    documents = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text()))
-    assert [document["kind"] for document in documents] == ["Job", "Job"]
+    assert [document["kind"] for document in JOBS] == ["Job", "Job"]
     seen = []
-    for container in (container for document in documents for container in containers(document)):
-        volumes = {mount["name"] for mount in container.get("volumeMounts", [])}
-        assert volumes <= {"clips", "scratch"}
+    for container in (container for job in JOBS for container in containers(job)):
         command = container["command"]
         if command[0] == "bash":
             command = shlex.split(command[2].removeprefix("until ").partition(";")[0])

@@ -35,7 +35,7 @@ PRINTED = printed_commands()
 
 ELSEWHERE = "run by "
 HOURS = "takes from half an hour to days"
-JOIN = "STORAGE=postgresql://me@db/optuna MLFLOW_TRACKING_URI=http://mlflow:5000 "
+JOIN = "OPTUNA_STORAGE=postgresql://me@db/optuna MLFLOW_TRACKING_URI=http://mlflow:5000 "
 CLUSTER = "needs other machines; tests/pipeline/test_deploy.py runs the recipes on this one"
 MACHINE = "changes the machine or fetches from the network"
 PLACEHOLDER = "names machines of the reader's"
@@ -98,19 +98,19 @@ NOT_RUN = {
     "dvc repro --force --single-item train_enhancer": "dvc repro runs the stage",
     "dvc repro --force --single-item train": "dvc repro runs the stage",
     # other machines
-    "kubectl create secret generic darkaction-search "
-    "--from-literal=storage=postgresql://me:password@db/optuna": CLUSTER,
+    "kubectl create secret generic darkaction-search --from-env-file=search.env": CLUSTER,
     "kubectl apply -f deploy/kubernetes.yaml": CLUSTER,
     "ray start --head --port 6379": CLUSTER,
     "ray start --address HEAD:6379": CLUSTER,
     JOIN + "deploy/ray.sh HEAD:6379 --trials 64": CLUSTER,
     "ray job submit --address http://HEAD:8265 -- "
-    "bash -c 'cd /path/to/project && STORAGE=... deploy/ray.sh auto --trials 64'": CLUSTER,
+    "bash -c 'cd /path/to/project && set -a && . ./search.env && deploy/ray.sh auto --trials 64'": CLUSTER,
     JOIN + "sbatch --array=0-7 deploy/slurm.sh --trials 64": CLUSTER,
     JOIN + 'deploy/ssh.sh "gpu1 gpu2" --trials 64': CLUSTER,
-    'python src/tune.py --resume --study NAME --storage "$STORAGE" --trials N --apply': CLUSTER,
-    "python -c \"import optuna; optuna.storages.run_grpc_proxy_server(optuna.storages.RDBStorage('...'), "
-    "host='0.0.0.0')\"": ELSEWHERE + "tests/pipeline/test_tune.py",
+    "python src/tune.py --resume --study NAME --trials N --apply": CLUSTER,
+    'python -c "import optuna; optuna.storages.run_grpc_proxy_server('
+    "optuna.storages.RDBStorage('postgresql+psycopg://me@db/optuna'), host='10.0.0.5')\"": ELSEWHERE
+    + "tests/pipeline/test_tune.py",
     "dvc remote add --default store s3://bucket/darkaction": PLACEHOLDER,
     "dvc remote add --default store ssh://host/srv/darkaction": PLACEHOLDER,
     "mlflow server --backend-store-uri postgresql://USER@HOST/mlflow --artifacts-destination s3://bucket/mlflow "

@@ -26,7 +26,7 @@ from darkaction.core.paths import Paths
 from darkaction.evaluation.comparison import Comparison, compare
 from darkaction.jobs.job import with_smaller_batch
 from darkaction.params import Params
-from darkaction.search import results, search, studies
+from darkaction.search import results, search, storage, studies
 from darkaction.search.settings import SearchParams
 from darkaction.search.study import Scored
 from searches import Tune, busy_workers
@@ -199,9 +199,10 @@ def test_when_everything_fails_the_search_stops(tune: Tune) -> None:
         (["--set", "focal.gama=1"], "unknown key 'focal.gama'"),
         (
             ["--storage", "postgresql://me:secret@127.0.0.1:1/x"],
-            "--storage postgresql://127.0.0.1:1/x: cannot be opened",
+            "--storage postgresql://127.0.0.1:1/x: every user of this machine can read a password on the command line",
         ),
-        (["--storage", "grpc://127.0.0.1:1"], "--storage grpc://127.0.0.1:1: cannot be opened"),
+        (["--storage", "postgresql://127.0.0.1:1/x"], "OPTUNA_STORAGE: postgresql://127.0.0.1:1/x: cannot be opened"),
+        (["--storage", "grpc://127.0.0.1:1"], "OPTUNA_STORAGE: grpc://127.0.0.1:1: cannot be opened"),
         (["--storage", "sqlite:///x.db"], "SQLite does not bear several writers"),
         (["--resume", "--study", "nosuch"], "there is no study 'nosuch'"),
         (["--apply"], "configure.py --profile smoke; dvc repro; python src/tune.py; then --resume --apply"),
@@ -215,8 +216,8 @@ def test_errors_come_before_anything_is_made(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    storage = tmp_path / "studies.log"
-    monkeypatch.setattr(sys, "argv", ["tune.py", "--profile", "smoke", "--storage", str(storage), *arguments])
+    file = tmp_path / "studies.log"
+    monkeypatch.setattr(sys, "argv", ["tune.py", "--profile", "smoke", "--storage", str(file), *arguments])
     with pytest.raises(SystemExit) as caught:
         cli.run(tune_program.main)
     errors = capsys.readouterr().err
@@ -224,7 +225,21 @@ def test_errors_come_before_anything_is_made(
     assert message in errors
     assert "Traceback" not in errors
     assert "secret" not in errors
-    assert not storage.exists() or storage.stat().st_size == 0
+    assert not file.exists() or file.stat().st_size == 0
+
+
+def test_the_storage_is_that_of_the_environment_unless_the_command_line_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
+    assert storage.address(None) == str(tmp_path / "runs/tune/studies.log")
+    monkeypatch.setenv("OPTUNA_STORAGE", "postgresql://me:secret@host/x")
+    assert storage.address(None) == "postgresql://me:secret@host/x"
+    assert storage.address("other.log") == str(tmp_path / "other.log")
+    with pytest.raises(UserError, match=r"OPTUNA_STORAGE: postgresql://127\.0\.0\.1:1/x: cannot be opened") as caught:
+        storage.connect("postgresql://me:secret@127.0.0.1:1/x")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.slow

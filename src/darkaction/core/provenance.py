@@ -13,7 +13,7 @@ from typing import Any
 
 from darkaction.core import config
 from darkaction.core.paths import Paths
-from darkaction.core.redact import scrub
+from darkaction.core.redact import scrub, scrub_code
 
 SOURCES = ("src", "params.yaml", "dvc.yaml", "requirements.lock")
 """What `git dirty` is about. dvc.lock and stage outputs change during every run and are left out."""
@@ -42,7 +42,7 @@ def origin_tags(*, stage: str, settings: Mapping[str, Any], paths: Paths) -> dic
 
 def command_line() -> str:
     """What a person typed to start this process, without passwords."""
-    return scrub(shlex.join(["python", *sys.argv]))
+    return shlex.join(["python", *map(scrub, sys.argv)])
 
 
 def _git_tags(root: Path) -> dict[str, str]:
@@ -91,7 +91,7 @@ def uncommitted(root: Path) -> str:
     new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCES).split("\0")
     changes = [_git(root, "diff", "HEAD", "--binary", "--", *SOURCES)]
     changes += [_git(root, "diff", "--no-index", "--", os.devnull, name, codes=(1,)) for name in new if name]
-    return scrub("".join(changes))
+    return scrub_code("".join(changes))
 
 
 def dataset_sources(datasets: list[str], paths: Paths) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ those that die.
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import warnings
@@ -32,8 +33,14 @@ STARTS = 2
 REACHABLE_WITHIN = 10.0
 """Seconds."""
 
-PASSED_ON = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
-"""Variables of the launcher that its workers on other machines get too."""
+PASSED_ON = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "PGPASSWORD",
+)
+"""Variables of the launcher that its workers on other machines get too. They may hold secrets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +53,23 @@ class Done:
 
 
 class Pool:
-    """Tasks on at most `size` worker processes, with `threads` processor threads each. Made by `start`."""
+    """Tasks on at most `size` worker processes, with `threads` processor threads each. Made by `start_pool`.
 
-    def __init__(self, size: int, *, gpus: int, threads: int, environment: dict[str, str]) -> None:
+    Args:
+        passed_on: variables that every task sets before it begins. They are an argument of the task: Ray writes its
+            environment into logs that every user of the machine can read, but not its arguments.
+    """
+
+    def __init__(self, size: int, *, gpus: int, threads: int, passed_on: dict[str, str]) -> None:
         self.size, self.threads = size, threads
+        self._passed_on = passed_on
         self._options: dict[str, Any] = {
             "num_cpus": 1,
             "num_gpus": 1 if gpus else 0,
             "max_retries": 0,  # what a lost task means is the caller's business
             # Ray assigns GPUs anew for each task, but a process stays on the one it began with
             "max_calls": 1 if gpus else 0,
-            "runtime_env": {"env_vars": environment},
+            "runtime_env": {"env_vars": _environment(threads)},
         }
         self._running: dict[Any, Any] = {}
 
@@ -69,7 +82,8 @@ class Pool:
         """Starts a task; `key` names it in `wait`."""
         import ray
 
-        reference = ray.remote(**self._options)(function).remote(*arguments)
+        options = self._options | {"name": function.__name__}
+        reference = ray.remote(**options)(_run_with).remote(self._passed_on, function, *arguments)
         self._running[reference] = key
 
     def wait(self, seconds: float) -> list[Done]:
@@ -116,15 +130,9 @@ def start_pool(*, address: str | None, workers: int | None) -> Iterator[Pool]:
     Raises:
         UserError: when there is no cluster, or no GPU where others have some.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics leave the machine
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     if address is not None:
         _check_reachable(address)
-        if (
-            Path.home() / ".ray" / "auth_token"
-        ).exists():  # `ray start` uses a token that is there; connecting does not
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
+    _prepare_environment(address)
     import ray  # reads the environment
 
     common: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -152,9 +160,30 @@ def start_pool(*, address: str | None, workers: int | None) -> Iterator[Pool]:
         if gpus and size > gpus:
             raise UserError(f"--workers {size}: there are {gpus} GPUs, and a worker takes one")
         threads = _threads(size) if address is None else max(1, int(resources.get("CPU", 1)) // size)
-        yield Pool(size, gpus=gpus, threads=threads, environment=_environment(threads))
+        # Workers of this machine inherit them.
+        passed_on = {} if address is None else {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        yield Pool(size, gpus=gpus, threads=threads, passed_on=passed_on)
     finally:
         ray.shutdown()
+
+
+def _prepare_environment(address: str | None) -> None:
+    """What Ray reads from the environment; where it is set it stays."""
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",  # no usage statistics leave the machine
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_DEDUP_LOGS": "0",
+    }
+    if address is None:
+        settings |= {
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on every system: it listens on loopback alone
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),  # or it writes ~/.ray/auth_token for all users to read
+        }
+    elif (Path.home() / ".ray" / "auth_token").exists():  # `ray start` uses one that is there; connecting does not
+        settings["RAY_AUTH_MODE"] = "token"
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
 
 
 def _start_here(**settings: Any) -> None:
@@ -198,5 +227,10 @@ def _threads(workers: int) -> int:
 def _environment(threads: int) -> dict[str, str]:
     """What the workers' environment has beside that of their machine."""
     sources = str(Path(__file__).resolve().parents[2])
-    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return {"PYTHONPATH": sources, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **passed}
+    return {"PYTHONPATH": sources, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
+def _run_with(environment: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls `function` in a worker, with these variables set for good: its later tasks have the same."""
+    os.environ.update(environment)
+    return function(*arguments)

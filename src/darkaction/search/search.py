@@ -22,7 +22,7 @@ from darkaction.search import results, studies
 from darkaction.search.confirmation import confirm
 from darkaction.search.settings import SearchParams
 from darkaction.search.space import check_space, pretrains
-from darkaction.search.storage import connect
+from darkaction.search.storage import address, connect
 from darkaction.search.study import Scored, Search
 from darkaction.search.trials import Trials
 from darkaction.tracking.delivery import end_killed
@@ -41,7 +41,7 @@ class Request:
 
     profile: str | None
     overrides: Sequence[str]
-    storage: str
+    storage: str | None
     study: str | None
     trials: int | None
     timeout: int | None
@@ -77,8 +77,7 @@ def search(params: SearchParams, asked: Request) -> None:
         )
     params = replace(params, train=replace(params.train, devices=1))  # a trial has one device
     check(params)
-    # Workers may run in another folder.
-    storage = asked.storage if "://" in asked.storage else str(Path(asked.storage).absolute())
+    storage = address(asked.storage)
     connect(storage)
     name = asked.study or studies.chosen(storage, asked.profile, asked.overrides, params)
     if asked.exists or asked.resume:

@@ -1,5 +1,6 @@
 """Where studies are kept, and calls that are tried again while it is away."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,10 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from darkaction.core.errors import UserError, reason_of
-from darkaction.core.redact import without_credentials
+from darkaction.core.redact import holds_password, without_credentials
+
+VARIABLE, DEFAULT = "OPTUNA_STORAGE", "runs/tune/studies.log"
+"""What names the storage where --storage does not, and the storage where neither does."""
 
 PATIENCE = 600.0
 """Seconds that a storage may be away."""
@@ -31,6 +35,22 @@ Answer = TypeVar("Answer")
 Arguments = ParamSpec("Arguments")
 
 
+def address(given: str | None) -> str:
+    """The storage of a search: --storage as `given`, or else OPTUNA_STORAGE, or else a journal file in the project. A
+    path is absolute: workers may run in another folder.
+
+    Raises:
+        UserError: for a password on the command line.
+    """
+    if given is not None and holds_password(given):
+        raise UserError(
+            f"--storage {without_credentials(given)}: every user of this machine can read a password on the command "
+            f"line; give the address in {VARIABLE}, or the password in ~/.pgpass"
+        )
+    url = given or os.environ.get(VARIABLE) or DEFAULT
+    return url if "://" in url else str(Path(url).absolute())
+
+
 @lru_cache(maxsize=4)
 def connect(url: str) -> BaseStorage:
     """The storage that a path of a journal file, postgresql:// or grpc://HOST:PORT names.
@@ -42,8 +62,8 @@ def connect(url: str) -> BaseStorage:
     shown = without_credentials(url)
     if url.startswith("sqlite:"):
         raise UserError(
-            f"--storage {shown}: SQLite does not bear several writers; give the path of a journal file (as "
-            "runs/tune/studies.log, the default), postgresql://USER@HOST/NAME or grpc://HOST:PORT"
+            f"--storage or {VARIABLE}: {shown}: SQLite does not bear several writers; give the path of a journal file "
+            f"(as {DEFAULT}, the default), postgresql://USER@HOST/NAME or grpc://HOST:PORT"
         )
     try:
         if url.startswith("grpc://"):
@@ -57,7 +77,7 @@ def connect(url: str) -> BaseStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(path)))
     except Exception as error:  # noqa: BLE001 - a wrong address, a driver, a network, a damaged file
-        raise UserError(f"--storage {shown}: cannot be opened ({reason_of(error)})") from None
+        raise UserError(f"--storage or {VARIABLE}: {shown}: cannot be opened ({reason_of(error)})") from None
 
 
 def _with_driver(url: str) -> str:

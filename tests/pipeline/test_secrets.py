@@ -1,0 +1,169 @@
+"""No password reaches a file, a log, a database or a command line, and Ray listens on loopback alone."""
+
+import ipaddress
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+
+import programs
+from searches import Tune, final
+from servers import MlflowServer, Postgres, ray_cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+PLANTED = "planted7PASSWORD"
+POOL = """
+import os, sys
+from darkaction.jobs.pool import start_pool
+
+with start_pool(address=sys.argv[1] or None, workers=1) as pool:
+    pool.submit("task", lambda: os.environ["MLFLOW_TRACKING_PASSWORD"])
+    [done] = pool.wait(60)
+    print(done.result, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home without anything of Ray's."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """Where Ray keeps its logs; a short path, since it has sockets there."""
+    folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def holding(*folders: Path) -> list[Path]:
+    """Files with the planted password in them."""
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return [path for path in files if PLANTED.encode() in path.read_bytes()]
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
+def is_loopback(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
+
+
+def command_lines() -> set[str]:
+    """Of all processes."""
+    found = set()
+    for process in psutil.process_iter(["cmdline"]):
+        found.add(" ".join(process.info["cmdline"] or []))
+    return found
+
+
+def pool(environment: dict[str, str], address: str = "") -> "subprocess.Popen[str]":
+    """A process with a pool, whose worker has said which password it has; end its input to end it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", POOL, address],
+        env={**environment, "PYTHONPATH": str(ROOT / "src"), "MLFLOW_TRACKING_PASSWORD": PLANTED},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == PLANTED
+    return process
+
+
+def test_a_pool_on_this_machine(home: Path, ray_folder: Path) -> None:
+    environment = {**os.environ, "HOME": str(home), "RAY_TMPDIR": str(ray_folder)}
+    process = pool({name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")})
+    try:
+        listening = {
+            (member.name(), connection.laddr.ip)
+            for member in family(psutil.Process(process.pid))
+            for connection in member.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert not any(PLANTED in line for line in command_lines())
+    finally:
+        process.communicate(timeout=60)
+    assert len({name for name, _ in listening}) >= 4  # of the launcher and Ray's own
+    assert [(name, address) for name, address in listening if not is_loopback(address)] == []
+    assert holding(ray_folder) == []
+    assert not (home / ".ray").exists()
+
+
+@pytest.mark.slow
+def test_a_pool_on_a_cluster(home: Path, ray_folder: Path) -> None:
+    """Workers of a cluster do not inherit the environment of the launcher; it is sent to them, past Ray's logs."""
+    environment = {**os.environ, "HOME": str(home), "RAY_TMPDIR": str(ray_folder)}
+    with ray_cluster(environment) as address:
+        process = pool(environment, address)
+        assert not any(PLANTED in line for line in command_lines())
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert holding(ray_folder) == []
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    server.start()
+    yield server
+    server.delete()
+
+
+@pytest.fixture
+def mlflow(tmp_path: Path) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.mark.slow
+def test_a_search(
+    search_project: Path,
+    tmp_path: Path,
+    home: Path,
+    ray_folder: Path,
+    postgres: Postgres,
+    mlflow: MlflowServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a password in the address of the study, of MLflow's server and in the variables beside it."""
+    storage = postgres.uri.replace("postgres@", f"postgres:{PLANTED}@")
+    settings = {"HOME": str(home), "RAY_TMPDIR": str(ray_folder), "OPTUNA_STORAGE": storage, "PGPASSWORD": PLANTED}
+    settings |= {"MLFLOW_TRACKING_USERNAME": "me"}
+    settings |= {"MLFLOW_TRACKING_PASSWORD": PLANTED, "MLFLOW_TRACKING_TOKEN": PLANTED}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    store = mlflow.uri.replace("://", f"://me:{PLANTED}@")
+    process = programs.start(search_project, "tune.py", "--trials", "3", "--workers", "2", store=store)
+    seen: set[str] = set()
+    while process.poll() is None:
+        seen |= command_lines()
+        time.sleep(0.2)
+    printed = "".join(process.communicate())
+    assert process.returncode == 0, printed
+    assert any("run_job" in line for line in seen)
+    assert not any(PLANTED in line for line in seen)
+    assert PLANTED not in printed
+    study = optuna.load_study(study_name=None, storage=storage.replace("postgresql://", "postgresql+psycopg://"))
+    assert len(final(study.get_trials())) == 3
+    assert len(Tune(search_project, tmp_path).runs("trial")) == 3
+    assert PLANTED not in str([study.user_attrs, study.get_trials()])
+    assert holding(tmp_path, ray_folder, search_project, postgres.folder) == []
