@@ -63,7 +63,8 @@ def test_caffe2_momentum_is_a_switch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("frames", "strides", "tokens"), [(64, [1, 2, 2, 2], 8), (16, [1, 2, 2, 2], 2), (16, [1, 1, 2, 1], 8)]
+    ("frames", "strides", "tokens"),
+    [(64, [1, 2, 2, 2], 8), (16, [1, 2, 2, 2], 2), (16, [1, 1, 2, 1], 8), (13, [1, 2, 2, 2], 2), (9, [3, 1, 2, 1], 2)],
 )
 def test_shape_of_features(frames: int, strides: list[int], tokens: int) -> None:
     network = R2Plus1D(

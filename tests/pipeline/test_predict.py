@@ -1,13 +1,11 @@
-"""Prediction, the same from the command line, from MLflow's model and from its server; and the promotion criterion."""
+"""Prediction, the same from the command line, from MLflow's model and from its server."""
 
 import base64
-import contextlib
 import csv
 import dataclasses
 import io
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -23,84 +21,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from mlflow.pyfunc.model import PythonModelContext
 
 import predict as predict_program
-from darkaction.core import cli
+import promote as promote_program
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.data.clips import ClipStore, write_clip, write_list
 from darkaction.data.measure import measure
 from darkaction.data.video import VideoError, iter_frames, probe, read_video, write_video
-from darkaction.enhancement import enlightengan
 from darkaction.enhancement.apply import enhance_clip
-from darkaction.enhancement.networks import save_weights
-from darkaction.enhancement.zero_dce import ZeroDCE
 from darkaction.evaluation.predict import predict
-from darkaction.jobs.recognizer.evaluation import PROMOTION
-from darkaction.models.build import build_recognizer
+from darkaction.models.precision import uses_bf16
 from darkaction.params import Params
+from darkaction.serving import predictor as predictor_module
 from darkaction.serving.mlflow_model import BASE64, VideoModel
-from darkaction.serving.predictor import Predictor
-from darkaction.tracking.store import open_store
+from darkaction.serving.predictor import Predictor, look
 from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
 from darkaction.training.loader import Clip
+from tiny_models import CLASSES, TRAINING, call, make_model, record_run
 from video_files import ODD, write_huge
-
-CLASSES = ["down", "up"]
-TRAINING = weights.Training(
-    datasets=["demo"],
-    digest="0123456789abcdef",
-    clips=10,
-    scenes=2,
-    luma=(20.0, 40.0),
-    height=(48.0, 48.0),
-    width=(64.0, 64.0),
-    frames=(20.0, 60.0),
-)
-VALIDATION = weights.Validation(
-    clips=10, scenes=2, accuracy=0.5, low=0.2, high=0.8, temperature=1.0, error_before=0.1, error_after=0.1
-)
-TINY = ["model.widths=[8, 8, 8, 8]", "sampling.num_frames=8", "enhance.height=16", "enhance.width=16"]
-
-
-def make_model(
-    folder: Path,
-    *overrides: str,
-    seed: int = 0,
-    folds: int = 1,
-    training: weights.Training | None = None,
-    temperature: float | None = None,
-) -> Path:
-    """A model with random weights, laid out as models/recognizer."""
-    validation = None if temperature is None else replace(VALIDATION, temperature=temperature)
-    params = Params.load(overrides=[*TINY, "sampling.max_rate=2.0", *overrides])
-    for fold in range(folds):
-        torch.manual_seed(seed + fold)
-        recognizer = build_recognizer(
-            params.model, params.bert, num_frames=8, height=16, frame_width=16, num_classes=len(CLASSES)
-        ).eval()
-        card = weights.Card(
-            model=params.model,
-            bert=params.bert,
-            sampling=params.sampling,
-            enhance=params.enhance,
-            classes=CLASSES,
-            min_frames=20,
-            max_frames=30,
-            training=training,
-            validation=validation,
-        )
-        (folder / f"fold_{fold}").mkdir(parents=True)
-        weights.save(folder / f"fold_{fold}" / weights.WEIGHTS, recognizer, card)
-    torch.manual_seed(0)
-    if params.enhance.method == "enlightengan":
-        save_weights(enlightengan.Generator(base_width=4), folder / weights.ENHANCER)
-    else:
-        save_weights(ZeroDCE(curve_scale=1.0), folder / weights.ENHANCER)
-    return folder
 
 
 def make_video(path: Path, *, frames: int = 40, height: int = 48, width: int = 64, seed: int = 0) -> Path:
@@ -109,6 +50,10 @@ def make_video(path: Path, *, frames: int = 40, height: int = 48, width: int = 6
     first_HWC = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
     write_video(path, (np.roll(first_HWC, k, axis=0) for k in range(frames)), fps=30, codec="mp4v")
     return path
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return call(predict_program, *arguments, folder=ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -126,23 +71,6 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command in this process, since one of its own takes seconds to import torch."""
-    command, code = ["predict.py", *map(str, arguments)], 0
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(io.StringIO()) as out,
-        contextlib.redirect_stderr(io.StringIO()) as errors,
-    ):
-        patch.setattr(sys, "argv", command)
-        patch.chdir(ROOT)
-        try:
-            cli.run(predict_program.main)
-        except SystemExit as end:
-            code = int(end.code or 0)
-    return subprocess.CompletedProcess(command, code, out.getvalue(), errors.getvalue())
-
-
 def test_probabilities_are_those_of_each_draw(model: Path, videos: Path) -> None:
     predictor = Predictor.load(model)
     prediction = predictor.predict(videos / "deep" / "2.mp4")
@@ -152,8 +80,16 @@ def test_probabilities_are_those_of_each_draw(model: Path, videos: Path) -> None
     assert np.allclose(prediction.probabilities_K, prediction.draws_DK.mean(0), atol=1e-12)  # nothing to calibrate by
     assert prediction.spread_K.max() > 0  # the windows differ
     assert prediction.top(9) == sorted(prediction.top(2), key=lambda entry: -entry[1])
-    again = predictor.predict(videos / "deep" / "2.mp4")
-    assert np.array_equal(again.draws_DK, prediction.draws_DK)
+
+
+def test_a_long_video_is_decoded_twice_for_the_same_probabilities(
+    model: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, video = Predictor.load(model), videos / "deep" / "2.mp4"
+    kept = predictor.predict(video)
+    monkeypatch.setattr(predictor_module, "KEPT_BYTES", 10 * 48 * 64 * 3)
+    assert look(video, None).frames is None
+    assert np.array_equal(predictor.predict(video).draws_DK, kept.draws_DK)
 
 
 def test_probabilities_are_calibrated_and_the_label_stays(tmp_path: Path, videos: Path) -> None:
@@ -243,8 +179,9 @@ def test_a_video_is_seen_as_its_stored_clip(
     write_list(clip_store, [write_clip(clip_store, "", chunks, **size, flow=card.enhance.flow)])
     clip = Clip(clip_id="", label=0, source=ClipStore(clip_store), flow=card.enhance.flow)
     network, _ = weights.load(tmp_path / "model/fold_0" / weights.WEIGHTS)
+    bf16 = uses_bf16("auto", card.model.backbone)
     stored_DNK = predict(
-        network, [clip], sampler=card.sampler(), seed=0, num_draws=5, batch_size=1, workers=0, bf16=False
+        network, [clip], sampler=card.sampler(), seed=0, num_draws=5, batch_size=1, workers=0, bf16=bf16
     )
     np.testing.assert_allclose(predictor.predict(video).draws_DK, stored_DNK[:, 0], atol=1e-6)
 
@@ -391,7 +328,7 @@ def test_ten_minutes_of_1080p_stay_below_one_and_a_half_gigabytes(model: Path, t
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
-    """A store of its own with two runs that were evaluated on the same 40 clips."""
+    """A store of its own."""
     root = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
@@ -399,124 +336,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
         yield Paths(root=root)
 
 
-def predictions(*, wrong: int) -> pd.DataFrame:
-    """40 clips in 8 scenes, of which `wrong`, spread over the scenes, are misnamed."""
-    labels = [CLASSES[k % 2] for k in range(40)]
-    predicted = [CLASSES[(k + (7 * k % 40 < wrong)) % 2] for k in range(40)]
-    table = {"clip_id": [f"x/{k}" for k in range(40)], "scene": [k // 5 for k in range(40)]}
-    return pd.DataFrame(table | {"label": labels, "predicted": predicted})
-
-
-def record_run(
-    store: Paths,
-    model: Path,
-    *,
-    wrong: int,
-    digest: str = "d1",
-    tested: bool = True,
-    source_domain: str | None = None,
-    promotion: bool = True,
-) -> str:
-    client = open_store(store)
-    found = client.get_experiment_by_name("test")
-    place = str(store.root / "artifacts")
-    experiment = found.experiment_id if found else client.create_experiment("test", artifact_location=place)
-    tags = {"data.demo.digest": digest, "split.strategy": "scene", "mlflow.source.git.commit": "c0ffee"}
-    tags |= {"mlflow.source.git.dirty": "false", "command": "python src/train.py"}
-    (model / "README.md").write_text("# A card\n")
-    if source_domain is not None:
-        tags[f"data.{source_domain}.digest"] = "of clips that only join training"
-    run_id = str(client.create_run(experiment, tags=tags).info.run_id)
-    client.log_param(run_id, "datasets", json.dumps(["demo"] if source_domain is None else ["demo", source_domain]))
-    client.log_artifacts(run_id, str(model), "recognizer")
-    if tested:
-        path = store.root / PROMOTION
-        kept = predictions(wrong=wrong)
-        (kept if promotion else kept.head(0)).to_csv(path, index=False)
-        client.log_artifact(run_id, str(path))
-        accuracy = 1 - wrong / 40
-        for name, value in {"accuracy": accuracy, "low": accuracy - 0.1, "high": accuracy + 0.05}.items():
-            client.log_metric(run_id, f"test.{name}", value)
-    client.set_terminated(run_id)
-    return run_id
-
-
-def promote(store: Paths, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "src" / "promote.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=store.root)
-
-
-@pytest.mark.slow
-def test_only_a_model_that_is_not_worse_becomes_champion(store: Paths, model: Path) -> None:
-    good, bad = record_run(store, model, wrong=2), record_run(store, model, wrong=25)
-    done = promote(store, good)
-    assert done.returncode == 0, done.stderr
-    assert "there is no champion yet" in done.stdout
-    assert "models:/darkaction@champion is now version 1" in done.stdout
-
-    done = promote(store, bad)
-    assert done.returncode == 1
-    assert "it is 2 points worse than the champion, or more: -57.5% [" in done.stdout
-    assert f"'champion' stays with run {good}; --force REASON" in done.stderr
-
-    for message, run_id in {
-        "was not evaluated": record_run(store, model, wrong=0, tested=False),
-        "not in sqlite": "0123456789abcdef",
-    }.items():
-        done = promote(store, run_id)
-        assert done.returncode == 1
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
-    done = promote(store, record_run(store, model, wrong=0, digest="d2"))
-    assert "it was evaluated on other data than the champion: data.demo.digest differ" in done.stdout
-    assert done.returncode == 1
-
-    done = promote(store, bad, "--force", "the old one fails on rain")
-    assert done.returncode == 0, done.stderr
-    version = open_store(store).get_model_version_by_alias("darkaction", "champion")
-    assert (str(version.version), version.run_id) == ("2", bad)
-    assert version.tags["promotion.forced"] == "the old one fails on rain"
-    assert version.tags["promotion.passed"] == "false"
-    facts = {"test.accuracy": "37.5% [27.5%, 42.5%]", "data.demo.digest": "d1", "git.commit": "c0ffee"}
-    assert facts.items() <= version.tags.items()
-    assert all(f"- {name}: {value}" in version.description for name, value in facts.items())
-    assert version.description.endswith("# A card\n")
-    assert json.loads(version.tags["promotion.comparison"])["n"] == 40
-    assert promote(store, record_run(store, model, wrong=2, source_domain="demo_lit")).returncode == 0
-    done = promote(store, record_run(store, model, wrong=3))
-    assert done.returncode == 1 and "undecided whether it is 2 points worse than the champion: -2.5% [" in done.stdout
-    assert re.search(r"8 scenes; about \d+ scenes would show it of an equal model", done.stdout)
-    done = promote(store, record_run(store, model, wrong=2, promotion=False))
-    assert done.returncode == 1 and "no clips are kept to compare models on: set split.promotion" in done.stdout
-    assert promote(store, good, "--force", "and back").returncode == 0
-    done = describe("models:/darkaction@champion")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"run {good}\n")
-    for line in ("data.demo.digest             d1", "test.accuracy                0.95", "promotion.passed"):
-        assert line in done.stdout
-    for model_uri in ("models:/darkaction@nobody", "models:/darkaction/99", "runs:/0123", "darkaction"):
-        done = describe(model_uri)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert f"error: {model_uri}: " in done.stderr
-
-    [gone] = store.root.glob(f"artifacts/{good}/artifacts/{PROMOTION}")
-    gone.unlink()
-    done = promote(store, bad)
-    assert done.returncode == 1 and f"its {PROMOTION} cannot be read" in done.stderr
-    done = promote(store, bad, "--force", "the champion's record is damaged")
-    assert done.returncode == 0 and "the champion cannot be compared" in done.stdout
-
-
-def describe(model_uri: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "src" / "describe_model.py"), model_uri]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 @pytest.mark.slow
 def test_three_ways_give_the_same_probabilities(store: Paths, model: Path, videos: Path) -> None:
     video = videos / "deep" / "2.mp4"
     run_id = record_run(store, model, wrong=0, digest="three ways")
-    done = promote(store, run_id, "--alias", "same", "--force", "for the test")
+    done = call(promote_program, run_id, "--alias", "same", "--force", "for the test", folder=store.root)
     assert done.returncode == 0, done.stderr
     expected = probabilities_of_command(video, model)
     original = (model / "fold_0" / weights.WEIGHTS).read_bytes()

@@ -3,6 +3,7 @@
 import contextlib
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -20,14 +21,12 @@ def tune(search_project: Path, tmp_path: Path) -> Tune:
     return Tune(search_project, tmp_path)
 
 
-def test_chaos(tune: Tune) -> None:
-    """Workers killed five times (once by SIGTERM) and the launcher once, in 20 trials: all end, none twice."""
+def kill_workers_then_launcher(tune: Tune, process: subprocess.Popen[str], *, workers: int) -> None:
+    """Kills so many busy workers at random moments, the third of them by SIGTERM, and then the launcher."""
     rng = random.Random(0)
-    arguments = ["--trials", "20", "--workers", "2", "--set", "train.epochs=30", "--set", "tune.pruner=none"]
-    process = tune.start(*arguments)
     kills = 0
     deadline = time.monotonic() + 900
-    while kills < 5:
+    while kills < workers:
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
         time.sleep(rng.uniform(1.0, 4.0))
         victims = busy_workers(tune.project)
@@ -40,6 +39,12 @@ def test_chaos(tune: Tune) -> None:
         time.sleep(0.1)
     process.kill()
     process.communicate()
+
+
+def test_chaos(tune: Tune) -> None:
+    """Workers killed five times and the launcher once, in 20 trials: all end, none twice."""
+    arguments = ["--trials", "20", "--workers", "2", "--set", "train.epochs=30", "--set", "tune.pruner=none"]
+    kill_workers_then_launcher(tune, tune.start(*arguments), workers=5)
     before = final(tune.trials())
 
     tune(*arguments, "--resume")

@@ -1,5 +1,10 @@
-"""From settings to a network: the one place that knows every architecture by its name in params.yaml."""
+"""From settings to a network: the one place that knows every architecture by its name in params.yaml.
 
+Networks made of torchvision's parts import them only where they are built, for that takes two seconds.
+"""
+
+import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +13,6 @@ from torch import nn
 
 from darkaction.core.errors import UserError
 from darkaction.models.backbones.c3d import C3D
-from darkaction.models.backbones.efficientnet import EfficientNetFrames
 from darkaction.models.backbones.i3d import I3D
 from darkaction.models.backbones.r2plus1d import R2Plus1D
 from darkaction.models.backbones.resnet3d import ResNet3D
@@ -16,7 +20,6 @@ from darkaction.models.backbones.shufflenet3d import ShuffleNet3D
 from darkaction.models.backbones.slowfast import SlowFast
 from darkaction.models.backbones.squeeze_excitation import SeR2Plus1D
 from darkaction.models.backbones.squeezenet3d import SqueezeNet3D
-from darkaction.models.backbones.torchvision_video import MViTBackbone, S3DBackbone, Swin3DBackbone
 from darkaction.models.heads.bert import Bert
 from darkaction.models.heads.mran import MultiRepresentation
 from darkaction.models.recognizer import AverageHead, Backbone, BertHead, Recognizer
@@ -68,7 +71,12 @@ def build_recognizer(
 
 
 def num_tokens(model: ModelSettings, size: ClipSize) -> int:
-    """Time steps of a backbone's features, found by a pass through a copy without weights, which costs nothing."""
+    """Time steps of a backbone's features: of R(2+1)D what its temporal strides leave, of others found by a pass
+    through a copy without weights."""
+    if model.backbone in ("r2plus1d", "se_r2plus1d"):  # such a pass first imports torch's compiler, two seconds
+        return functools.reduce(
+            lambda steps, stride: math.ceil(steps / stride), model.temporal_strides, size.num_frames
+        )
     with torch.device("meta"):
         backbone = BACKBONES[model.backbone](model, size)
         assert isinstance(backbone, nn.Module)
@@ -124,7 +132,27 @@ def _resnet(model: ModelSettings, size: ClipSize) -> Backbone:
     return ResNet3D(name=model.backbone, in_channels=model.channels, width=model.width, depth=model.depth)
 
 
+def _efficientnet(model: ModelSettings, size: ClipSize) -> Backbone:
+    from darkaction.models.backbones.efficientnet import EfficientNetFrames
+
+    return EfficientNetFrames(in_channels=model.channels, width=model.width, depth=model.depth)
+
+
+def _s3d(model: ModelSettings, size: ClipSize) -> Backbone:
+    from darkaction.models.backbones.torchvision_video import S3DBackbone
+
+    return S3DBackbone(in_channels=model.channels, width=model.width)
+
+
+def _swin3d(model: ModelSettings, size: ClipSize) -> Backbone:
+    from darkaction.models.backbones.torchvision_video import Swin3DBackbone
+
+    return Swin3DBackbone(in_channels=model.channels, width=model.width, depth=model.depth)
+
+
 def _mvit(model: ModelSettings, size: ClipSize) -> Backbone:
+    from darkaction.models.backbones.torchvision_video import MViTBackbone
+
     return MViTBackbone(
         in_channels=model.channels,
         num_frames=size.num_frames,
@@ -141,7 +169,7 @@ BACKBONES: dict[str, Builder] = {
     "r2plus1d": _r2plus1d,
     "se_r2plus1d": _se_r2plus1d,
     "slowfast": _slowfast,
-    "efficientnet": lambda m, size: EfficientNetFrames(in_channels=m.channels, width=m.width, depth=m.depth),
+    "efficientnet": _efficientnet,
     "c3d": _c3d,
     "resnet18": _resnet,
     "resnet50": _resnet,
@@ -150,8 +178,8 @@ BACKBONES: dict[str, Builder] = {
     "squeezenet": lambda m, size: SqueezeNet3D(in_channels=m.channels, width=m.width),
     "shufflenet": lambda m, size: ShuffleNet3D(in_channels=m.channels, width=m.width, depth=m.depth),
     "i3d": lambda m, size: I3D(in_channels=m.channels, width=m.width),
-    "s3d": lambda m, size: S3DBackbone(in_channels=m.channels, width=m.width),
+    "s3d": _s3d,
     "mvit": _mvit,
-    "swin3d": lambda m, size: Swin3DBackbone(in_channels=m.channels, width=m.width, depth=m.depth),
+    "swin3d": _swin3d,
 }
 """model.backbone -> what makes it."""

@@ -6,6 +6,9 @@ enhancer.safetensors where it needs one. The networks of several folds are avera
 Legend of names: D sampling draws, K classes, N frames of the video, T sampled frames.
 """
 
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,6 +23,7 @@ from darkaction.data.video import BT_601, Frames, Video, VideoError, VideoInfo, 
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip
 from darkaction.evaluation.calibration import temper
+from darkaction.models.precision import uses_bf16
 from darkaction.models.recognizer import Recognizer, channels_last
 from darkaction.serving.answers import Prediction
 from darkaction.training import weights
@@ -27,8 +31,13 @@ from darkaction.training.loader import Clip, show, to_CTHW
 from darkaction.training.sampling import BLANK, generator
 from darkaction.training.weights import ENHANCER, WEIGHTS, Card, Training
 
+Probabilities = NDArray[np.float64]
+
 SEED = 0
 """Seed of the sampling draws; one for all videos, so that the same file always gives the same probabilities."""
+
+KEPT_BYTES = 256 * 1024**2
+"""Most bytes of frames that are kept between counting and choosing: 1,100 frames of 320x240, 40 of 1080p."""
 
 
 class Predictor:
@@ -85,24 +94,48 @@ class Predictor:
         return cls(recognizers, build_enhancer(settings), device, limits)
 
     def predict(self, video: Path) -> Prediction:
-        """Probabilities of each sampling draw. Reads the file twice, to count its frames and to decode those the draws
-        need; only these are enhanced and kept, so memory does not grow with its length.
+        """Probabilities of each sampling draw.
 
         Raises:
             VideoError: when it cannot be decoded, is over the limits, or is what `prepare` would set aside too.
         """
-        seen, luma = self._look(video)
-        num_frames = seen.frames
+        [prediction] = self.predict_each([video])
+        if isinstance(prediction, VideoError):
+            raise prediction
+        return prediction
+
+    def predict_each(self, videos: Iterable[Path]) -> Iterator[Prediction | VideoError]:
+        """What `predict` gives or raises for each video, in order. The next one is decoded meanwhile."""
+        remaining = iter(videos)
+        with ThreadPoolExecutor(1) as pool:
+
+            def begin() -> "Future[Seen] | None":
+                video = next(remaining, None)
+                return None if video is None else pool.submit(look, video, self._limits)
+
+            ahead = begin()
+            while ahead is not None:
+                current, ahead = ahead, begin()
+                try:
+                    yield self._answer(current.result())
+                except VideoError as error:
+                    yield error
+
+    def _answer(self, seen: "Seen") -> Prediction:
+        """Which frames the draws need is known once all are counted: a short video is kept until then, a long one is
+        decoded a second time. Only those frames are enhanced, so memory does not grow with its length."""
+        num_frames = seen.info.frames
         draws = [self._draws(card, num_frames) for card in self._cards]
         wanted = np.unique(np.concatenate([indices_DT.ravel() for indices_DT in draws]))
         wanted = wanted[wanted != BLANK]
         flow = any(card.model.input == "rgb_flow" for card in self._cards)
-        shown = self._decode(video, wanted, num_frames, flow=flow)
+        frames = iter_frames(seen.video, self._limits) if seen.frames is None else seen.frames
+        shown = self._enhance(frames, wanted, num_frames, flow=flow)
         means, tempered = [], []
         for network, card, draw_DT in zip(self._networks, self._cards, draws, strict=True):
             clip = Clip(clip_id="", label=0, source=shown, flow=card.model.input == "rgb_flow")
             indices_DT = np.where(draw_DT == BLANK, BLANK, np.searchsorted(wanted, draw_DT))
-            probabilities_DK = self._classify(network, clip, indices_DT)
+            probabilities_DK = self._classify(network, card, clip, indices_DT)
             temperature = 1.0 if card.validation is None else card.validation.temperature
             means.append(temper(probabilities_DK.mean(0), temperature))
             tempered.append(temper(probabilities_DK, temperature))
@@ -111,14 +144,15 @@ class Predictor:
             probabilities_K=np.mean(means, axis=0),
             draws_DK=np.mean(tempered, axis=0),
             frames=num_frames,
-            fps=seen.fps,
-            outside=self._outside(seen, luma),
+            fps=seen.info.fps,
+            outside=self._outside(seen),
         )
 
-    def _outside(self, seen: VideoInfo, luma: float) -> list[str]:
+    def _outside(self, seen: "Seen") -> list[str]:
         if self.training is None:
             return []
-        return self.training.outside(luma=luma, height=seen.height, width=seen.width, frames=seen.frames)
+        info = seen.info
+        return self.training.outside(luma=seen.luma, height=info.height, width=info.width, frames=info.frames)
 
     @property
     def training(self) -> Training | None:
@@ -140,17 +174,6 @@ class Predictor:
             notes.append("its probabilities are not calibrated: there were no validation clips")
         return notes
 
-    def _look(self, video: Path) -> tuple[VideoInfo, float]:
-        """Decodes a video once, in constant memory: what it is, and its mean luma, measured as in weights.Training."""
-        decoder = Video(video, self._limits)
-        total_C = np.zeros(3)
-        for frame_HWC in decoder.frames():
-            total_C += cv2.mean(frame_HWC)[:3]
-        found = decoder.found()
-        if reason := unusable(found):
-            raise VideoError(video, reason)
-        return found, float(total_C @ BT_601) / found.frames
-
     def _draws(self, card: Card, num_frames: int) -> NDArray[np.int64]:
         """Frame numbers of every draw, (D, T), BLANK for padding."""
         sampler, total = card.sampler(), card.sampling.test_draws
@@ -161,7 +184,9 @@ class Predictor:
             ]
         )
 
-    def _decode(self, video: Path, wanted: NDArray[np.int64], num_frames: int, *, flow: bool) -> "Decoded":
+    def _enhance(
+        self, frames: Iterable[Frames], wanted: NDArray[np.int64], num_frames: int, *, flow: bool
+    ) -> "Decoded":
         """The wanted frames (M of them) in the video's order, enhanced and resized as for training, with their flow
         as flow.py defines it, for which the next frame is needed, and for the last one that before it."""
         following = np.minimum(wanted + 1, num_frames - 1)
@@ -169,7 +194,7 @@ class Predictor:
         needed = np.unique(np.concatenate([wanted, following, preceding])) if flow else wanted
         size = self.card.enhance
         numbers = set(needed.tolist())
-        chosen = (frame_HWC for number, frame_HWC in enumerate(iter_frames(video, self._limits)) if number in numbers)
+        chosen = (frame_HWC for number, frame_HWC in enumerate(frames) if number in numbers)
         frames_NHWC = np.concatenate(list(enhance_clip(chosen, self.enhancer, height=size.height, width=size.width)))
         frames_MHWC = frames_NHWC[np.searchsorted(needed, wanted)]
         if not flow:
@@ -178,14 +203,46 @@ class Predictor:
         flow_MHW2 = np.stack([between(frames_NHWC[first], frames_NHWC[second]) for first, second in pairs])
         return Decoded(frames_MHWC, flow_MHW2)
 
-    def _classify(self, network: Recognizer, clip: Clip, indices_DT: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(D, K) probabilities; one draw at a time, so that none depends on the others."""
-        rows = []
-        for indices_T in indices_DT:
-            clip_BCTHW = to_CTHW(show(clip, indices_T))[None].to(self._device)
-            with torch.inference_mode():
-                rows.append(network(clip_BCTHW)[0].double().softmax(-1).cpu().numpy())
-        return np.stack(rows)
+    def _classify(self, network: Recognizer, card: Card, clip: Clip, indices_DT: NDArray[np.int64]) -> Probabilities:
+        """probabilities_DK, computed as `evaluate` does: in bfloat16 where the machine has it."""
+        clip_BCTHW = torch.stack([to_CTHW(show(clip, indices_T)) for indices_T in indices_DT]).to(self._device)
+        bf16 = uses_bf16("auto", card.model.backbone)
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+            logits_DK = network(clip_BCTHW)
+        probabilities_DK: Probabilities = logits_DK.double().softmax(-1).cpu().numpy()
+        return probabilities_DK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A video that was decoded once."""
+
+    video: Path
+    info: VideoInfo
+    luma: float  # mean over pixels and frames, as in weights.Training
+    frames: list[Frames] | None  # frame_HWC uint8 RGB; None where all together take more than KEPT_BYTES
+
+
+def look(video: Path, limits: VideoLimits | None) -> Seen:
+    """Decodes a video once, in constant memory.
+
+    Raises:
+        VideoError: when it cannot be used.
+    """
+    decoder = Video(video, limits)
+    total_C, kept, kept_bytes = np.zeros(3), [], 0
+    for frame_HWC in decoder.frames():
+        total_C += cv2.mean(frame_HWC)[:3]
+        kept_bytes += frame_HWC.nbytes
+        if kept_bytes <= KEPT_BYTES:
+            kept.append(frame_HWC)
+        else:
+            kept.clear()
+    info = decoder.found()
+    if reason := unusable(info):
+        raise VideoError(video, reason)
+    luma = float(total_C @ BT_601) / info.frames
+    return Seen(video=video, info=info, luma=luma, frames=kept if kept_bytes <= KEPT_BYTES else None)
 
 
 def join(cards: list[Training]) -> Training:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.data.video import CONTAINERS, Frames, VideoError, iter_frames, write_video
+from darkaction.data.video import CONTAINERS, Frames, iter_frames, write_video
 from darkaction.params import Params
 from darkaction.serving.answers import Prediction, Row, row_of
 from darkaction.tracking.weights import fetch_model
@@ -77,16 +77,16 @@ def predict_videos(
         VideoError: with `stop`, for the first that cannot be used.
     """
     rows: list[Row] = []
-    predictions = []
-    for video in tqdm(videos, desc="predict", unit="video", disable=len(videos) == 1):
-        try:
-            predictions.append(predictor.predict(video))
-        except VideoError as error:
-            if stop:
-                raise
-            rows.append({"video": str(video), "error": error.reason})
+    predictions: list[Prediction] = []
+    answers = tqdm(predictor.predict_each(videos), "predict", len(videos), unit="video", disable=len(videos) == 1)
+    for video, answer in zip(videos, answers, strict=True):
+        if isinstance(answer, Prediction):
+            predictions.append(answer)
+            rows.append(row_of(video, answer, unsure_below))
+        elif stop:
+            raise answer
         else:
-            rows.append(row_of(video, predictions[-1], unsure_below))
+            rows.append({"video": str(video), "error": answer.reason})
     return rows, predictions
 
 

@@ -14,9 +14,9 @@ from darkaction.evaluation import metrics, statistics
 from darkaction.evaluation.calibration import temper
 from darkaction.evaluation.predict import predict
 from darkaction.jobs.identity import network_wanted
+from darkaction.models.precision import uses_bf16
 from darkaction.params import Params
 from darkaction.training import data, weights
-from darkaction.training.fit import uses_bf16
 
 
 @dataclass(frozen=True, kw_only=True)
