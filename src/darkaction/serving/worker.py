@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from darkaction.core.errors import UserError
+from darkaction.core.processes import usable_processors
 from darkaction.data.settings import VideoLimits
 from darkaction.serving.answers import UNSURE_BELOW
 
@@ -49,8 +50,8 @@ class RefusedError(UserError):
 class Worker:
     """A process with a loaded model that predicts one video at a time."""
 
-    def __init__(self, model: Path, video: VideoLimits, max_memory_mb: int) -> None:
-        self._model, self._video, self._max_memory_mb = model, video, max_memory_mb
+    def __init__(self, model: Path, video: VideoLimits, max_memory_mb: int, threads: int = 1) -> None:
+        self._arguments, self._max_memory_mb = (model, video, threads), max_memory_mb
         self._closed, self._lock = False, threading.Lock()
         self._start()
 
@@ -58,7 +59,7 @@ class Worker:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_work, args=(other, self._model, self._video), daemon=True)
+        self._process = context.Process(target=_work, args=(other, *self._arguments), daemon=True)
         self._process.start()
         other.close()
         self._ready = False
@@ -138,7 +139,8 @@ class Workers:
     """Several workers for the threads of a server."""
 
     def __init__(self, count: int, model: Path, video: VideoLimits, max_memory_mb: int) -> None:
-        workers = [Worker(model, video, max_memory_mb) for _ in range(count)]
+        threads = max(1, usable_processors() // count)  # more of them than processors mostly wait for each other
+        workers = [Worker(model, video, max_memory_mb, threads) for _ in range(count)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in workers:
             self._idle.put(worker)
@@ -175,14 +177,19 @@ def _close(workers: list[Worker]) -> None:
 # In the process
 
 
-def _work(connection: Connection, model: Path, limits: VideoLimits) -> None:
+def _work(connection: Connection, model: Path, limits: VideoLimits, threads: int) -> None:
     """Reads names of files and writes their outputs as JSON: the other side need not unpickle what comes from a process
     that has read a stranger's video."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the server decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    import cv2
+    import torch
+
     from darkaction.serving.predictor import Predictor
 
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
     try:
         predictor = Predictor.load(model, limits)
     except UserError as error:
