@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -78,13 +79,29 @@ def test_no_path_is_opened_and_all_are_told_the_same(app: Guard) -> None:
     assert errors(app, names) == [EXPECTED] * len(names)
 
 
+def test_a_fault_of_the_server_is_in_its_log_alone(
+    app: Guard, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", Path("/full/disk").open)
+    assert errors(app, [encoded(VIDEO)]) == ["cannot be predicted; the server's log says why"]
+    assert "Traceback" in capfd.readouterr().err
+
+
 def test_a_request_has_so_many_videos(app: Guard) -> None:
     assert errors(app, [5] * 7) == [EXPECTED] * 6 + ["a request may have 6 videos"]
 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"null", b"[]", b'{"inputs": 5', b'{"dataframe_split": {"columns": ["x"], "data": [["/etc"]]}}', b"\xff"],
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'{"inputs": 5',
+        b'{"inputs": ' + b"9" * 5000 + b"}",
+        b'{"dataframe_split": {"columns": ["x"], "data": [["/etc"]]}}',
+        b"\xff",
+    ],
 )
 def test_a_request_that_is_none_is_told_what_would_be(app: Guard, body: bytes) -> None:
     status, content = asyncio.run(asgi.request(app, [body]))

@@ -147,6 +147,8 @@ class Guard:
 
         try:
             await self._app(scope, receive_body, send_answer)
+        except (ValueError, RecursionError):  # of numbers too long, and lists too deep, for JSON's parser
+            status = 400
         except Exception:
             if status == 200:
                 raise

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from darkaction.core.paths import Paths
 from darkaction.data.settings import VideoLimits
 from darkaction.data.video import write_video
 from darkaction.serving.settings import Serving, ServingParams
-from darkaction.serving.worker import RefusedError, Row, Workers
+from darkaction.serving.worker import FAULT, RefusedError, Row, Workers
 
 OUTPUTS: dict[str, DataType | Map] = {
     "answer": DataType.string,  # the label, or `unsure`
@@ -79,6 +80,9 @@ class VideoModel(PythonModel):
                 return self._predict(Path(file.name), deadline)
         except RefusedError as error:
             return {"error": str(error)}
+        except Exception:  # noqa: BLE001 - a full disk, for example; MLflow would show its trace to the client
+            traceback.print_exc()
+            return {"error": FAULT}
 
     def _predict(self, video: Path, deadline: float) -> Row:
         with self._workers.one(deadline) as worker:

@@ -37,6 +37,8 @@ STARTING = 120.0
 CHECK = 0.05
 """Seconds between two looks at a worker's memory. A decoder fills some 100 MB in that time."""
 
+FAULT = "cannot be predicted; the server's log says why"
+
 READY, MB = b"ready", 2**20
 
 Row = dict[str, Any]
@@ -211,7 +213,7 @@ def _row(predictor: "Predictor", video: Path) -> Row:
         return {"error": error.reason}
     except Exception:  # noqa: BLE001 - any fault a video may find; one must not end the answers to others
         traceback.print_exc()
-        return {"error": "cannot be predicted; the server's log says why"}
+        return {"error": FAULT}
 
 
 def describe(predictor: "Predictor", video: Path) -> Row:
