@@ -17,11 +17,11 @@ from darkaction.core.errors import UserError
 def main() -> None:
     arguments = parse_arguments()
     from darkaction.core.paths import Paths
-    from darkaction.params import Params
     from darkaction.serving import registry
+    from darkaction.serving.settings import ServingParams
     from darkaction.tracking.store import open_store
 
-    params, paths, alias, forced = Params.load(), Paths(), arguments.alias, arguments.force
+    params, paths, alias, forced = ServingParams.load(), Paths(), arguments.alias, arguments.force
     client = open_store(paths)
     verdict = registry.examine(client, params, paths, run=arguments.run, alias=alias, forced=forced is not None)
     print(f"run {verdict.run_id}: {verdict.reason}")

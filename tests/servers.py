@@ -13,7 +13,9 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from conftest import require_program
+import psutil
+
+from conftest import ROOT, require_program
 
 DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
 
@@ -84,6 +86,40 @@ def ray_cluster(environment: Mapping[str, str]) -> Iterator[str]:
     yield f"127.0.0.1:{port}"
     node.terminate()
     node.wait(60)
+
+
+class Server:
+    """`python src/serve.py` with the weights in git."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "src/serve.py", "--model", "models/synthetic", "--port", str(self.port), *arguments]
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, log.read_text()[-3000:]
+            try:
+                urllib.request.urlopen(f"{self.url}/ping", timeout=5).close()
+            except OSError:
+                time.sleep(0.3)
+            else:
+                self.processes = psutil.Process(self.process.pid).children(recursive=True)
+                return
+        raise AssertionError("the server does not answer")
+
+    def memory(self) -> int:
+        """Resident bytes of the server, without its workers."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def end(self, number: int, seconds: float) -> None:
+        """Sends a signal, after which the server and all it started are gone in time."""
+        started = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(number)
+        self.process.wait(seconds)
+        _, alive = psutil.wait_procs([*self.processes, *started], timeout=seconds)
+        assert not alive, alive
 
 
 class Postgres:

@@ -30,7 +30,7 @@ from darkaction.training.settings import Augmentation, Focal, Optimizer, Samplin
 class Params:
     """The settings of the pipeline. `params.focal.gamma` is `focal.gamma` of params.yaml."""
 
-    ELSEWHERE: ClassVar[tuple[str, ...]] = ("tune",)
+    ELSEWHERE: ClassVar[tuple[str, ...]] = ("tune", "serving")
     """Sections of params.yaml that are no part of these settings."""
 
     FORMER: ClassVar[Mapping[str, str]] = {

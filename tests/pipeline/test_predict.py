@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import dataclasses
 import io
 import json
 import os
@@ -11,17 +10,15 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
-import pandas as pd
 import pytest
-from mlflow.pyfunc.model import PythonModelContext
 
 import predict as predict_program
 import promote as promote_program
@@ -35,8 +32,9 @@ from darkaction.evaluation.predict import predict
 from darkaction.models.precision import uses_bf16
 from darkaction.params import Params
 from darkaction.serving import predictor as predictor_module
-from darkaction.serving.mlflow_model import BASE64, VideoModel
+from darkaction.serving.mlflow_model import EXPECTED, SIGNATURE
 from darkaction.serving.predictor import Predictor, look
+from darkaction.tracking.store import open_store
 from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
 from darkaction.training.loader import Clip
@@ -203,16 +201,8 @@ def test_videos_over_the_limits_are_refused(tmp_path: Path, model: Path, videos:
     assert (done.returncode, done.stdout) == (1, "")
     reason = f"frames of 8192x8192 pixels are over video.max_pixels {limits.max_pixels}"
     assert done.stderr == f"error: {huge}: {reason}\n"
-    context = PythonModelContext(
-        {Paths.MODEL_ARTIFACT: str(model)}, {"video": {**dataclasses.asdict(limits), "max_frames": 89}}
-    )
-    served = VideoModel()
-    served.load_context(context)
-    video = videos / "deep" / "2.mp4"
     with pytest.raises(VideoError, match=r"has more frames than video\.max_frames 89"):
-        served.predict(context, pd.DataFrame({"video": [str(video)]}))
-    with pytest.raises(VideoError, match=r"video\.max_pixels"):
-        served.predict(context, pd.DataFrame({"video": [BASE64 + base64.b64encode(huge.read_bytes()).decode()]}))
+        Predictor.load(model, replace(limits, max_frames=89)).predict(videos / "deep" / "2.mp4")
 
 
 def test_a_saved_video_lasts_as_long_as_the_original(model: Path, tmp_path: Path) -> None:
@@ -352,15 +342,13 @@ def test_three_ways_give_the_same_probabilities(store: Paths, model: Path, video
     assert probabilities_of_command(video, "models:/darkaction@same") == expected
     encoded = "base64:" + base64.b64encode(video.read_bytes()).decode()
     with ServingProcess(store) as url:
-        rows = ask(url, [str(video), encoded])
-        assert [json.loads(row["probabilities"]) for row in rows] == [expected, expected]
-        assert {row["label"] for row in rows} == {max(expected, key=lambda name: expected[name])}
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            ask(url, ["base64:???"])
-        assert "not base64" in caught.value.read().decode()
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            ask(url, [str(write_huge(store.root / "huge.avi"))])
-        assert "over video.max_pixels 16777216" in caught.value.read().decode()
+        served, path, missing = ask(url, [encoded, str(video), None])
+        assert served["probabilities"] == expected
+        assert served["label"] == max(expected, key=lambda name: expected[name])
+        assert path["error"] == missing["error"] == EXPECTED
+    [version] = open_store(store).search_model_versions(f"run_id='{run_id}'")
+    model_of_version = mlflow.pyfunc.load_model(f"models:/darkaction/{version.version}")
+    assert model_of_version.metadata.get_output_schema() == SIGNATURE.outputs
 
 
 def probabilities_of_command(video: Path, model: object) -> dict[str, float]:
@@ -397,7 +385,7 @@ class ServingProcess:
         self.process.wait(30)
 
 
-def ask(url: str, videos: list[str]) -> list[dict[str, Any]]:
+def ask(url: str, videos: list[str | None]) -> list[dict[str, Any]]:
     body = json.dumps({"dataframe_split": {"columns": ["video"], "data": [[video] for video in videos]}}).encode()
     request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=120) as answer:

@@ -61,6 +61,6 @@ class Tune:
 class SearchParams(Params):
     """The settings of the pipeline and the search."""
 
-    ELSEWHERE: ClassVar[tuple[str, ...]] = ()
+    ELSEWHERE: ClassVar[tuple[str, ...]] = ("serving",)
 
     tune: Tune

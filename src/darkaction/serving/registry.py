@@ -17,13 +17,13 @@ from mlflow.exceptions import MlflowException
 from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.redact import without_credentials
-from darkaction.data.settings import VideoLimits
 from darkaction.evaluation.comparison import Comparison
 from darkaction.evaluation.statistics import with_interval
 from darkaction.jobs.recognizer.evaluation import PROMOTION
 from darkaction.params import Params
 from darkaction.serving import mlflow_model
 from darkaction.serving.comparison import compare_predictions, read_predictions, same_clips
+from darkaction.serving.settings import ServingParams
 from darkaction.tracking.records import model_runs
 from darkaction.tracking.settings import Registry
 from darkaction.tracking.weights import checksum, fetch_model, weights_of
@@ -207,11 +207,11 @@ def champion_run(client: MlflowClient, name: str, alias: str) -> str | None:
 
 
 def promote(
-    client: MlflowClient, params: Params, paths: Paths, verdict: Verdict, *, alias: str, forced: str | None
+    client: MlflowClient, params: ServingParams, paths: Paths, verdict: Verdict, *, alias: str, forced: str | None
 ) -> int:
     """Registers the model of a verdict and moves the alias to it; the number of its version."""
     name = params.registry.name
-    version = register(client, verdict.run_id, name, paths, params.video)
+    version = register(client, verdict.run_id, name, paths, params)
     tags = {"promotion.criterion": verdict.reason, "promotion.passed": str(verdict.passed).lower()}
     if verdict.comparison is not None:
         tags["promotion.comparison"] = json.dumps(dataclasses.asdict(verdict.comparison))
@@ -223,7 +223,7 @@ def promote(
     return version
 
 
-def register(client: MlflowClient, run_id: str, name: str, paths: Paths, limits: VideoLimits) -> int:
+def register(client: MlflowClient, run_id: str, name: str, paths: Paths, params: ServingParams) -> int:
     """Registers the model of a run under `name`, with signature and input example; the number of its version."""
     folder = fetch_model(f"runs:/{run_id}", paths)
     mlflow.set_tracking_uri(client.tracking_uri)
@@ -236,7 +236,7 @@ def register(client: MlflowClient, run_id: str, name: str, paths: Paths, limits:
             python_model=mlflow_model.__file__,
             artifacts={Paths.MODEL_ARTIFACT: str(folder)},
             code_paths=[str(ROOT / "src" / "darkaction")],
-            model_config={mlflow_model.VIDEO: dataclasses.asdict(limits)},
+            model_config=mlflow_model.config_of(params),
             signature=mlflow_model.SIGNATURE,
             input_example=mlflow_model.input_example(),
             pip_requirements=requirements(),

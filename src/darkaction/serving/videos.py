@@ -49,23 +49,33 @@ def find_videos(names: list[str], *, to_save: bool) -> list[Path]:
 
 
 def load_model(name: str | None) -> "Predictor":
-    """The model in a folder, or the one that MLflow has under a URI, with the limits of params.yaml. None: the model of
-    the last `dvc repro` where there is one, else the weights in git; which one is printed.
+    """The model that `find_model` finds, with the limits of params.yaml.
 
     Raises:
         UserError: when there is none.
     """
     from darkaction.serving.predictor import Predictor  # it needs torch: wrong names of videos are said before
 
-    paths, limits = Paths(), Params.load().video
+    limits = Params.load().video
+    return Predictor.load(find_model(name), limits)
+
+
+def find_model(name: str | None) -> Path:
+    """The folder, as `Predictor.load` wants it, of a model: a folder, or what MLflow has under a URI. None: that of
+    the last `dvc repro` where there is one, else the weights in git; which one is printed.
+
+    Raises:
+        UserError: when MLflow has none.
+    """
+    paths = Paths()
     if name is None:
         name = Paths.RECOGNIZER if (paths.read(Paths.RECOGNIZER) / "fold_0").is_dir() else Paths.SHIPPED
         print(f"model: {name}", file=sys.stderr)
     if name.startswith(("runs:/", "models:/")):
-        return Predictor.load(fetch_model(name, paths), limits)
+        return fetch_model(name, paths)
     folder = paths.read(name)
     inner = folder / Path(Paths.RECOGNIZER).name
-    return Predictor.load(inner if inner.is_dir() else folder, limits)
+    return inner if inner.is_dir() else folder
 
 
 def predict_videos(
