@@ -41,6 +41,18 @@ def new_folder(target: Path, *, keep: bool = True) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def new_files(folder: Path) -> Iterator[Path]:
+    """Gives an empty folder to fill; when the block ends without an error its files take their places in `folder`, each
+    whole. Other files there stay."""
+    with new_folder(folder / "new", keep=False) as made:
+        yield made
+        sync_files(made)
+        for path in sorted(made.iterdir()):
+            os.replace(path, folder / path.name)
+        sync_folder(folder)
+
+
 def write_whole(path: Path, content: str | bytes | memoryview) -> None:
     """Writes a file that is complete on the disk or not there, or as it was: after a power cut too, and whoever writes
     it at the same time."""
