@@ -17,8 +17,8 @@ def main() -> None:
     parser.add_argument("a", type=Path, metavar="A.csv", help="a predictions.csv")
     parser.add_argument("b", type=Path, metavar="B.csv", help="another one, of the same clips")
     arguments = parser.parse_args()
+    from darkaction.evaluation.predictions import compare_files
     from darkaction.params import Params
-    from darkaction.serving.comparison import compare_files
 
     params = Params.load()
     print(compare_files(arguments.a, arguments.b, params.evaluate, seed=params.seed))

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from darkaction.core import locks
+from darkaction.core import processes
 from darkaction.core.errors import UserError
-from darkaction.core.locks import only_one
+from darkaction.core.processes import only_one
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from darkaction.core.locks import only_one
+from darkaction.core.processes import only_one
 
 with only_one(Path(sys.argv[1]), task="a training"):
     child = os.fork()
@@ -32,12 +32,12 @@ with only_one(Path(sys.argv[1]), task="a training"):
 COUNTER = """
 import sys
 from pathlib import Path
-from darkaction.core import locks
+from darkaction.core import processes
 
-locks.RETRY_AFTER = 0.001
+processes.RETRY_AFTER = 0.001
 count = Path(sys.argv[2])
 for _ in range(100):
-    with locks.only_one(Path(sys.argv[1]), task="counting", patience=60):
+    with processes.only_one(Path(sys.argv[1]), task="counting", patience=60):
         count.write_text(str(int(count.read_text()) + 1))
 """
 
@@ -77,7 +77,7 @@ def test_where_there_are_no_locks_the_work_goes_on(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(locks.fcntl, "lockf", refuse)
+    monkeypatch.setattr(processes.fcntl, "lockf", refuse)
     with only_one(tmp_path / "lock", task="a training"):
         pass
     assert capsys.readouterr().err == f"{tmp_path}/lock: no locks on this file system; start a training only once\n"

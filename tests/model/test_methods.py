@@ -18,7 +18,7 @@ from darkaction.models.recognizer import Recognizer
 from darkaction.params import Params
 from darkaction.training import weights
 from darkaction.training.focal import FocalLoss
-from darkaction.training.optimizer import make_ranger
+from darkaction.training.module import make_ranger
 
 VALUES = config.as_nested(Params.load(profile="smoke"))
 METHODS = {

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import golden
-from darkaction.training.optimizer import make_ranger, one_cycle
+from darkaction.training.module import make_ranger, one_cycle
 
 SHAPES = {
     "conv.weight": (4, 2, 3, 3), "conv.bias": (4,), "conv3.weight": (2, 1, 1, 3, 3), "conv3.bias": (2,),

@@ -15,9 +15,9 @@ from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.data.clips import write_clip, write_list
 from darkaction.data.index import COLUMNS
+from darkaction.evaluation.predictions import read_predictions
 from darkaction.models.build import build_recognizer
 from darkaction.params import Params
-from darkaction.serving.comparison import read_predictions
 from darkaction.training import data, weights
 
 OVERRIDES = (

@@ -22,7 +22,7 @@ import containers
 import rar
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
-from darkaction.core.locks import only_one
+from darkaction.core.processes import only_one
 from darkaction.data.importers import names as clip_names
 from darkaction.data.importers import sources
 from darkaction.data.importers.engine import Import, import_dataset

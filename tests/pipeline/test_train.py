@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from safetensors.torch import save_file
 
 from conftest import ROOT
-from darkaction.core.locks import only_one
 from darkaction.core.paths import Paths
+from darkaction.core.processes import only_one
 from darkaction.jobs.recognizer import train as stage
 from darkaction.params import Params
 from darkaction.training import weights

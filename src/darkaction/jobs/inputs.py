@@ -11,9 +11,8 @@ from typing import Any
 
 from darkaction.core import config
 from darkaction.core.errors import UserError, reason_of
-from darkaction.core.locks import only_one
 from darkaction.core.paths import ROOT, Paths
-from darkaction.core.processes import usable_processors
+from darkaction.core.processes import only_one, usable_processors
 from darkaction.core.provenance import changed_since, command_line, dvc_md5s, index_digest
 from darkaction.data.prepare import prepare
 from darkaction.data.settings import SYNTHETIC

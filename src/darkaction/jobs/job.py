@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import torch
 
 from darkaction.core.errors import UserError, reason_of
-from darkaction.core.locks import only_one
 from darkaction.core.paths import Paths
+from darkaction.core.processes import only_one
 from darkaction.data.splits import other_validation
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs.identity import identity, index_digests, index_settings, training_code

@@ -18,11 +18,11 @@ from darkaction.core.errors import UserError, reason_of
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.redact import without_credentials
 from darkaction.evaluation.comparison import Comparison
+from darkaction.evaluation.predictions import compare_predictions, read_predictions, same_clips
 from darkaction.evaluation.statistics import with_interval
 from darkaction.jobs.recognizer.evaluation import PROMOTION
 from darkaction.params import Params
 from darkaction.serving import mlflow_model
-from darkaction.serving.comparison import compare_predictions, read_predictions, same_clips
 from darkaction.serving.settings import ServingParams
 from darkaction.tracking.records import model_runs
 from darkaction.tracking.settings import Registry

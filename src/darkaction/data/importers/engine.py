@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from darkaction.core.errors import UserError
 from darkaction.core.folders import sync_files, sync_folder, write_whole
-from darkaction.core.locks import only_one
+from darkaction.core.processes import only_one
 from darkaction.data.importers.archives import open_source
 from darkaction.data.importers.arid import plan_arid
 from darkaction.data.importers.hmdb51 import plan_hmdb51

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from darkaction.core.folders import new_folder
-from darkaction.core.locks import only_one
 from darkaction.core.paths import Paths
+from darkaction.core.processes import only_one
 from darkaction.data.clips import write_settings
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs.enhancer import apply as enhancing

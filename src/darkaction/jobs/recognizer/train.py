@@ -12,9 +12,8 @@ import pandas as pd
 from darkaction.core.agreement import recorded_in, require_same
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
-from darkaction.core.locks import only_one
 from darkaction.core.paths import Paths
-from darkaction.core.processes import is_first_process
+from darkaction.core.processes import is_first_process, only_one
 from darkaction.data.clips import ENHANCER, SETTINGS, ClipStore
 from darkaction.enhancement import LEARNT
 from darkaction.jobs.identity import index_settings, pretraining_settings, sha256
