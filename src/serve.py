@@ -16,11 +16,12 @@ from darkaction.core.paths import Paths
 
 def main() -> None:
     arguments = parse_arguments()
-    from darkaction.serving import server, videos
+    from darkaction.serving import videos
+    from darkaction.serving.server import application
     from darkaction.serving.settings import ServingParams
 
     params = ServingParams.load(overrides=arguments.overrides)
-    server.serve(videos.find_model(arguments.model), params, host=arguments.host, port=arguments.port)
+    application.serve(videos.find_model(arguments.model), params, host=arguments.host, port=arguments.port)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -11,8 +11,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 import asgi
-from darkaction.serving import guard
-from darkaction.serving.guard import ERRORS, Guard
+from darkaction.serving.server import guard
+from darkaction.serving.server.guard import ERRORS, Guard
 from darkaction.serving.settings import ServingParams
 
 LIMITS = replace(ServingParams.load().serving, max_body_mb=1, max_videos=2, max_concurrent=2, timeout_seconds=0.2)

@@ -26,11 +26,11 @@ import asgi
 from asgi import encoded
 from darkaction.core.paths import ROOT
 from darkaction.data.video import write_video
-from darkaction.serving.guard import Guard
 from darkaction.serving.mlflow_model import EXPECTED, find_in
-from darkaction.serving.server import application
+from darkaction.serving.server.application import application
+from darkaction.serving.server.guard import Guard
+from darkaction.serving.server.worker import RefusedError, Worker, Workers
 from darkaction.serving.settings import Serving, ServingParams
-from darkaction.serving.worker import RefusedError, Worker, Workers
 from servers import Server
 from video_files import ODD, write_huge
 

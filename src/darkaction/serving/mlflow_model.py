@@ -19,8 +19,8 @@ from mlflow.types.schema import Map
 from darkaction.core.paths import Paths
 from darkaction.data.settings import VideoLimits
 from darkaction.data.video import write_video
+from darkaction.serving.server.worker import FAULT, RefusedError, Row, Workers
 from darkaction.serving.settings import Serving, ServingParams
-from darkaction.serving.worker import FAULT, RefusedError, Row, Workers
 
 OUTPUTS: dict[str, DataType | Map] = {
     "answer": DataType.string,  # the label, or `unsure`

@@ -15,9 +15,9 @@ from mlflow.pyfunc import scoring_server
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.serving import mlflow_model
-from darkaction.serving.guard import Guard
+from darkaction.serving.server.guard import Guard
+from darkaction.serving.server.worker import STARTING
 from darkaction.serving.settings import ServingParams
-from darkaction.serving.worker import STARTING
 
 IDLE_CONNECTIONS = 64
 """Connections beyond those of the requests: idle ones, and those of GET /ping. Of more, each is answered 503."""
