@@ -28,7 +28,7 @@ from darkaction.serving.answers import UNSURE_BELOW
 if TYPE_CHECKING:
     from darkaction.serving.predictor import Predictor
 
-PRELOADED = ["cv2", "torch", "torchvision"]
+PRELOADED = ["cv2", "torch"]
 """What takes seconds to import: once, in the process that the workers are forked from."""
 
 STARTING = 120.0
