@@ -12,6 +12,7 @@ import cv2
 from tqdm import tqdm
 
 from darkaction.core.folders import new_folder
+from darkaction.core.processes import end_with_parent
 from darkaction.data.video import write_video
 from darkaction.synthetic.demo import DEMO, DEMO_LIT
 from darkaction.synthetic.generator import FPS, GeneratorSettings, generate_clip
@@ -113,11 +114,16 @@ def map_clips(settings: GeneratorSettings, consume: Consume[T], *, workers: int,
     whole = settings.takes * len(settings.classes)
     size = whole if settings.scenes >= 8 * workers else settings.takes
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
             yield from bar(pool.map(work, keys, chunksize=size))
         finally:  # whoever stops early, or fails, does not wait for what is not begun
             pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    cv2.setNumThreads(1)
 
 
 def _generate_and_consume(settings: GeneratorSettings, consume: Consume[T], key: Key) -> T:
