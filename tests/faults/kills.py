@@ -9,7 +9,6 @@ import psutil
 from faults.pipeline import STAGES, Outcome, Pipeline
 from faults.processes import Running, until
 
-
 QUICK = ("prepare", "leakage", "train_enhancer", "train", "evaluate", "report")
 
 

@@ -4,6 +4,7 @@ import functools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,7 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
+from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
 from darkaction.core.processes import end_with_parent
 from darkaction.data.video import write_video
@@ -117,6 +119,8 @@ def map_clips(settings: GeneratorSettings, consume: Consume[T], *, workers: int,
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
             yield from bar(pool.map(work, keys, chunksize=size))
+        except BrokenProcessPool:
+            raise UserError("a worker process died, perhaps for want of memory; no clip was written") from None
         finally:  # whoever stops early, or fails, does not wait for what is not begun
             pool.shutdown(cancel_futures=True)
 
