@@ -48,10 +48,8 @@ class Judged(Measured):
 
 
 def judge(limits: VideoLimits, path: Path) -> Judged:
-    """Measures a file and predicts its action. A file that takes too long ends the process."""
+    """Measures a file and predicts its action."""
     predictor = _predictor(limits)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(LONGEST)
     started, error, answer = time.monotonic(), "", ""
     measured = Measured()
     try:
@@ -61,7 +59,6 @@ def judge(limits: VideoLimits, path: Path) -> Judged:
         answer = refused.reason
     except Exception as other:  # noqa: BLE001 - that is what is looked for
         error = f"{type(other).__name__}: {other}"
-    signal.alarm(0)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Judged(
         **vars(measured),
@@ -70,6 +67,16 @@ def judge(limits: VideoLimits, path: Path) -> Judged:
         seconds=time.monotonic() - started,
         megabytes=memory,
     )
+
+
+def judge_or_end(limits: VideoLimits, path: Path) -> Judged:
+    """Judges a file in a worker process, which ends when that takes too long."""
+    _predictor(limits)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(LONGEST)
+    judged = judge(limits, path)
+    signal.alarm(0)
+    return judged
 
 
 @cache
@@ -123,7 +130,8 @@ OUTCOMES = ("refused", "accepted", "accepted, wrong", "measure and predict diffe
 
 
 def fuzz(folder: Path, *, files: int, seed: int, workers: int) -> list[Result]:
-    """Makes damaged files of every container in turn, and judges them in processes whose death is survived."""
+    """Makes damaged files of every container in turn, and judges them in processes whose death is survived, or (with
+    no workers) in this one."""
     limits = Params.load().video
     originals = write_originals(folder)
     whole = {path: measure(path, limits) for path in originals}
@@ -134,7 +142,11 @@ def fuzz(folder: Path, *, files: int, seed: int, workers: int) -> list[Result]:
         path = folder / f"{number:05d}{source.suffix}"
         path.write_bytes(content)
         made[path] = source, mutation
-    found = measure_all(list(made), workers=workers, measure_clip=partial(judge, limits))
+    found: dict[Path, Measured] = {}
+    if workers == 0:
+        found |= {path: judge(limits, path) for path in made}
+    else:
+        found |= measure_all(list(made), workers=workers, measure_clip=partial(judge_or_end, limits))
     return [Result(source.name, mutation, found[path], whole[source]) for path, (source, mutation) in made.items()]
 
 
