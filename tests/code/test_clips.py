@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from darkaction.core.errors import UserError
+from darkaction.data import clips as clip_store
 from darkaction.data.clips import ClipStore, StoredClip, write_clip, write_list
 from darkaction.data.video import Frames
 
@@ -98,7 +99,7 @@ def test_a_clip_is_not_visible_before_it_is_complete(tmp_path: Path) -> None:
 
 
 def test_missing_store_clip_and_file_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere: no clip store here .*enhance\.py nowhere"):
+    with pytest.raises(UserError, match=r"nowhere: no clip store here .*enhance\.py nowhere "):
         ClipStore(tmp_path / "nowhere")
     store = ClipStore(folder)
     with pytest.raises(UserError, match=r"demo: no clip 'demo/Walk_9_9' in this store of 3 clips"):
@@ -117,6 +118,28 @@ def test_verify_names_every_damaged_and_missing_file(folder: Path) -> None:
     with pytest.raises(UserError, match=r"Sit_10_3\.npy is damaged.*Walk_1_1\.npy is missing") as error:
         ClipStore(folder).verify()
     assert "Run_2_1" not in str(error.value)
+    assert str(error.value).endswith("dvc repro -f -s enhance@demo")
+    ClipStore(folder).verify(["demo/Run_2_1"])
+
+
+def test_a_file_is_read_once_to_verify_it_and_again_when_it_has_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    sha256 = clip_store._sha256
+    monkeypatch.setattr(clip_store, "_sha256", lambda path: read.append(path.name) or sha256(path))
+    store = ClipStore(folder)
+    store.verify()
+    store.verify()
+    assert sorted(read) == ["Run_2_1.npy", "Sit_10_3.npy", "Walk_1_1.npy"]
+    (folder / "Run_2_1.npy").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"Run_2_1\.npy is damaged"):
+        store.verify()
+
+
+def test_the_store_of_a_comparison_is_made_anew_by_its_command(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"; delete .*/cache/clips/demo/0123 and run the same command again$"):
+        ClipStore(tmp_path / "cache" / "clips" / "demo" / "0123")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array at all"], ids=["empty", "cut", "other"])

@@ -1,12 +1,16 @@
 """Folders that appear whole or not at all."""
 
+import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from darkaction.core.folders import _mark, new_folder
+from darkaction.core.folders import _mark, new_folder, write_whole
+from darkaction.core.processes import is_alive, started
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
@@ -28,19 +32,62 @@ def test_takes_the_place_of_the_old_one_only_when_whole(tmp_path: Path) -> None:
     assert names(target) == ["b"] and names(target.parent) == ["out"]
 
 
+HOLDER = """
+import sys
+from pathlib import Path
+from darkaction.core.folders import new_folder
+with new_folder(Path(sys.argv[1])) as folder:
+    print(folder, flush=True)
+    input()
+"""
+
+
 def test_leftovers_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    (tmp_path / f".out.partial-{_mark()}-{dead.pid}").mkdir()
-    elsewhere = tmp_path / f".out.partial-0-{dead.pid}"  # of another machine, where that number may be alive
+    """Also while nobody has taken note of a killed one, which still has a number then."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "out")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": {"PYTHONPATH": str(SRC)}}
+    elsewhere = tmp_path / ".out.partial-0-12345678"  # of another machine
     elsewhere.mkdir()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
-        kept = tmp_path / f".out.partial-{_mark()}-{living.pid}"
-        kept.mkdir()
+    with subprocess.Popen(command, **pipes) as killed, subprocess.Popen(command, **pipes) as living:
+        left, kept = (Path(process.stdout.readline().strip()) for process in (killed, living))
+        assert left.exists() and kept.exists()
+        os.kill(killed.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
         with new_folder(tmp_path / "out"):
             pass
         assert set(names(tmp_path)) == {elsewhere.name, kept.name, "out"}
+        killed.kill()
         living.kill()
+
+
+def test_a_kill_between_the_two_renamings_leaves_the_old_folder(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with new_folder(target) as folder:
+        (folder / "a").write_text("old")
+    replaced = tmp_path / f".out.replaced-{_mark()}-12345678"
+    os.replace(target, replaced)
+    with pytest.raises(KeyError), new_folder(target):
+        raise KeyError
+    assert names(tmp_path) == ["out"] and names(target) == ["a"]
+
+
+def test_a_process_is_its_number_and_its_start() -> None:
+    start = started(os.getpid())
+    assert start is not None and is_alive(os.getpid(), start) and not is_alive(os.getpid(), start - 1)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        start = started(process.pid)
+        assert start is not None and is_alive(process.pid, start)
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not is_alive(process.pid, start)
+
+
+def test_two_who_write_a_file_at_once_do_not_trip_over_each_other(tmp_path: Path) -> None:
+    texts = [f"{number}" * 1000 for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(lambda text: write_whole(tmp_path / "file", text), texts * 50):
+            assert (tmp_path / "file").read_text() in texts
+    assert names(tmp_path) == ["file"]
 
 
 def test_of_several_processes_one_publishes(tmp_path: Path) -> None:

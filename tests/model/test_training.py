@@ -1,16 +1,19 @@
 """The training room on tiny clips: loading, learning, resuming, weights."""
 
 import dataclasses
+import hashlib
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from darkaction.core.errors import UserError
 from darkaction.enhancement.settings import Enhance
@@ -18,7 +21,8 @@ from darkaction.models.build import build_recognizer
 from darkaction.models.settings import Bert, Model
 from darkaction.training import data, transfer, weights
 from darkaction.training.augmentation import Augmenter
-from darkaction.training.fit import fit, resumable
+from darkaction.training.checkpoints import CheckedIO, is_whole, resumable
+from darkaction.training.fit import fit
 from darkaction.training.focal import FocalLoss
 from darkaction.training.loader import Clip, EpochSampler, TestClips, TrainingClips, test_loader, training_loader
 from darkaction.training.module import RecognizerModule
@@ -82,7 +86,7 @@ def run_fit(folder: Path, *, epochs: int, on_epoch=lambda epoch, row: None, modu
         training_loader(training_clips(epochs), batch_size=8, workers=0),
         test_loader(TestClips(CLIPS, sampler=CARD.sampler(), seed=0, draw=0, num_draws=1), batch_size=8, workers=0),
         epochs=epochs, max_steps=None, bf16=False, devices=1, deterministic=True, grad_clip=1.0, keep=keep,
-        checkpoints=folder, fingerprint="f", on_epoch=on_epoch,
+        checkpoints=folder, fingerprint={"seed": 0}, on_epoch=on_epoch,
     )  # fmt: skip
     return module, history
 
@@ -125,34 +129,134 @@ def test_learns_the_order_of_frames(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
-def test_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
-    expected, expected_history = run_fit(tmp_path / "whole", epochs=4)
+class StoppedError(Exception):
+    pass
 
-    class StoppedError(Exception):
-        pass
+
+def run_stopped(folder: Path, *, epochs: int, at: int, keep: str = "last") -> None:
+    """A training that is stopped in epoch `at`, before its state is saved."""
 
     def stop(epoch: int, row: dict[str, float]) -> None:
-        if epoch == 2:
+        if epoch == at:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        run_fit(tmp_path / "parts", epochs=4, on_epoch=stop)
-    assert resumable(tmp_path / "parts", "f") is not None
+        run_fit(folder, epochs=epochs, on_epoch=stop, keep=keep)
+
+
+def digest(module: RecognizerModule) -> str:
+    return hashlib.sha256(save({name: tensor.contiguous() for name, tensor in module.state_dict().items()})).hexdigest()
+
+
+def test_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    expected, expected_history = run_fit(tmp_path / "whole", epochs=4)
+    run_stopped(tmp_path / "parts", epochs=4, at=2)
+    assert resumable(tmp_path / "parts", {"seed": 0}) is not None
     epochs: list[int] = []
     module, history = run_fit(tmp_path / "parts", epochs=4, on_epoch=lambda epoch, row: epochs.append(epoch))
     assert epochs == [2, 3]
     assert [row["epoch"] for row in history] == [row["epoch"] for row in expected_history] == [0, 1, 2, 3]
-    for name, tensor in expected.state_dict().items():
-        assert torch.equal(module.state_dict()[name], tensor), name
+    assert digest(module) == digest(expected)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_state_of_another_training_is_not_resumed(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    assert resumable(folder, "a") is None
-    (folder / "last.ckpt").write_bytes(b"state")
-    assert resumable(folder, "a") == folder / "last.ckpt"
-    assert resumable(folder, "b") is None
-    assert not (folder / "last.ckpt").exists()
+def flip_bit(path: Path, position: float) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(position * len(content))] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut short": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "a bit flipped": lambda path: flip_bit(path, 0.5),
+    "empty": lambda path: path.write_bytes(b""),
+    "other content": lambda path: path.write_bytes(b"no state" * 100),
+    "its last bit flipped": lambda path: flip_bit(path, 0.999999),
+}
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_state_is_set_aside_and_the_result_stays_the_same(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], damaged: int, keep: str
+) -> None:
+    expected, expected_history = run_fit(tmp_path / "whole", epochs=4, keep=keep)
+    for name, damage in [*DAMAGE.items()][:2]:
+        folder = tmp_path / name
+        run_stopped(folder, epochs=4, at=3, keep=keep)
+        states = [folder / "last.ckpt", folder / "previous.ckpt"]
+        for path in states[:damaged]:
+            damage(path)
+        capfd.readouterr()
+        epochs: list[int] = []
+        module, history = run_fit(folder, epochs=4, keep=keep, on_epoch=lambda epoch, row: epochs.append(epoch))  # noqa: B023
+        said = [line for line in capfd.readouterr().err.splitlines() if line.startswith(str(folder))]
+        assert [line.partition(": ")[0] for line in said] == [
+            *map(str, states[:damaged]),
+            *[str(folder)][: damaged - 1],
+        ]
+        assert epochs == ([2, 3] if damaged == 1 else [0, 1, 2, 3]), name
+        assert (digest(module), history) == (digest(expected), expected_history), name
+        assert sorted(folder.iterdir()) == sorted(path.with_name(f"{path.name}.damaged") for path in states[:damaged])
+
+
+def test_no_damage_of_a_state_goes_unnoticed(tmp_path: Path) -> None:
+    run_stopped(tmp_path / "state", epochs=4, at=1)
+    path = tmp_path / "state" / "last.ckpt"
+    whole = path.read_bytes()
+    for name, damage in DAMAGE.items():
+        path.write_bytes(whole)
+        damage(path)
+        assert not is_whole(path), name
+    for number in range(100):
+        path.write_bytes(whole)
+        flip_bit(path, number / 100)
+        assert not is_whole(path), number
+    path.write_bytes(whole)
+    assert is_whole(path)
+
+
+def test_a_state_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its process is killed between two steps, the state before is there."""
+    io, path = CheckedIO(), tmp_path / "last.ckpt"
+    io.save_checkpoint({"epoch": 1}, path)
+    replace = os.replace
+    for allowed in range(3):
+        calls: list[object] = []
+
+        def killed(source: Path, target: Path, allowed: int = allowed, calls: list[object] = calls) -> None:
+            if len(calls) == allowed:
+                raise KeyboardInterrupt
+            calls.append(source)
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            io.save_checkpoint({"epoch": 2}, path)
+        monkeypatch.undo()
+        left = [state for state in (path, tmp_path / "previous.ckpt") if state.exists() and is_whole(state)]
+        assert torch.load(left[0], weights_only=True) == {"epoch": 1}
+    io.save_checkpoint({"epoch": 2}, path)
+    assert io.load_checkpoint(path, weights_only=True) == {"epoch": 2}
+
+
+def test_state_of_another_training_is_not_resumed_and_why_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, state = tmp_path / "state", tmp_path / "state" / "last.ckpt"
+    first = {"train.epochs": 4, "model.layers": (1, 1), "code": "a"}
+    assert resumable(folder, first) is None
+    CheckedIO().save_checkpoint({"epoch": 1}, state)
+    assert resumable(folder, first) == state
+    assert capsys.readouterr().err == ""
+    assert resumable(folder, first | {"train.epochs": 5, "code": "b"}) is None
+    assert not state.exists()
+    said = (
+        f"{folder}: its states are of another training, now with other code, train.epochs; the training begins anew\n"
+    )
+    assert capsys.readouterr().err == said
+    assert resumable(folder, first) is None
+    assert capsys.readouterr().err == ""
 
 
 def test_best_epoch_is_kept(tmp_path: Path) -> None:

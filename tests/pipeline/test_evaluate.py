@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import evaluate
+import train
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.data.clips import write_clip, write_list
@@ -188,6 +189,20 @@ def test_frames_of_another_size_are_refused(tmp_path: Path, monkeypatch: pytest.
     enhance = Params.load(overrides=[*OVERRIDES, "enhance.height=24"]).enhance
     with pytest.raises(UserError, match=r"frames of 16x16, where enhance\.height and enhance\.width are 24x16"):
         data.open_clips(rows, Paths(out=tmp_path), ["run"], enhance, flow=False)
+
+
+def test_a_damaged_clip_ends_every_program_that_would_show_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bit of a frame of a validation clip, which the file is loaded with."""
+    command = make_project(tmp_path, folds=1)
+    clip = tmp_path / "data" / "clips" / "demo" / "Walk_2_1.npy"
+    content = bytearray(clip.read_bytes())
+    content[-1] ^= 1
+    clip.write_bytes(content)
+    for program, more in ((evaluate, []), (train, ["--set", "enhance.method=gamma"])):
+        monkeypatch.setattr(sys, "argv", [*command, *more])
+        with pytest.raises(UserError, match=r"clips/demo: Walk_2_1\.npy is damaged .*dvc repro -f -s enhance@demo$"):
+            program.main()
+    assert not (tmp_path / "reports" / "metrics.json").exists()
 
 
 def test_weights_of_another_split_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from conftest import ROOT
+from darkaction.core.locks import only_one
 from darkaction.core.paths import Paths
 from darkaction.training import weights
 
@@ -42,3 +44,22 @@ def test_two_processes_train_one_model(smoke_out: Path, tmp_path: Path) -> None:
     assert experiment is not None
     [run] = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED" and "sha256.fold_0" in run.data.tags
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "task"), [("train", "a training"), ("pretrain", "a pretraining")])
+def test_the_second_of_two_trainings_in_one_place_says_who_is_there(smoke_out: Path, stage: str, task: str) -> None:
+    lock = smoke_out / Paths.CHECKPOINTS / {"train": "recognizer.lock", "pretrain": "pretraining.lock"}[stage]
+    with only_one(lock, task=task):
+        done = subprocess.run(
+            [sys.executable, f"src/{stage}.py", "--profile", "smoke", "--out", str(smoke_out)],
+            cwd=ROOT,
+            env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{smoke_out}/mlflow.db"},
+            capture_output=True,
+            text=True,
+        )
+    here = f"(process {os.getpid()} on {socket.gethostname()})"
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"error: {lock.parent}: {task} is at work here {here}; wait for its end\n",
+    )

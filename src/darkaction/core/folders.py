@@ -6,13 +6,12 @@ import fcntl
 import hashlib
 import os
 import shutil
+import socket
+import threading
+import uuid
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-
-import psutil
-
-from darkaction.core.processes import machine
 
 TRIES = 3
 
@@ -27,35 +26,49 @@ def new_folder(target: Path, *, keep: bool = True) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(target)
-    partial = target.with_name(f".{target.name}.partial-{_mark()}-{os.getpid()}")
-    replaced = target.with_name(f".{target.name}.replaced-{_mark()}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    own = f"{_mark()}-{uuid.uuid4().hex[:8]}"
+    partial = target.with_name(f".{target.name}.partial-{own}")
+    replaced = target.with_name(f".{target.name}.replaced-{own}")
+    handle = _make_locked(partial)
     try:
         yield partial
         if keep:
+            _sync_files(partial)
             _take_place(partial, target, replaced)
     finally:
+        os.close(handle)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is complete or not there, or as it was."""
-    partial = path.with_name(f".{path.name}.partial")
+def write_whole(path: Path, content: str | bytes | memoryview) -> None:
+    """Writes a file that is complete on the disk or not there, or as it was: after a power cut too, and whoever writes
+    it at the same time."""
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}-{threading.get_ident()}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
+        sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
+def sync_folder(folder: Path) -> None:
+    """New names in a folder last through a power cut then. Some file systems know no such thing."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _take_place(partial: Path, target: Path, replaced: Path) -> None:
     """Puts `partial` where `target` is. Others who make the same may do so at this moment: the last one stays."""
-    parent = os.open(target.parent, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # NFS has no such lock, hence the tries
-            fcntl.flock(parent, fcntl.LOCK_EX)
+    with _locked(target.parent):  # NFS has no such lock, hence the tries
         for left in reversed(range(TRIES)):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(target, replaced)
@@ -66,19 +79,61 @@ def _take_place(partial: Path, target: Path, replaced: Path) -> None:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not left:
                     raise
                 shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        os.close(parent)
+    sync_folder(target.parent)
 
 
 @cache
 def _mark() -> str:
-    """Stands for this machine in the names of unfinished folders: on a shared disk only its own processes are known."""
-    return hashlib.sha256(machine().encode()).hexdigest()[:8]
+    """Stands for this machine in the names of unfinished folders: on a shared disk, locks of others may not be seen."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _make_locked(folder: Path) -> int:
+    """Makes a folder and locks it for as long as the returned handle is open. The system closes it when the process
+    ends, however that ends."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # before it was locked, another process took it for a leftover
+            folder.mkdir(exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY)
+            with contextlib.suppress(OSError):  # not every file system has locks
+                fcntl.flock(handle, fcntl.LOCK_SH)
+            if folder.exists():
+                return handle
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Locks a folder for this process alone; whether that is so."""
+    handle = os.open(folder, os.O_RDONLY)
+    mine = False
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            mine = True
+        yield mine
+    finally:
+        os.close(handle)
 
 
 def _remove_leftovers(target: Path) -> None:
-    for kind in ("partial", "replaced"):
-        for folder in target.parent.glob(f".{target.name}.{kind}-{_mark()}-*"):
-            process = folder.name.rpartition("-")[2]
-            if process.isdigit() and not psutil.pid_exists(int(process)):
-                shutil.rmtree(folder, ignore_errors=True)
+    """Removes unfinished folders that no process holds any more. Where one was killed between its two renamings, the
+    old folder goes back to its place."""
+    with _locked(target.parent):
+        for kind in ("replaced", "partial"):
+            for folder in target.parent.glob(f".{target.name}.{kind}-{_mark()}-*"):
+                with contextlib.suppress(FileNotFoundError), _locked(folder, wait=False) as ended:
+                    if ended and kind == "replaced" and not target.exists():
+                        os.replace(folder, target)
+                    elif ended:
+                        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sync_files(folder: Path) -> None:
+    """What was written in a folder lasts through a power cut then."""
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir():
+            sync_folder(path)
+        elif path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

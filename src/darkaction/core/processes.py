@@ -8,7 +8,11 @@ import threading
 from multiprocessing.connection import wait
 from pathlib import Path
 
-import psutil
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+
+ENDED = ("Z", "X")
+STARTED = 18
+"""States of /proc/<pid>/stat, and the place of the start behind the state."""
 
 
 def machine() -> str:
@@ -20,12 +24,25 @@ def machine() -> str:
     return "/".join(marks)
 
 
-def is_alive(pid: int, started: float) -> bool:
-    """Whether the process that had this number and start time still runs on this machine."""
+def started(pid: int) -> int | None:
+    """When a process of this machine started, in ticks since the machine did, so that a clock that is set changes
+    nothing; None when it has ended, also where its parent has not taken note yet."""
     try:
-        return abs(psutil.Process(pid).create_time() - started) < 2
-    except psutil.NoSuchProcess:
-        return False
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if state in ENDED else int(fields[STARTED])
+
+
+def is_alive(pid: int, start: int) -> bool:
+    """Whether the process that had this number and start still runs on this machine."""
+    return started(pid) == start
+
+
+def is_first_process() -> bool:
+    """False in every process of a distributed training but the first."""
+    ranks = [os.environ[name] for name in RANK_VARIABLES if name in os.environ]
+    return not ranks or ranks[0] == "0"
 
 
 def usable_processors() -> int:

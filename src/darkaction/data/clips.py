@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from darkaction.data.flow import of_frames
 from darkaction.data.video import Frames
 
 LIST = "clips.csv"
+
+MOST_NAMED = 3
+"""Damaged files in an error."""
 
 SETTINGS = "settings.json"
 
@@ -150,10 +154,7 @@ class ClipStore:
     def clip(self, clip_id: str) -> StoredClip:
         """Size and file of a clip, from the list; a UserError when the store lacks it."""
         if clip_id not in self._clips:
-            raise UserError(
-                f"{self.folder}: no clip '{clip_id}' in this store of {len(self)} clips; run "
-                f"python src/enhance.py {self.folder.name} again"
-            )
+            raise UserError(f"{self.folder}: no clip '{clip_id}' in this store of {len(self)} clips; {self._remedy()}")
         return self._clips[clip_id]
 
     def made_with(self) -> dict[str, Any]:
@@ -194,30 +195,56 @@ class ClipStore:
             )
         return frames_NHWC
 
-    def verify(self) -> None:
-        """Compares every file with its checksum.
+    def verify(self, clip_ids: Iterable[str] | None = None, *, flow: bool = True) -> None:
+        """Compares files with their checksums; a process reads a file for this only once.
+
+        Args:
+            clip_ids: of the clips to look at; None: all.
+            flow: look at their optical flow too, where it is stored.
 
         Raises:
-            UserError: naming every file that is missing or damaged.
+            UserError: naming files that are missing or damaged.
         """
         problems = []
-        for clip in self._clips.values():
-            for file, sha256 in ((clip.file, clip.sha256), (clip.flow_file, clip.flow_sha256)):
+        for clip in map(self.clip, self._clips if clip_ids is None else clip_ids):
+            files = {clip.file: clip.sha256} | ({clip.flow_file: clip.flow_sha256} if flow else {})
+            for file, sha256 in files.items():
                 path = self.folder / file
                 if sha256 and not path.is_file():
                     problems.append(f"{file} is missing")
-                elif sha256 and _sha256(path) != sha256:
+                elif sha256 and _sha256_once(path, *_version(path)) != sha256:
                     problems.append(f"{file} is damaged (its sha256 differs from the list's)")
         if problems:
-            raise UserError(f"{self.folder}: {'; '.join(problems)}; {self._remedy()}")
+            more = [f"and {len(problems) - MOST_NAMED} more"] if len(problems) > MOST_NAMED else []
+            raise UserError(f"{self.folder}: {'; '.join([*problems[:MOST_NAMED], *more])}; {self._remedy()}")
 
     def _remedy(self) -> str:
-        return f"run python src/enhance.py {self.folder.name} again"
+        return _remedy(self.folder)
+
+
+def _remedy(folder: Path) -> str:
+    if "clips" in (folder.name, folder.parent.parent.name):  # of a comparison or a pretraining, which make their own
+        return f"delete {folder} and run the same command again"
+    return (
+        f"run python src/enhance.py {folder.name} with the same --profile, --set and --out, or, for params.yaml as it "
+        f"stands, dvc repro -f -s enhance@{folder.name}"
+    )
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    """Changes with the content of a file."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+@cache
+def _sha256_once(path: Path, *_: int) -> str:
+    return _sha256(path)
 
 
 def _read_list(folder: Path) -> list[StoredClip]:
     path = folder / LIST
-    remedy = f"run python src/enhance.py {folder.name}"
+    remedy = _remedy(folder)
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
@@ -228,7 +255,7 @@ def _read_list(folder: Path) -> list[StoredClip]:
     except ValidationError as error:
         wrong = error.errors()[0]
         found = f"clip {wrong['loc'][0]}: {'.'.join(map(str, wrong['loc'][1:]))}: {wrong['msg']}"
-        raise UserError(f"{path}: not a list of clips ({found}); {remedy} again") from None
+        raise UserError(f"{path}: not a list of clips ({found}); {remedy}") from None
 
 
 def _sha256(path: Path) -> str:

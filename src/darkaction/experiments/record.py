@@ -1,6 +1,7 @@
 """The record of finished runs: a line each in reports/tables/runs.csv, in git, so that none is computed twice and a
 comparison may be completed over several runs and machines."""
 
+import contextlib
 import csv
 import fcntl
 from collections.abc import Iterable
@@ -72,7 +73,8 @@ def append(path: Path, run: Run) -> None:
     """Adds a line; several processes of one machine may do so at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", newline="") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         text = file.read()
         if text and not text.endswith("\n"):  # a line that was cut off when a machine stopped

@@ -11,6 +11,7 @@ from typing import Any
 
 from darkaction.core import config
 from darkaction.core.errors import UserError, reason_of
+from darkaction.core.locks import only_one
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.processes import usable_processors
 from darkaction.core.provenance import changed_since, command_line, dvc_md5s, index_digest
@@ -129,7 +130,9 @@ def indexes_for(params: Params) -> Paths:
         key = identity(settings, inputs={"dataset": name, "is target": is_target, "clips": clips})
         folder = ROOT / CACHE / "indexes" / f"{name}-{key}"
         if not (folder / "done").exists():
-            _make_index(params, name, folder)
+            with only_one(folder.with_name(f"{folder.name}.lock"), task=f"the indexing of {name}"):
+                if not (folder / "done").exists():
+                    _make_index(params, name, folder)
         moved[Paths.index(name)] = folder / Paths.index(name)
         if name in SYNTHETIC:
             moved[Paths.raw(name)] = folder / Paths.raw(name)

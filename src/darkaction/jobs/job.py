@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 from darkaction.core.errors import UserError, reason_of
+from darkaction.core.locks import only_one
 from darkaction.core.paths import Paths
 from darkaction.data.splits import other_validation
 from darkaction.enhancement.apply import Settings
@@ -31,6 +32,9 @@ from darkaction.training.fit import Row
 
 COMPLETE, PRUNED, FAILED, STOPPED, LOST = "complete", "pruned", "failed", "stopped", "lost"
 """How a job ends. STOPPED: somebody ended its worker in order. LOST: its worker is gone, or was stopped."""
+
+PATIENCE = 60.0
+"""Seconds that a job waits for another one in its folder to end."""
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
@@ -182,8 +186,10 @@ def _folder(job: Job) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="darkaction-job-") as folder:
             yield Path(folder)
         return
-    yield job.work
-    shutil.rmtree(job.work, ignore_errors=True)
+    # A worker whose launcher was killed may live on for some seconds.
+    with only_one(job.work.with_name(f"{job.work.name}.lock"), task=f"'{job.name}'", patience=PATIENCE):
+        yield job.work
+        shutil.rmtree(job.work, ignore_errors=True)
 
 
 def with_smaller_batch(train: Callable[[Params], T], params: Params, halved: Callable[[int], None]) -> T:

@@ -6,9 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-import psutil
-
-from darkaction.core.processes import is_alive, machine
+from darkaction.core.processes import is_alive, machine, started
 
 LAUNCHER_GONE = 60.0
 """Seconds without a heartbeat after which a launcher on another machine counts as gone."""
@@ -29,8 +27,7 @@ class Launchers:
 
     def describe_own(self) -> dict[str, Any]:
         """What a trial says of the launcher that runs it."""
-        process = psutil.Process(os.getpid())
-        return {"id": self.own, "host": machine(), "pid": process.pid, "started": process.create_time()}
+        return {"id": self.own, "host": machine(), "pid": os.getpid(), "started": started(os.getpid())}
 
     def look(self) -> None:
         """Called before the launchers are asked for: no heartbeat could arrive while the storage was away."""

@@ -20,6 +20,7 @@ from darkaction.core.config import Settings
 from darkaction.core.errors import reason_of, sigterm_raises, stopped_by
 from darkaction.core.folders import write_whole
 from darkaction.core.paths import Paths
+from darkaction.core.processes import is_first_process
 from darkaction.core.provenance import dataset_sources, origin_tags, uncommitted
 from darkaction.core.redact import scrub
 from darkaction.tracking.delivery import Delivery
@@ -32,8 +33,6 @@ from darkaction.tracking.weights import checksum, weights_of
 
 MAX_PARAM_LENGTH = 6000
 """MLflow's limit (mlflow.utils.validation)."""
-
-RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -298,12 +297,6 @@ def parameter_text(value: Any) -> str:
     """Text of a setting as a parameter: as in params.yaml (null, true, [1, 2]), cut at MLflow's limit."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text[:MAX_PARAM_LENGTH]
-
-
-def is_first_process() -> bool:
-    """False in every process of a distributed training but the first."""
-    ranks = [os.environ[name] for name in RANK_VARIABLES if name in os.environ]
-    return not ranks or ranks[0] == "0"
 
 
 def _user() -> str:

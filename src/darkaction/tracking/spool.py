@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from darkaction.core.folders import write_whole
-from darkaction.core.processes import is_alive
+from darkaction.core.processes import is_alive, started
 
 Record = dict[str, Any]
 
@@ -57,8 +55,7 @@ class Spool:
     def create(cls, folder: Path, opening: Record) -> "Spool":
         """A new spool of this process."""
         folder.mkdir(parents=True)
-        process = psutil.Process()
-        owner = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid())}
         spool = cls(folder)
         spool.write_opening(opening | {"owner": owner})
         return spool
@@ -134,6 +131,8 @@ class Spool:
             except BlockingIOError:
                 yield False
                 return
+            except OSError:  # not every file system has locks
+                pass
             yield (self.folder / "opening.json").exists()
 
 

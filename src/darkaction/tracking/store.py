@@ -183,7 +183,8 @@ def _creation_lock(uri: str) -> Iterator[None]:
         return
     name = f"darkaction-store-{hashlib.sha256(str(database).encode()).hexdigest()[:16]}.lock"
     with (Path(tempfile.gettempdir()) / name).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
         is_new = not database.exists() and Path(uri.removeprefix("sqlite:///")).is_absolute()
         with contextlib.chdir(database.parent) if is_new else contextlib.nullcontext():
             yield

@@ -107,12 +107,13 @@ def open_clips(rows: pd.DataFrame, paths: Paths, classes: list[str], enhance: En
     """The clips of `rows` with their class numbers and stores, to be shown with their optical `flow` or without.
 
     Raises:
-        UserError: when a store lacks a clip of the index, or was made with other settings.
+        UserError: when a store lacks a clip of the index, was made with other settings, or is damaged.
     """
     stores = {str(name): ClipStore(paths.read(Paths.clips(str(name)))) for name in rows["dataset"].unique()}
     for name, store in stores.items():
         command = f"python src/enhance.py {name}"
         require_same(store.made_with(), frames_wanted(enhance, name), made=store.folder, command=command)
+        store.verify(rows.loc[rows["dataset"] == name, "clip_id"], flow=flow)
     clips = []
     for clip_id, dataset, label in zip(rows["clip_id"], rows["dataset"], rows["label"], strict=True):
         stored = stores[dataset].clip(clip_id)

@@ -2,27 +2,25 @@
 
 import logging
 import math
-import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from darkaction.core.errors import UserError
+from darkaction.training.checkpoints import BestWeights, CheckedIO, remove_states, resumable, saver
 from darkaction.training.module import RecognizerModule
 
 Batches = DataLoader[tuple[Tensor, int]]
 Row = dict[str, float]
-
-FINGERPRINT = "fingerprint.txt"
 
 EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # how many loader processes there are is the user's setting
@@ -109,7 +107,7 @@ def fit(
     grad_clip: float,
     keep: str,
     checkpoints: Path,
-    fingerprint: str,
+    fingerprint: Mapping[str, Any],
     on_epoch: Callable[[int, Row], None],
 ) -> list[Row]:
     """Trains `module` in place and returns its history, one row an epoch.
@@ -119,12 +117,13 @@ def fit(
         bf16: compute in bfloat16 where autocast allows it; weights stay as they are.
         deterministic: refuse operations that give other results each time (on GPUs; a CPU has none).
         keep: `last`, or `best` for the weights of the epoch with the highest validation accuracy.
-        checkpoints: folder for the state after each epoch. Resume order: the state there, when it was made with the
-            same `fingerprint`; else the weights `module` came with. Removed when the training is complete.
+        checkpoints: folder for the states after each epoch. Resume order: the newest whole one there, when it was made
+            with the same `fingerprint`; else the weights `module` came with. Removed when the training is complete.
+        fingerprint: whatever decides the result, by names.
         on_epoch: called with the epoch and its metrics.
     """
     history = History(on_epoch, len(training.dataset))  # type: ignore[arg-type]
-    states = _states(checkpoints, keep)
+    best = BestWeights() if keep == "best" and max_steps is None else None
     last = resumable(checkpoints, fingerprint)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     terminal = sys.stderr.isatty()
@@ -136,7 +135,13 @@ def fit(
         precision="bf16-mixed" if bf16 else "32-true",
         gradient_clip_val=grad_clip or None,
         deterministic=True if deterministic else "warn",
-        callbacks=[history, *states, TQDMProgressBar() if terminal else EpochLines()],
+        callbacks=[
+            history,
+            *([] if best is None else [best]),
+            saver(checkpoints),
+            TQDMProgressBar() if terminal else EpochLines(),
+        ],
+        plugins=[CheckedIO()],
         # By itself Lightning adds a bar of Rich, whose thread wakes a hundred times a second, seen or not.
         enable_progress_bar=terminal,
         default_root_dir=checkpoints,
@@ -146,38 +151,12 @@ def fit(
         for expected in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message=expected)
         trainer.fit(module, training, validation, ckpt_path=last, weights_only=True)
-    if keep == "best" and max_steps is None:
-        best = torch.load(states[0].best_model_path, weights_only=True, map_location="cpu")
-        module.load_state_dict(best["state_dict"])
+    if best is not None:
+        module.load_state_dict(best.weights)
     trainer.strategy.barrier()
     if trainer.is_global_zero:
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        remove_states(checkpoints)
     return history.rows
-
-
-def _states(checkpoints: Path, keep: str) -> list[ModelCheckpoint]:
-    """What saves the state of each epoch, and before it, for `best`, what saves that of the best one so far."""
-    last = ModelCheckpoint(
-        dirpath=checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
-    )
-    if keep == "last":
-        return [last]
-    best = ModelCheckpoint(
-        dirpath=checkpoints, filename="best", enable_version_counter=False, monitor="val_accuracy", mode="max"
-    )
-    return [best, last]
-
-
-def resumable(checkpoints: Path, fingerprint: str) -> Path | None:
-    """The state to go on from, if there is one of the same training; a state of another is removed."""
-    stamp = checkpoints / FINGERPRINT
-    last = checkpoints / "last.ckpt"
-    if last.exists() and stamp.exists() and stamp.read_text() == fingerprint:
-        return last
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    checkpoints.mkdir(parents=True)
-    stamp.write_text(fingerprint)
-    return None
 
 
 def uses_bf16(precision: str, backbone: str) -> bool:

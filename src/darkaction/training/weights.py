@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from torch import Tensor
 from darkaction.core.agreement import require_same
 from darkaction.core.config import STRICT
 from darkaction.core.errors import UserError
+from darkaction.core.folders import write_whole
 from darkaction.enhancement.settings import Enhance, frame_settings
 from darkaction.models.build import build_recognizer
 from darkaction.models.recognizer import Recognizer
@@ -183,16 +183,11 @@ def make_sampler(sampling: Sampling, *, min_frames: int, max_frames: int) -> Sam
 
 def save(path: Path, recognizer: Recognizer, card: Card, *, half: bool = False) -> None:
     """Writes the weights and their card to `path`, whole or not at all; with `half`, matrices in 16 bits."""
-    partial = path.with_name(f".{path.name}.partial")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
     if half:
         state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
-    try:
-        # From memory: what safetensors' own writing raises on a full disk is no OSError.
-        partial.write_bytes(serialize(state, {METADATA_KEY: json.dumps(dataclasses.asdict(card))}))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # From memory: what safetensors' own writing raises on a full disk is no OSError.
+    write_whole(path, serialize(state, {METADATA_KEY: json.dumps(dataclasses.asdict(card))}))
 
 
 def load(path: Path) -> tuple[Recognizer, Card]:

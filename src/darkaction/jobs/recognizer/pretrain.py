@@ -1,16 +1,19 @@
 """The stage `pretrain`: trains the network on synthetic clips: -> models/pretraining."""
 
 import shutil
+import sys
 from pathlib import Path
 
 from darkaction.core.folders import new_folder
+from darkaction.core.locks import only_one
 from darkaction.core.paths import Paths
 from darkaction.data.clips import write_settings
+from darkaction.enhancement.apply import Settings
 from darkaction.jobs.enhancer import apply as enhancing
 from darkaction.jobs.identity import pretraining_settings
 from darkaction.jobs.recognizer import pretraining
 from darkaction.params import Params
-from darkaction.tracking.runs import Child, start_run
+from darkaction.tracking.runs import Child, Run, start_run
 from darkaction.training.fit import Row
 
 
@@ -27,24 +30,34 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child:
     )
     stopped = paths.write(f"{Paths.CHECKPOINTS}/pretraining")
     work = stopped / pretraining.identity(params, enhancement)
-    for other in stopped.glob("*"):
-        if other != work:
-            shutil.rmtree(other)
-    with start_run(stage="pretrain", params=params, paths=paths, resume=True, child=child) as run:
-        reached: list[float] = []
+    with only_one(stopped.with_name("pretraining.lock"), task="a pretraining"):
+        for other in stopped.glob("*"):
+            if other != work:
+                print(
+                    f"{other}: a stopped pretraining with other settings, enhancement or code, removed", file=sys.stderr
+                )
+                shutil.rmtree(other)
+        with start_run(stage="pretrain", params=params, paths=paths, resume=True, child=child) as run:
+            made = _pretrain_in(work, params, paths, enhancement, workers, run)
+            with new_folder(target) as folder:
+                shutil.copytree(made, folder / "fold_0")
+                write_settings(folder, pretraining_settings(params))
+            run.log_artifact(target)
+        shutil.rmtree(stopped)
 
-        def record(epoch: int, row: Row) -> None:
-            reached.append(row["val_accuracy"])
-            run.log_metrics(dict(row), step=epoch)
 
-        made = pretraining.pretrain(
-            params, paths, work / "fold_0", enhancement=enhancement, workers=workers, on_epoch=record
-        )
-        with new_folder(target) as folder:
-            shutil.copytree(made, folder / "fold_0")
-            write_settings(folder, pretraining_settings(params))
-        run.log_artifact(target)
-        if reached:  # not where it was finished before a stop
-            accuracy = f"{reached[-1]:.1%} on synthetic clips"
-            run.describe(f"validation accuracy {accuracy}", accuracy=accuracy)
-    shutil.rmtree(stopped)
+def _pretrain_in(work: Path, params: Params, paths: Paths, enhancement: Settings, workers: int, run: Run) -> Path:
+    """Pretrains in `work` and records it in `run`; the folder of the weights."""
+    reached: list[float] = []
+
+    def record(epoch: int, row: Row) -> None:
+        reached.append(row["val_accuracy"])
+        run.log_metrics(dict(row), step=epoch)
+
+    made = pretraining.pretrain(
+        params, paths, work / "fold_0", enhancement=enhancement, workers=workers, on_epoch=record
+    )
+    if reached:  # not where it was finished before a stop
+        accuracy = f"{reached[-1]:.1%} on synthetic clips"
+        run.describe(f"validation accuracy {accuracy}", accuracy=accuracy)
+    return made

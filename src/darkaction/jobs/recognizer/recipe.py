@@ -18,7 +18,7 @@ from darkaction.evaluation import metrics
 from darkaction.evaluation.calibration import fit_temperature, temper
 from darkaction.evaluation.predict import predict
 from darkaction.evaluation.statistics import accuracy_interval
-from darkaction.jobs.identity import identity, sha256, training_code, training_settings
+from darkaction.jobs.identity import sha256, training_code, training_settings
 from darkaction.models.build import build_recognizer
 from darkaction.models.recognizer import Recognizer
 from darkaction.params import Params
@@ -297,11 +297,11 @@ def module(params: Params, recognizer: Recognizer, training: list[Clip]) -> Reco
     )
 
 
-def fingerprint(params: Params, training: pd.DataFrame, validation: pd.DataFrame, init: Path | None) -> str:
+def fingerprint(params: Params, training: pd.DataFrame, validation: pd.DataFrame, init: Path | None) -> dict[str, Any]:
     """Whatever decides the result of a training: a stopped one goes on only where all of it is the same."""
     clips = {
-        part: rows[["clip_id", "sha256"]].values.tolist() for part, rows in (("train", training), ("val", validation))
+        f"{part} clips": digest(rows[["clip_id", "sha256"]].values.tolist())
+        for part, rows in (("training", training), ("validation", validation))
     }
     starting = {"starting weights": None if init is None else sha256(init)}
-    settings = training_settings(params) | {"seed": params.seed}
-    return identity(settings, inputs=clips | starting, code=training_code())
+    return training_settings(params) | {"seed": params.seed} | clips | starting | {"code": training_code()}

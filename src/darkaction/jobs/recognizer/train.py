@@ -1,5 +1,6 @@
 """The stage `train`: trains the recognizer on the clip stores: -> models/recognizer/fold_<k>."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -11,13 +12,15 @@ import pandas as pd
 from darkaction.core.agreement import recorded_in, require_same
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
+from darkaction.core.locks import only_one
 from darkaction.core.paths import Paths
+from darkaction.core.processes import is_first_process
 from darkaction.data.clips import ENHANCER, SETTINGS, ClipStore
 from darkaction.enhancement import LEARNT
 from darkaction.jobs.identity import index_settings, pretraining_settings, sha256
 from darkaction.jobs.recognizer import recipe
 from darkaction.params import Params
-from darkaction.tracking.runs import is_first_process, start_run
+from darkaction.tracking.runs import start_run
 from darkaction.tracking.weights import find_weights
 from darkaction.training import data, weights
 from darkaction.training.fit import Row, uses_bf16
@@ -35,7 +38,7 @@ def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
     inits = starting_weights(params, paths)
     print(f"computing in {'bfloat16' if uses_bf16(params.train.precision, params.model.backbone) else 'float32'}")
     target = paths.write(Paths.RECOGNIZER)
-    with start_run(stage="train", params=params, paths=paths, resume=True) as run:
+    with _alone(paths), start_run(stage="train", params=params, paths=paths, resume=True) as run:
         run.set_tags({f"sha256.init.fold_{fold}": sha256(path) for fold, path in enumerate(inits) if path is not None})
 
         def record(prefix: str, epoch: int, row: Row) -> None:
@@ -55,6 +58,12 @@ def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
         run.describe(
             "trained, not yet evaluated" if max_steps is None else f"unfinished model: stopped after {max_steps} steps"
         )
+
+
+def _alone(paths: Paths) -> contextlib.AbstractContextManager[None]:
+    """States and run belong to one training at a time; of its processes the first one speaks for all."""
+    lock = paths.write(f"{Paths.CHECKPOINTS}/recognizer.lock")
+    return only_one(lock, task="a training") if is_first_process() else contextlib.nullcontext()
 
 
 def starting_weights(params: Params, paths: Paths) -> tuple[Path | None, ...]:
