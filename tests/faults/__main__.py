@@ -20,13 +20,15 @@ def main() -> None:
     parser.add_argument(
         "--record", metavar="FILE", type=Path, help="add the rows to this JSON file, and write the page beside it"
     )
+    parser.add_argument("--work", metavar="DIR", type=Path, help="work there and keep it: the next run begins sooner")
     arguments = parser.parse_args()
-    work = Path(tempfile.mkdtemp(prefix="faults-"))
+    work = (arguments.work and arguments.work.resolve()) or Path(tempfile.mkdtemp(prefix="faults-"))
     try:
         rows = run(work, only=arguments.only, times=arguments.times, seed=arguments.seed, record=arguments.record)
     finally:
         os.chdir("/")
-        shutil.rmtree(work, ignore_errors=True)
+        if arguments.work is None:
+            shutil.rmtree(work, ignore_errors=True)
     from faults.table import table
 
     print(table(rows))
@@ -42,7 +44,8 @@ def run(work: Path, *, only: "list[str] | None", times: int | None, seed: int, r
 
     tested = commit(ROOT)
     project = work / "project"
-    programs.copy_project(project)
+    if not project.exists():
+        programs.copy_project(project)
     os.chdir(project)
     sys.path.insert(0, str(project / "src"))
 
