@@ -160,7 +160,8 @@ class Pipeline:
         faults += [f"half written: {', '.join(half)}"] if half else []
         if unclear and running is not None:
             said = running.said().strip().splitlines()[-1:] or ["nothing"]
-            faults.append(f"ended with {running.code}: {said[0][:160]}")
+            how = ", with a traceback" if "Traceback" in running.said() else ""
+            faults.append(f"ended with {running.code}{how}: {said[0][:160]}")
         return Outcome(not faults, outcome.seconds, f"{stages[0]}: {'; '.join(faults)}" if faults else "")
 
     def unchanged(self, stage: str, *settings: str, before: Callable[[], object] | None = None) -> Outcome:

@@ -19,7 +19,7 @@ from darkaction.tracking.relocation import relocate
 from faults import damage, disks, fuzz, kills
 from faults.mutations import MUTATIONS, mutate
 from faults.pipeline import STAGES, Outcome, Pipeline
-from faults.processes import until
+from faults.processes import preimport, until
 from faults.table import Row, table
 
 FILES = 99
@@ -38,6 +38,7 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def pipeline(smoke_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """The pipeline of the other tests, which is the undisturbed one."""
+    preimport()  # once, not in every process that is forked from this one
     folder = tmp_path_factory.mktemp("faults")
     shutil.copytree(smoke_out, folder / "out")
     relocate(folder / "out/mlflow.db")
