@@ -1,5 +1,6 @@
 """Processes that are killed or stopped at any moment, started twice, or see a wrong clock."""
 
+import contextlib
 import random
 import signal
 import time
@@ -53,7 +54,8 @@ def worker(pipeline: Pipeline, rng: random.Random, number: int) -> Outcome:
     until(lambda: running.poll() is not None or _workers(running))
     running.poll_for(rng.uniform(0.0, 0.5) * pipeline.seconds[stage])
     for process in _workers(running)[:1]:
-        process.kill()
+        with contextlib.suppress(psutil.Error):
+            process.kill()
     running.wait()
     unclear = running.code != 0 and not running.refused()
     return pipeline.judged(stage, half=pipeline.halves(stage), unclear=unclear, running=running)
@@ -61,7 +63,12 @@ def worker(pipeline: Pipeline, rng: random.Random, number: int) -> Outcome:
 
 def _workers(running: Running) -> list[psutil.Process]:
     """Processes of its session that are not multiprocessing's own."""
-    return [process for process in running.family() if "resource_tracker" not in " ".join(process.cmdline())]
+    found = []
+    for process in running.family():
+        with contextlib.suppress(psutil.Error):  # it ends at this moment
+            if "resource_tracker" not in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def twice(pipeline: Pipeline, rng: random.Random, number: int) -> Outcome:

@@ -79,7 +79,8 @@ class Running:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(OSError, psutil.Error):
-                if os.getsid(process.pid) == self.pid and process.pid != self.pid:
+                zombie = process.status() == psutil.STATUS_ZOMBIE
+                if os.getsid(process.pid) == self.pid != process.pid and not zombie:
                     found.append(process)
         return found
 
