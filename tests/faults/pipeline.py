@@ -161,7 +161,7 @@ class Pipeline:
         if unclear and running is not None:
             said = running.said().strip().splitlines()[-1:] or ["nothing"]
             how = ", with a traceback" if "Traceback" in running.said() else ""
-            faults.append(f"ended with {running.code}{how}: {said[0][:160]}")
+            faults.append(f"ended with {running.code}{how}: {said[0].replace(f'{self.out}/', '')[:160]}")
         return Outcome(not faults, outcome.seconds, f"{stages[0]}: {'; '.join(faults)}" if faults else "")
 
     def unchanged(self, stage: str, *settings: str, before: Callable[[], object] | None = None) -> Outcome:
