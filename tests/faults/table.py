@@ -108,7 +108,8 @@ def report(rows: "list[Row]", *, seed: int) -> str:
 
 `make faults` does these things to the pipeline with the profile smoke. A fault is survived when it leaves nothing half
 written and no process, an error is one line, and the same commands, run again, end in the same bytes as without it
-(weights, predictions, index, clips, metrics, pages). The seconds are those of the stage that runs again.
+(weights, predictions, index, clips, metrics, pages). A search that goes on samples other settings: there, each trial
+counts once and the first has the same score. The seconds are those of the commands that run again.
 
 {table(rows)}
 
