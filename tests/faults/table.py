@@ -127,6 +127,10 @@ def _commits(rows: "list[Row]") -> str:
     commits: dict[str, list[str]] = {}
     for row in rows:
         commits.setdefault(row.commit, []).append(row.title)
+    missing = [fault.title for name, fault in FAULTS.items() if name not in {row.name for row in rows}]
+    missing += [title for name, (title, _) in COMMANDS.items() if name not in {row.name for row in rows}]
+    if missing:
+        commits["none (not run)"] = missing
     if len(commits) == 1:
         return f"Commit {next(iter(commits))}."
     return "By row: " + "; ".join(f"commit {commit}: {', '.join(titles)}" for commit, titles in commits.items()) + "."
