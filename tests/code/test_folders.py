@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from darkaction.core.folders import _mark, new_folder, write_whole
+from darkaction.core.folders import _mark, new_files, new_folder, write_whole
 from darkaction.core.processes import is_alive, started
 
 SRC = Path(__file__).resolve().parents[2] / "src"
@@ -108,3 +108,15 @@ def test_several_that_finish_at_once_do_not_trip_over_each_other(tmp_path: Path)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors.decode()
     assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["a"]
+
+
+def test_files_take_their_places_together_and_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "other").write_text("stays")
+    with pytest.raises(KeyError), new_files(tmp_path) as made:  # noqa: PT012
+        (made / "a").write_text("new")
+        raise KeyError
+    assert (tmp_path / "a").read_text() == "old"
+    with new_files(tmp_path) as made:
+        (made / "a").write_text("new")
+    assert (tmp_path / "a").read_text() == "new" and names(tmp_path) == ["a", "other"]

@@ -79,11 +79,11 @@ def new_module() -> RecognizerModule:
     )
 
 
-def run_fit(folder: Path, *, epochs: int, on_epoch=lambda epoch, row: None, module=None, keep="last"):
+def run_fit(folder: Path, *, epochs: int, on_epoch=lambda epoch, row: None, module=None, keep="last", workers=0):
     module = module or new_module()
     history = fit(
         module,
-        training_loader(training_clips(epochs), batch_size=8, workers=0),
+        training_loader(training_clips(epochs), batch_size=8, workers=workers),
         test_loader(TestClips(CLIPS, sampler=CARD.sampler(), seed=0, draw=0, num_draws=1), batch_size=8, workers=0),
         epochs=epochs, max_steps=None, bf16=False, devices=1, deterministic=True, grad_clip=1.0, keep=keep,
         checkpoints=folder, fingerprint={"seed": 0}, on_epoch=on_epoch,
@@ -158,6 +158,14 @@ def test_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert [row["epoch"] for row in history] == [row["epoch"] for row in expected_history] == [0, 1, 2, 3]
     assert digest(module) == digest(expected)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_load_clips_change_nothing(tmp_path: Path) -> None:
+    """Nor does a stopped training mind if it goes on with another number of them."""
+    run_stopped(tmp_path / "state", epochs=2, at=1)
+    found = [run_fit(tmp_path / "state", epochs=2, workers=workers) for workers in (2, 1, 0)]
+    assert len({digest(module) for module, _ in found}) == 1
+    assert found[0][1] == found[1][1] == found[2][1]
 
 
 def flip_bit(path: Path, position: float) -> None:
@@ -301,6 +309,21 @@ def test_damaged_and_missing_weights_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"not weights")
     with pytest.raises(UserError, match=r"bad\.safetensors: not a safetensors file"):
         weights.load(tmp_path / "bad.safetensors")
+
+
+def test_a_bit_flipped_in_weights_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    weights.save(path, new_module().recognizer, CARD)
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for position in (whole.index(b"max_frames") + 15, header, len(whole) - 1):
+        content = bytearray(whole)
+        content[position] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"w\.safetensors: damaged \(its sha256 differs"):
+            weights.load(path)
+    path.write_bytes(whole)
+    weights.load(path)
 
 
 def test_start_from_other_classes_keeps_backbone_and_head(tmp_path: Path) -> None:

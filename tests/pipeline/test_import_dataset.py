@@ -22,6 +22,7 @@ import containers
 import rar
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
+from darkaction.core.locks import only_one
 from darkaction.data.importers import names as clip_names
 from darkaction.data.importers import sources
 from darkaction.data.importers.engine import Import, import_dataset
@@ -161,8 +162,27 @@ def test_a_disk_without_room_is_noticed_first(source: Path, target: Path, monkey
         imported("arid", target, source)
 
 
+def test_of_a_damaged_archive_nothing_stays(target: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "clips.zip", "w") as archive:
+        for take in range(20):
+            archive.writestr(f"Walk/Walk_1_{take}.mp4", b"%d" % take * 1000)
+    content = bytearray((tmp_path / "clips.zip").read_bytes())
+    content[content.index(b"1919")] ^= 1
+    (tmp_path / "clips.zip").write_bytes(content)
+    with pytest.raises(UserError, match=r"clips\.zip: damaged"):
+        imported("arid", target, tmp_path / "clips.zip")
+    assert list(target.parent.iterdir()) == []
+
+
+def test_the_second_of_two_imports_says_who_is_there(source: Path, target: Path) -> None:
+    with only_one(target.with_name(".arid.importing.lock"), task="an import of arid"):
+        done = run_import("arid", source, "--root", target.parents[2], "--no-dvc")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert f"an import of arid is at work here (process {os.getpid()} on " in done.stderr
+
+
 def test_an_import_that_breaks_off_goes_on_where_it_was(
-    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copied: list[str] = []
     real_copy = sources.copy_file
@@ -170,13 +190,15 @@ def test_an_import_that_breaks_off_goes_on_where_it_was(
     def failing_copy(path: Path, goal: Path, progress: sources.Progress) -> None:
         if path.name == "Walk_2_10.mp4" and "Walk_2_10.mp4" not in copied:
             copied.append(path.name)
-            raise UserError("the disk is gone")
+            raise sources.UnreadError("the disk is gone")
         copied.append(path.name)
         real_copy(path, goal, progress)
 
     monkeypatch.setattr(sources, "copy_file", failing_copy)
     with pytest.raises(UserError, match="the disk is gone"):
         imported("arid", target, source)
+    said = f"{target.parent}/.arid.importing: holds what was copied so far; the same import goes on there"
+    assert capsys.readouterr().err.splitlines()[-1] == said
     assert not target.exists()
     copied[:] = [name for name in copied if name == "Walk_2_10.mp4"]
     imported("arid", target, source)

@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import package_weights
 from conftest import ROOT
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.data.clips import ClipStore
+from darkaction.data.clips import ClipStore, write_clip, write_list
 from darkaction.enhancement.apply import Settings
+from darkaction.jobs.identity import training_settings
 from darkaction.jobs.recognizer import pretraining
 from darkaction.params import Params
 from darkaction.serving import package
@@ -146,3 +148,49 @@ def test_synthetic_clips_go_straight_into_the_store(tmp_path: Path) -> None:
     table = pretraining.table_of(generator, tmp_path / "one", val=0.5)
     assert table.groupby("fold_0")["scene"].unique().map(list).to_dict() == {"train": ["1"], "val": ["2"]}
     assert set(table["label"]) == set(params.data.classes)
+
+
+def test_a_stopped_pretraining_does_not_go_on_with_damaged_clips_or_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here each step writes one small file."""
+    made: list[str] = []
+
+    def store(_: object, folder: Path, *__: object, workers: int) -> None:
+        made.append("clips")
+        folder.mkdir(parents=True, exist_ok=True)
+        frames_NHWC = np.zeros((2, 4, 4, 3), np.uint8)
+        clip = write_clip(folder, "synthetic/Run_1_1", [frames_NHWC], frames=2, height=4, width=4, flow=False)
+        write_list(folder, [clip])
+
+    def stopped(*_: object, **__: object) -> None:
+        made.append("weights")
+        raise KeyboardInterrupt
+
+    def pretrain() -> Path:
+        nothing = {"enhancement": None, "workers": 0, "on_epoch": lambda *_: None}
+        return pretraining.pretrain(Params.load(profile="smoke"), Paths(), tmp_path, **nothing)
+
+    monkeypatch.setattr(pretraining, "generate_store", store)
+    monkeypatch.setattr(pretraining, "table_of", lambda *_, **__: None)
+    monkeypatch.setattr(pretraining.recipe, "train_fold", stopped)
+    for damage in (False, False, True):
+        if damage:
+            (tmp_path / "clips" / "Run_1_1.npy").write_bytes(b"damaged")
+        with pytest.raises(KeyboardInterrupt):
+            pretrain()
+    assert made == ["clips", "weights", "weights", "clips", "weights"]
+    assert capsys.readouterr().err == f"{tmp_path}/clips: damaged clips; all are generated again\n"
+    (tmp_path / "made").mkdir()
+    save_file({"w": torch.zeros(1)}, tmp_path / "made" / weights.WEIGHTS)
+    assert pretrain() == tmp_path / "made"
+    (tmp_path / "made" / weights.WEIGHTS).write_bytes(b"damaged")
+    with pytest.raises(KeyboardInterrupt):
+        pretrain()
+    assert "not a safetensors file, or damaged" in capsys.readouterr().err
+
+
+def test_processes_that_load_clips_are_no_part_of_what_is_trained() -> None:
+    one, two = (Params.load(profile="smoke", overrides=[f"train.num_workers={n}"]) for n in (1, 2))
+    assert training_settings(one) == training_settings(two)
+    assert pretraining.describe(one) == pretraining.describe(two)

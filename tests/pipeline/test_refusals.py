@@ -14,9 +14,10 @@ import pytest
 
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
+from darkaction.core.processes import RANK_VARIABLES
 from darkaction.params import Params
 from darkaction.tracking.delivery import deliver_waiting
-from darkaction.tracking.runs import RANK_VARIABLES, start_run
+from darkaction.tracking.runs import start_run
 from darkaction.tracking.store import open_store, refusal_of
 
 ROOT = Path(__file__).resolve().parents[2]

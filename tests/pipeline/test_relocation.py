@@ -13,8 +13,9 @@ import pytest
 
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
+from darkaction.core.processes import RANK_VARIABLES
 from darkaction.params import Params
-from darkaction.tracking.runs import RANK_VARIABLES, start_run
+from darkaction.tracking.runs import start_run
 from darkaction.tracking.store import open_store, relocate_store, tracking_uri
 from darkaction.tracking.weights import fetch_model
 

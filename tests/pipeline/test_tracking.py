@@ -20,12 +20,13 @@ import yaml
 
 from darkaction.core import config, provenance
 from darkaction.core.paths import Paths
+from darkaction.core.processes import RANK_VARIABLES
 from darkaction.params import Params
 from darkaction.tracking import delivery, runs
 from darkaction.tracking.delivery import deliver_waiting
 from darkaction.tracking.records import MAX_TAG_LENGTH, OF_RUN, ORIGINAL
 from darkaction.tracking.relocation import relocate
-from darkaction.tracking.runs import RANK_VARIABLES, attach_run, parameter_text, start_run
+from darkaction.tracking.runs import attach_run, parameter_text, start_run
 from darkaction.tracking.spool import SILENT_FOR, Spool, orphans
 from darkaction.tracking.store import tracking_uri
 from darkaction.tracking.weights import CHECKSUM, checksum, weights_of

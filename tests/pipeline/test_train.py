@@ -7,12 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 from mlflow import MlflowClient
+from safetensors.torch import save_file
 
 from conftest import ROOT
 from darkaction.core.locks import only_one
 from darkaction.core.paths import Paths
+from darkaction.jobs.recognizer import train as stage
+from darkaction.params import Params
 from darkaction.training import weights
 
 
@@ -47,12 +52,21 @@ def test_two_processes_train_one_model(smoke_out: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "task"), [("train", "a training"), ("pretrain", "a pretraining")])
-def test_the_second_of_two_trainings_in_one_place_says_who_is_there(smoke_out: Path, stage: str, task: str) -> None:
-    lock = smoke_out / Paths.CHECKPOINTS / {"train": "recognizer.lock", "pretrain": "pretraining.lock"}[stage]
+@pytest.mark.parametrize(("name", "task"), [("train", "a training"), ("pretrain", "a pretraining")])
+def test_the_second_of_two_trainings_in_one_place_says_who_is_there(smoke_out: Path, name: str, task: str) -> None:
+    lock = smoke_out / Paths.CHECKPOINTS / {"train": "recognizer.lock", "pretrain": "pretraining.lock"}[name]
     with only_one(lock, task=task):
         done = subprocess.run(
-            [sys.executable, f"src/{stage}.py", "--profile", "smoke", "--out", str(smoke_out)],
+            [
+                sys.executable,
+                f"src/{name}.py",
+                "--profile",
+                "smoke",
+                "--set",
+                "pretrain.enabled=true",
+                "--out",
+                str(smoke_out),
+            ],
             cwd=ROOT,
             env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{smoke_out}/mlflow.db"},
             capture_output=True,
@@ -63,3 +77,28 @@ def test_the_second_of_two_trainings_in_one_place_says_who_is_there(smoke_out: P
         1,
         f"error: {lock.parent}: {task} is at work here {here}; wait for its end\n",
     )
+
+
+def test_a_fold_that_was_trained_before_a_stop_stays_unless_it_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[int] = []
+
+    def train_fold(_: object, __: object, ___: object, fold: int, folder: Path, **____: object) -> None:
+        made.append(fold)
+        save_file({"w": torch.zeros(8)}, folder / weights.WEIGHTS)
+
+    def train_folds() -> None:
+        params = Params.load(profile="smoke", overrides=["split.folds=2"])
+        stage.train_folds(params, Paths(), pd.DataFrame(), tmp_path, (None, None), record=lambda *_: None)
+
+    monkeypatch.setattr(stage.recipe, "train_fold", train_fold)
+    train_folds()
+    train_folds()
+    assert made == [0, 1]
+    damaged = tmp_path / "fold_1" / weights.WEIGHTS
+    os.truncate(damaged, damaged.stat().st_size - 1)
+    train_folds()
+    assert made == [0, 1, 1]
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"{damaged}: not a safetensors file, or damaged: ") and said.endswith("; trained again")

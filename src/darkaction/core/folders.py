@@ -33,12 +33,24 @@ def new_folder(target: Path, *, keep: bool = True) -> Iterator[Path]:
     try:
         yield partial
         if keep:
-            _sync_files(partial)
+            sync_files(partial)
             _take_place(partial, target, replaced)
     finally:
         os.close(handle)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_files(folder: Path) -> Iterator[Path]:
+    """Gives an empty folder to fill; when the block ends without an error its files take their places in `folder`, each
+    whole. Other files there stay."""
+    with new_folder(folder / "new", keep=False) as made:
+        yield made
+        sync_files(made)
+        for path in sorted(made.iterdir()):
+            os.replace(path, folder / path.name)
+        sync_folder(folder)
 
 
 def write_whole(path: Path, content: str | bytes | memoryview) -> None:
@@ -129,7 +141,7 @@ def _remove_leftovers(target: Path) -> None:
                         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sync_files(folder: Path) -> None:
+def sync_files(folder: Path) -> None:
     """What was written in a folder lasts through a power cut then."""
     for path in [folder, *folder.rglob("*")]:
         if path.is_dir():

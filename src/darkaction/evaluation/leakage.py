@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkaction.core.errors import UserError
-from darkaction.core.folders import new_folder
+from darkaction.core.folders import new_folder, write_whole
 from darkaction.core.paths import Paths
 from darkaction.data.index import OK, fold_columns, read_index, read_mean_frames, require_settings
 from darkaction.data.leakage import Leakage, measure_leakage
@@ -62,7 +62,7 @@ def report_leakage(
         images = dict(zip(clips["clip_id"], means_NHWC, strict=True))
         plots.nearest_rooms(found[used].mean_frame, images, path=folder / "nearest_rooms.png")
     content = json.dumps({"used": used, "chance": round(chance, 6), **report}, indent=2) + "\n"
-    paths.write(Paths.LEAKAGE_METRICS).write_text(content)
+    write_whole(paths.write(Paths.LEAKAGE_METRICS), content)
     return report
 
 

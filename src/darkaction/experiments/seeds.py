@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from darkaction.core.errors import UserError
+from darkaction.core.folders import write_whole
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.provenance import command_line
 from darkaction.evaluation.statistics import Interval, seeds_interval
@@ -84,7 +85,7 @@ def compare_seeds(count: int, *, workers: int | None, ray_address: str | None) -
             raise UserError(f"{len(failures)} of {len(tasks)} trainings failed; the last: {failures[-1]}")
         report = summarize(params, [found[f"seed {seed}"] for seed in range(count)], found["one frame"])
         run.describe(f"test accuracy {report['test']['accuracy']:.1%} over {count} seeds")
-    (ROOT / "reports" / "seeds.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_whole(ROOT / "reports" / "seeds.json", json.dumps(report, indent=2) + "\n")
     print_table(report)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from darkaction.core import config
+from darkaction.core.folders import new_files
 from darkaction.core.paths import Paths
 from darkaction.core.provenance import command_line
 from darkaction.data.index import read_index
@@ -35,7 +36,6 @@ SHOWN_FRAMES = 3
 def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
     """table_<key>.md, .csv and .png of every table; with it the clips that are tested, and the settings of the
     reference."""
-    folder.mkdir(parents=True, exist_ok=True)
     on_record = record.latest(record.read(comparisons.runs_file), code=training_code())
     how = Statistics(
         bootstrap_samples=base.evaluate.bootstrap_samples, confidence=base.evaluate.confidence, seed=base.seed
@@ -48,17 +48,19 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
         if not any(method.runs for method in methods) and (folder / f"table_{table.key}.md").exists():
             print(f"table {table.key}: nothing on record for these settings; {folder}/table_{table.key}.* stay")
             continue
-        clips = tested_clips(comparisons, table)
-        clips.to_csv(folder / f"table_{table.key}_clips.csv", index=False, lineterminator="\n")
-        (folder / f"table_{table.key}_params.yaml").write_text(plan.as_yaml(table.reference.fallback))
         text = render.as_markdown(table, methods, exam, how, heading=heading, failures=failures)
-        (folder / f"table_{table.key}.md").write_text(text)
-        frame = render.as_frame(table, methods, exam, how)
-        frame.to_csv(folder / f"table_{table.key}.csv", index=False, float_format="%.6g")
-        subtitle = f"{base.datasets[0]}, {comparisons.profile}, {len(exam.label_N)} test clips"
-        render.draw(table, methods, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}.png")
-        render.draw_curves(table, methods, exam, how, subtitle=subtitle, path=folder / f"table_{table.key}_curves.png")
-        draw_enhancements(comparisons, table, folder / f"table_{table.key}_frames.png")
+        name = f"table_{table.key}"
+        with new_files(folder) as made:
+            clips = tested_clips(comparisons, table)
+            clips.to_csv(made / f"{name}_clips.csv", index=False, lineterminator="\n")
+            (made / f"{name}_params.yaml").write_text(plan.as_yaml(table.reference.fallback))
+            (made / f"{name}.md").write_text(text)
+            frame = render.as_frame(table, methods, exam, how)
+            frame.to_csv(made / f"{name}.csv", index=False, float_format="%.6g")
+            subtitle = f"{base.datasets[0]}, {comparisons.profile}, {len(exam.label_N)} test clips"
+            render.draw(table, methods, exam, how, subtitle=subtitle, path=made / f"{name}.png")
+            render.draw_curves(table, methods, exam, how, subtitle=subtitle, path=made / f"{name}_curves.png")
+            draw_enhancements(comparisons, table, made / f"{name}_frames.png")
         print(f"\n{text}")
 
 

@@ -191,7 +191,7 @@ def _deliver_left(client: "MlflowClient", uri: str, spools: list[Spool]) -> None
             with spool.locked() as mine:
                 if mine:
                     _deliver_orphan(client, uri, spool)
-        except (ValueError, KeyError) as error:  # of a record's text; what a store answers is another error
+        except (ValueError, KeyError, TypeError) as error:  # of a record's text; what a store answers is another error
             warn(f"{spool.folder} is damaged and cannot be delivered ({reason_of(error)}); delete it to be rid of it")
 
 

@@ -146,7 +146,7 @@ def orphans(parent: Path) -> list[Spool]:
                 found.append((spool.opening["created"], spool.folder.name, spool))
         except FileNotFoundError:  # its own process has delivered and deleted it meanwhile
             continue
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             warn(f"{path} is damaged, its records cannot be delivered; delete {path.parent} to be rid of them")
     return [spool for _, _, spool in sorted(found, key=lambda entry: entry[:2])]
 

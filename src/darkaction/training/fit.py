@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from darkaction.core.errors import UserError
 from darkaction.training.checkpoints import BestWeights, CheckedIO, remove_states, resumable, saver
+from darkaction.training.loader import EpochSampler
 from darkaction.training.module import RecognizerModule
 
 Batches = DataLoader[tuple[Tensor, int]]
@@ -51,10 +52,12 @@ class History(Callback):
     """Collects one row of metrics an epoch, the same for the same training, and hands it to `on_epoch` with the time it
     took; survives in the checkpoint."""
 
-    def __init__(self, on_epoch: Callable[[int, Row], None], num_clips: int) -> None:
+    def __init__(self, on_epoch: Callable[[int, Row], None], training: Batches) -> None:
+        assert isinstance(training.sampler, EpochSampler)
         self.rows: list[Row] = []
         self._on_epoch = on_epoch
-        self._num_clips = num_clips
+        self._order = training.sampler
+        self._num_clips = len(training.dataset)  # type: ignore[arg-type]
         self._started = 0.0
         self._seconds = 0.0
 
@@ -81,6 +84,8 @@ class History(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+        # Processes that load clips are asked for the first batches before Lightning says which epoch it is.
+        self._order.set_epoch(len(self.rows))
 
 
 class EpochLines(Callback):
@@ -122,7 +127,7 @@ def fit(
         fingerprint: whatever decides the result, by names.
         on_epoch: called with the epoch and its metrics.
     """
-    history = History(on_epoch, len(training.dataset))  # type: ignore[arg-type]
+    history = History(on_epoch, training)
     best = BestWeights() if keep == "best" and max_steps is None else None
     last = resumable(checkpoints, fingerprint)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)

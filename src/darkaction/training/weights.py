@@ -1,11 +1,13 @@
 """Weights on disk: safetensors, with everything needed to use them again in the file's own metadata."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors import SafetensorError, safe_open
@@ -25,6 +27,7 @@ from darkaction.training.sampling import Sampler
 from darkaction.training.settings import Sampling
 
 METADATA_KEY = "darkaction"
+DIGEST_KEY = "sha256"
 
 FORMER_WORDS = {
     '"delta_ramp":': '"delta_curriculum":',
@@ -187,7 +190,17 @@ def save(path: Path, recognizer: Recognizer, card: Card, *, half: bool = False) 
     if half:
         state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
     # From memory: what safetensors' own writing raises on a full disk is no OSError.
-    write_whole(path, serialize(state, {METADATA_KEY: json.dumps(dataclasses.asdict(card))}))
+    text = json.dumps(dataclasses.asdict(card))
+    write_whole(path, serialize(state, {METADATA_KEY: text, DIGEST_KEY: _digest(state, text)}))
+
+
+def _digest(state: Mapping[str, Tensor], card: str) -> str:
+    """The sha256 of whatever a file of weights holds."""
+    found = hashlib.sha256(card.encode())
+    for name, tensor in sorted(state.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def load(path: Path) -> tuple[Recognizer, Card]:
@@ -224,9 +237,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: no such weights file")
     try:
-        return load_file(path)
+        state: dict[str, Tensor] = load_file(path)
+        metadata = _metadata(path)
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file, or damaged: {error}") from None
+    expected = metadata.get(DIGEST_KEY)  # weights of other projects and earlier versions have none
+    if expected is not None and _digest(state, metadata.get(METADATA_KEY, "")) != expected:
+        raise UserError(f"{path}: damaged (its sha256 differs from the one in it)")
+    return state
 
 
 def read_card(path: Path) -> Card | None:
@@ -235,8 +253,7 @@ def read_card(path: Path) -> Card | None:
     Raises:
         UserError: when it is of another version of the project.
     """
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
+    metadata = _metadata(path)
     if METADATA_KEY not in metadata:
         return None
     text = metadata[METADATA_KEY]
@@ -246,6 +263,11 @@ def read_card(path: Path) -> Card | None:
         return TypeAdapter(Card).validate_json(text)
     except ValidationError as error:
         raise UserError(f"{path}: its card does not fit this version of the project: {error}") from None
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def misfits(expected: dict[str, Any], given: dict[str, Any], *, most: int = 3) -> list[str]:

@@ -1,5 +1,6 @@
 """An import: checked before it writes, resumable, and in place only when it is whole."""
 
+import contextlib
 import filecmp
 import hashlib
 import json
@@ -7,18 +8,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from darkaction.core.errors import UserError
+from darkaction.core.folders import sync_files, sync_folder, write_whole
+from darkaction.core.locks import only_one
 from darkaction.data.importers.archives import open_source
 from darkaction.data.importers.arid import plan_arid
 from darkaction.data.importers.hmdb51 import plan_hmdb51
 from darkaction.data.importers.plan import Plan
-from darkaction.data.importers.sources import Member
+from darkaction.data.importers.sources import Member, UnreadError
 
 PLANNERS: dict[str, Callable[[Sequence[Member], Path], Plan]] = {"arid": plan_arid, "hmdb51": plan_hmdb51}
 """What knows a dataset's forms."""
@@ -45,7 +48,8 @@ def import_dataset(
 ) -> Import:
     """Imports `paths` into `target`.
 
-    What a stopped import has written stays in .<target>.importing beside it; the same import again goes on there.
+    What a stopped import has written stays in .<target>.importing beside it; the same import again goes on there. Of
+    sources that are refused or damaged nothing stays.
 
     Args:
         dataset: a key of PLANNERS.
@@ -67,8 +71,7 @@ def import_dataset(
     inner = sum(item.size for item in archives)
     stated = sum(item.size for item in items if item.is_clip()) + inner * (1 + INNER_GROWTH) + MARGIN
     _state_room(target, stated)
-    partial = PartialImport(target.with_name(f".{target.name}.importing"), items)
-    try:
+    with _place(target, items, dataset, dry_run=dry_run) as partial:
         items = [item for item in items if not item.is_archive()] + partial.unpack_inner(archives)
         plan = PLANNERS[dataset](items, partial.scratch)
         if inner + plan.size > stated:
@@ -77,10 +80,26 @@ def import_dataset(
                 "size: refused; unpack them yourself and import the folder"
             )
         changed = not dry_run and partial.bring(plan, target, force=force)
-    finally:
-        if dry_run or partial.is_empty():
-            partial.remove()
     return Import(plan=plan, changed=changed)
+
+
+@contextlib.contextmanager
+def _place(target: Path, items: Sequence[Member], dataset: str, *, dry_run: bool) -> Iterator["PartialImport"]:
+    """The folder of an import, which stays only where the same import may go on there."""
+    folder = target.with_name(f".{target.name}.importing")
+    with only_one(folder.with_name(f"{folder.name}.lock"), task=f"an import of {dataset}"):
+        partial = PartialImport(folder, items)
+        try:
+            yield partial
+        except UserError as error:
+            if not isinstance(error, UnreadError):  # the same sources are refused again
+                partial.remove()
+            raise
+        finally:
+            if dry_run or partial.is_empty():
+                partial.remove()
+            else:
+                print(f"{folder}: holds what was copied so far; the same import goes on there", file=sys.stderr)
 
 
 def track(root: Path, relative: str) -> None:
@@ -106,9 +125,10 @@ class PartialImport:
         self._files, self._inner, stamp = folder / "files", folder / "inner", folder / "sources.json"
         fingerprint = _fingerprint(items)
         if folder.exists() and not (stamp.exists() and stamp.read_text() == fingerprint):
+            print(f"{folder}: removed; it was of an import of other sources, or of ones that changed", file=sys.stderr)
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(fingerprint)
+        write_whole(stamp, fingerprint)
 
     def unpack_inner(self, archives: Sequence[Member]) -> list[Member]:
         """Unpacks archives that lie within archives or folders; their members."""
@@ -143,7 +163,9 @@ class PartialImport:
             if not force:
                 raise refused
             os.replace(target, self.folder / "replaced")
+        sync_files(self._files)
         os.replace(self._files, target)
+        sync_folder(target.parent)
         self.remove()
         return True
 

@@ -100,6 +100,10 @@ class Member:
         return str(self.source.path) if self.is_named() else f"{self.source.path}: {self.name}"
 
 
+class UnreadError(UserError):
+    """A source could not be read or copied for now. What was copied so far is of use when it can."""
+
+
 class Entry(NamedTuple):
     """What a source says about something in it. kind: file | folder | link | device | encrypted."""
 
@@ -182,7 +186,7 @@ def damage_is_named(path: Path) -> Iterator[None]:
     try:
         yield
     except rarfile.RarCannotExec:
-        raise UserError(f"{path}: {INSTALL_UNPACKER}") from None
+        raise UnreadError(f"{path}: {INSTALL_UNPACKER}") from None
     except py7zr.exceptions.PasswordRequired:
         raise UserError(f"{path}: {ENCRYPTED}") from None
     except (
@@ -197,7 +201,7 @@ def damage_is_named(path: Path) -> Iterator[None]:
     ) as error:
         raise UserError(f"{path}: damaged, cut short or of an unknown kind ({error or type(error).__name__})") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read or unpacked ({error.strerror or error})") from None
+        raise UnreadError(f"{path}: cannot be read or unpacked ({error.strerror or error})") from None
 
 
 def _refuse_unsafe(path: Path, entries: Iterable[Entry]) -> None:
@@ -245,7 +249,7 @@ def copy_file(path: Path, target: Path, progress: Progress) -> None:
         with path.open("rb") as stream:
             save(stream, target, progress)
     except OSError as error:
-        raise UserError(f"{path}: cannot be copied ({error.strerror})") from None
+        raise UnreadError(f"{path}: cannot be copied ({error.strerror})") from None
 
 
 def save(stream: IO[bytes], target: Path, progress: Progress) -> None:

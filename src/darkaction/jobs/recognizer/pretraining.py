@@ -6,6 +6,7 @@ store, and the network of params.yaml is trained on them as on any dataset. No v
 
 import multiprocessing
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,7 +21,7 @@ from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
 from darkaction.core.paths import Paths
-from darkaction.data.clips import LIST, StoredClip, write_clip, write_list, write_settings
+from darkaction.data.clips import LIST, ClipStore, StoredClip, write_clip, write_list, write_settings
 from darkaction.data.index import OK
 from darkaction.data.video import BT_601, Frames
 from darkaction.enhancement import Enhancer
@@ -105,10 +106,10 @@ def pretrain(
         The folder, within `work`, of weights.safetensors, history.csv and clips.png.
     """
     made, store = work / "made", work / "clips"
-    if made.exists():
+    if recipe.is_trained(made):
         return made
     generator = generator_settings(params)
-    if not (store / LIST).exists():
+    if not _is_whole(store):
         generate_store(generator, store, enhancement, workers=workers)
     with new_folder(made) as folder:
         recipe.train_fold(
@@ -127,6 +128,17 @@ def pretrain(
         )
     shutil.rmtree(store)
     return made
+
+
+def _is_whole(store: Path) -> bool:
+    """Whether clips were generated before a stop. Damaged ones, which a line says, do not count."""
+    try:
+        if (store / LIST).exists():
+            ClipStore(store).verify()
+            return True
+    except UserError:
+        print(f"{store}: damaged clips; all are generated again", file=sys.stderr, flush=True)
+    return False
 
 
 def identity(params: Params, enhancement: Settings) -> str:
@@ -223,4 +235,5 @@ def describe(params: Params) -> dict[str, Any]:
     nested = config.as_nested(settings_of(params))
     sections = ("data", "enhance", "sampling", "augmentation", "model", "bert", "focal", "optimizer", "train")
     pretrain = config.as_nested(params)["pretrain"]
+    del nested["train"]["num_workers"]  # which decides nothing
     return {"seed": params.seed, **{section: nested[section] for section in sections}, "pretrain": pretrain}

@@ -1,6 +1,7 @@
 """From settings to a trained recognizer: the network, its batches, loss and optimiser as params.yaml describes them."""
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,10 +112,20 @@ def open_clips(params: Params, paths: Paths, rows: pd.DataFrame) -> list[Clip]:
 
 
 def write_fold(folder: Path, recognizer: Recognizer, card: weights.Card, history: list[Row]) -> None:
-    """Writes weights.safetensors and history.csv, which has a line an epoch."""
-    weights.save(folder / weights.WEIGHTS, recognizer, card)
+    """Writes history.csv, which has a line an epoch, and then weights.safetensors."""
     table = pd.DataFrame(history, columns=None if history else ["epoch"])
     table.to_csv(folder / "history.csv", index=False, float_format="%.6g")
+    weights.save(folder / weights.WEIGHTS, recognizer, card)
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether `write_fold` has done its work there before a stop. Damaged weights, which a line says, do not count."""
+    path = folder / weights.WEIGHTS
+    try:
+        return path.exists() and bool(weights.read_state(path))
+    except UserError as error:
+        print(f"{error}; trained again", file=sys.stderr, flush=True)
+        return False
 
 
 def make_recognizer(params: Params, init: Path | None) -> Recognizer:

@@ -99,7 +99,7 @@ def train_folds(
     """
     for fold in range(params.split.folds):
         target = folder / f"fold_{fold}"
-        if (target / weights.WEIGHTS).exists():
+        if recipe.is_trained(target):
             continue
         target.mkdir(parents=True, exist_ok=True)
         prefix = "" if params.split.folds == 1 else f"fold_{fold}."
