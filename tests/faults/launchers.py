@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import psutil
 
@@ -21,6 +22,8 @@ from faults.pipeline import STAGES, Outcome, digests
 from searches import Tune
 
 TRIALS = "4"
+
+DATES = {"GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z"}
 
 
 @dataclass
@@ -53,8 +56,11 @@ class Projects:
             _to_end(run())
         except RuntimeError as error:
             return Outcome(False, time.monotonic() - started, str(error)[-200:])
-        same = result() == expected
-        return Outcome(same, time.monotonic() - started, "" if same else f"another result, killed after {moment:.0f} s")
+        found = result()
+        note = (
+            "" if found == expected else f"another result, killed after {moment:.0f} s: {_differing(found, expected)}"
+        )
+        return Outcome(not note, time.monotonic() - started, note)
 
     def _search(self) -> "tuple[Callable[[], subprocess.Popen[str]], Callable[[], object]]":
         """A search with one worker. One that goes on samples other settings than it would have, so its result is which
@@ -93,7 +99,8 @@ class Projects:
         project = self.folder / "repro"
         shutil.rmtree(project, ignore_errors=True)
         project.mkdir(parents=True)
-        programs.clone_project(project)
+        with mock.patch.dict(os.environ, DATES):  # the commit, which the page of the run shows, is always the same
+            programs.clone_project(project)
         (project / "dvc.lock").unlink()
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         environment.pop("MLFLOW_TRACKING_URI", None)
@@ -123,6 +130,14 @@ class Projects:
 
 RESULTS = ("method", "seed", "settings", "data", "code", "accuracy", "val_accuracy", "predicted")
 """Columns of runs.csv that do not depend on the time of day or the load of the machine."""
+
+
+def _differing(found: object, expected: object) -> str:
+    """The first outputs that differ, where there are names."""
+    if not (isinstance(found, dict) and isinstance(expected, dict)):
+        return str(found)[:200]
+    names = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    return ", ".join(names[:6])
 
 
 def _to_end(process: "subprocess.Popen[str]") -> float:
