@@ -22,7 +22,7 @@ PORT ?= 5000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install repro smoke test test-processors test-long outage seeds paper-check ui weights
+.PHONY: help install repro smoke test test-processors test-long outage faults fuzz seeds paper-check ui weights
 .PHONY: docs lint format lock lock-check clean
 
 help:  ## list the targets
@@ -83,6 +83,13 @@ test-long: $(INSTALLED)  ## the long tests
 
 outage: $(INSTALLED)  ## trainings through ten minutes without MLflow's server (half an hour)
 	python -m pytest tests/pipeline/test_tracking_outage.py -m long --timeout 3600 -v
+
+# FAULTS="--only kill --times 5": one of them, so often. The table has also what earlier runs recorded of the others.
+faults: $(INSTALLED)  ## kills, full disks, damaged files and other faults: reports/faults.md (half an hour)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests python -m faults --record reports/faults.json $(FAULTS)
+
+fuzz: $(INSTALLED)  ## 2,200 damaged videos through measure and predict: reports/fuzzing.md (minutes)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests:src python -m faults.fuzz --report reports/fuzzing.md $(FUZZ)
 
 seeds: $(INSTALLED)  ## train and evaluate three seeds; mean and interval
 	python src/seeds.py

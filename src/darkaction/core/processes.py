@@ -5,11 +5,14 @@ import contextlib
 import errno
 import fcntl
 import json
+import multiprocessing
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO
 
@@ -120,3 +123,16 @@ def _holder(file: IO[str]) -> str:
         return f" (process {found['pid']} on {found['host']})"
     except (ValueError, KeyError, TypeError):  # it has not written yet
         return ""
+
+
+def end_with_parent() -> None:
+    """Lets this worker process end when its parent is gone. A pool's workers would wait for ever: killed, the parent
+    cannot tell them to stop, and each of them holds the other end of the pipe that it reads from."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from darkaction.core.processes import end_with_parent
 from darkaction.data.settings import VideoLimits
 from darkaction.data.video import BT_601, CONTAINERS, Frames, Video, VideoError, iter_frames, unusable
 
@@ -151,6 +152,10 @@ def _measure_in_pool(
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     # spawn: a fork would copy the locks of the parent's threads.
-    return ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-    )
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    cv2.setNumThreads(1)

@@ -2,9 +2,7 @@
 
 import hashlib
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -12,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from tqdm import tqdm
 
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
+from darkaction.core.processes import end_with_parent
 from darkaction.data.clips import ENHANCER, StoredClip, write_clip, write_list, write_settings
 from darkaction.data.video import Frames, VideoError, iter_frames
 from darkaction.enhancement import LEARNT, Enhancer, enlightengan
@@ -156,18 +154,10 @@ _worker: tuple[Settings, Path, Enhancer]
 def _start_worker(settings: Settings, folder: Path) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     _worker = settings, folder, build_enhancer(settings)
-
-
-def _die_with_parent() -> None:
-    """Ends this process when its parent is gone; killed, it cannot tell its workers to stop."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 def _store_clip(clip: Clip) -> StoredClip:

@@ -4,6 +4,7 @@ import functools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,9 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
+from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
+from darkaction.core.processes import end_with_parent
 from darkaction.data.video import write_video
 from darkaction.synthetic.demo import DEMO, DEMO_LIT
 from darkaction.synthetic.generator import FPS, GeneratorSettings, generate_clip
@@ -113,11 +116,18 @@ def map_clips(settings: GeneratorSettings, consume: Consume[T], *, workers: int,
     whole = settings.takes * len(settings.classes)
     size = whole if settings.scenes >= 8 * workers else settings.takes
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
             yield from bar(pool.map(work, keys, chunksize=size))
+        except BrokenProcessPool:
+            raise UserError("a worker process died, perhaps for want of memory; no clip was written") from None
         finally:  # whoever stops early, or fails, does not wait for what is not begun
             pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    cv2.setNumThreads(1)
 
 
 def _generate_and_consume(settings: GeneratorSettings, consume: Consume[T], key: Key) -> T:
