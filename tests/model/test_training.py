@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +25,15 @@ from darkaction.training.augmentation import Augmenter
 from darkaction.training.checkpoints import CheckedIO, is_whole, resumable
 from darkaction.training.fit import fit
 from darkaction.training.focal import FocalLoss
-from darkaction.training.loader import Clip, EpochSampler, TestClips, TrainingClips, test_loader, training_loader
+from darkaction.training.loader import (
+    Clip,
+    EpochSampler,
+    TestClips,
+    TrainingClips,
+    lost_worker_is_said,
+    test_loader,
+    training_loader,
+)
 from darkaction.training.module import RecognizerModule
 from darkaction.training.sampling import Sampler
 from darkaction.training.settings import Sampling
@@ -390,3 +399,21 @@ def test_training_starts_without_importing_mlflow() -> None:
     code = "import sys, darkaction.training.fit; sys.exit('mlflow' in sys.modules)"
     src = Path(__file__).resolve().parents[2] / "src"
     assert subprocess.run([sys.executable, "-c", code], cwd=src, check=False).returncode == 0
+
+
+class Deadly(torch.utils.data.Dataset[int]):
+    """Kills the process that loads its item."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, number: int) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+
+def test_a_killed_loader_process_is_one_line() -> None:
+    batches = torch.utils.data.DataLoader(Deadly(), num_workers=1)
+    expected = "a process that loads clips died, .* goes on from the last epoch"
+    with pytest.raises(UserError, match=expected), lost_worker_is_said():
+        list(batches)

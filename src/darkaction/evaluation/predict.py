@@ -7,7 +7,7 @@ from torch import nn
 from tqdm import tqdm
 
 from darkaction.models.recognizer import channels_last
-from darkaction.training.loader import Clip, TestClips, test_loader
+from darkaction.training.loader import Clip, TestClips, lost_worker_is_said, test_loader
 from darkaction.training.sampling import Sampler
 
 
@@ -33,7 +33,8 @@ def predict(
     recognizer = recognizer.to(device).eval()
     channels_last(recognizer)
     draws = []
-    with tqdm(total=num_draws * len(clips), unit="clip", desc="predict", mininterval=1) as progress:
+    bar = tqdm(total=num_draws * len(clips), unit="clip", desc="predict", mininterval=1)
+    with bar as progress, lost_worker_is_said():
         for draw in range(num_draws):
             test = TestClips(
                 clips, sampler=sampler, seed=seed, draw=draw, num_draws=num_draws, shuffle_frames=shuffle_frames

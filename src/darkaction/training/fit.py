@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from darkaction.core.errors import UserError
 from darkaction.training.checkpoints import BestWeights, CheckedIO, remove_states, resumable, saver
-from darkaction.training.loader import EpochSampler
+from darkaction.training.loader import EpochSampler, lost_worker_is_said
 from darkaction.training.module import RecognizerModule
 
 Batches = DataLoader[tuple[Tensor, int]]
@@ -147,7 +147,7 @@ def fit(
         default_root_dir=checkpoints,
         **SWITCHED_OFF,
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), lost_worker_is_said():
         for expected in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message=expected)
         trainer.fit(module, training, validation, ckpt_path=last, weights_only=True)

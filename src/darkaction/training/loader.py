@@ -1,5 +1,6 @@
 """From the clip store to batches. Sampling and augmentation happen here, so neither ever invalidates stored clips."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +12,7 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data import Sampler as IndexSampler
 
+from darkaction.core.errors import UserError
 from darkaction.data.flow import STILL
 from darkaction.training.augmentation import Augmenter
 from darkaction.training.sampling import BLANK, TRAINING_DRAW, Sampler, generator, ramp
@@ -227,3 +229,21 @@ def test_loader(clips: TestClips, *, batch_size: int, workers: int) -> DataLoade
 
 
 test_loader.__test__ = False  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def lost_worker_is_said() -> Iterator[None]:
+    """What torch says of a loader process that died, as an error that a person can act on.
+
+    Raises:
+        UserError: when one died in the block.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            "a process that loads clips died, perhaps for want of memory; the same command goes on from the last epoch "
+            "(train.num_workers: fewer processes need less)"
+        ) from None
