@@ -140,7 +140,7 @@ def start_run(
     with _recorded(opening, params, paths, must_open=child is None) as run:
         write_whole(paths.write(unfinished), json.dumps({"token": opening["token"]}) + "\n")
         yield run
-    paths.write(unfinished).unlink()
+    paths.write(unfinished).unlink(missing_ok=True)  # of two at once, the other may have been first
 
 
 @contextlib.contextmanager
