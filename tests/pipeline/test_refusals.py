@@ -176,6 +176,11 @@ def test_what_databases_say_of_wrong_and_of_absent() -> None:
     ):
         found = refusal_of(uri, OperationalError("select", None, Exception(text)))
         assert found is not None and text.removeprefix("FATAL:  ") in str(found) and "secret" not in str(found)
+    remarked = OperationalError("select", None, Exception("attempt to write a readonly database"))
+    remarked.add_detail("raised as a result of Query-invoked autoflush; consider a block")
+    assert "raised as" in str(remarked).splitlines()[0] and ": (builtins.Exception) attempt" in str(
+        refusal_of(uri, remarked)
+    )
     for text in ("connection refused", "server closed the connection unexpectedly", "database is locked", "timeout"):
         assert refusal_of(uri, OperationalError("select", None, Exception(text))) is None
     assert refusal_of(uri, ConnectionError("reset")) is None and refusal_of(uri, TimeoutError()) is None

@@ -305,4 +305,6 @@ def _why_of_schema(found: str) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return scrub(str(error).strip().splitlines()[0])[:300]
+    """What an error says, without SQLAlchemy's remark on when it came about."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
+    return scrub(lines[0])[:300]
