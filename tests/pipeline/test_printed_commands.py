@@ -89,6 +89,8 @@ NOT_RUN = {
     "python benchmarks/search_speed.py pruning": HOURS,
     "python benchmarks/false_positives.py": ELSEWHERE + "tests/code/test_comparison.py",
     "python benchmarks/false_positives.py --runs 400": ELSEWHERE + "tests/code/test_comparison.py",
+    "python benchmarks/predict_speed.py": "a measurement of minutes",
+    "python benchmarks/predict_speed.py [SCENES]": "a measurement of minutes",
     "python benchmarks/generator_speed.py": "a measurement of minutes",
     "python benchmarks/generator_speed.py [SCENES]": "a measurement of minutes",
     "python benchmarks/index_speed.py [FOLDER]": "a measurement of minutes",
