@@ -73,8 +73,8 @@ class Projects:
             return tune.start("--trials", TRIALS, "--workers", "1", "--set", "tune.pruner=none", *again)
 
         def result() -> object:
-            trials = [trial for trial in tune.trials() if "lost" not in trial.user_attrs]
-            return [(trial.user_attrs["slot"], trial.state.name) for trial in trials], trials[0].value
+            trials = {t.user_attrs["slot"]: t for t in tune.trials() if "lost" not in t.user_attrs}
+            return [(slot, trials[slot].state.name) for slot in sorted(trials)], trials[0].value
 
         return run, result
 
