@@ -73,8 +73,9 @@ class Projects:
             return tune.start("--trials", TRIALS, "--workers", "1", "--set", "tune.pruner=none", *again)
 
         def result() -> object:
-            trials = {t.user_attrs["slot"]: t for t in tune.trials() if "lost" not in t.user_attrs}
-            return [(slot, trials[slot].state.name) for slot in sorted(trials)], trials[0].value
+            counted = [trial for trial in tune.trials() if "lost" not in trial.user_attrs]
+            counted.sort(key=lambda trial: int(trial.user_attrs["slot"]))
+            return [(trial.user_attrs["slot"], trial.state.name) for trial in counted], counted[0].value
 
         return run, result
 
