@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from darkaction.core.errors import UserError, reason_of
+from darkaction.core.paths import ROOT
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
@@ -104,3 +105,19 @@ def test_reason_of_an_error_is_one_line_without_passwords() -> None:
     assert reason_of(KeyError("gone")) == "KeyError: 'gone'"
     assert reason_of(RuntimeError()) == "RuntimeError"
     assert len(reason_of(ValueError("x" * 1000))) == 300
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("DataLoader worker (pid 1) is killed by signal: Killed.", 0), ("other", 1)]
+)
+def test_what_python_ignores_is_shown_but_for_dead_loaders(text: str, shown: int) -> None:
+    program = (
+        "import sys; sys.path.insert(0, 'src')\n"
+        "from darkaction.core import cli\n"
+        "class Thing:\n"
+        "    def __del__(self):\n"
+        f"        raise RuntimeError({text!r})\n"
+        "cli.run(lambda: Thing() and None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("Exception ignored")) == (0, shown)

@@ -109,6 +109,7 @@ def run(main: Callable[[], None]) -> None:
     DARKACTION_TRACEBACK=1 the traceback is printed too.
     """
     sys.excepthook = _show
+    sys.unraisablehook = _show_ignored
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid UTF-8
     try:
@@ -144,6 +145,13 @@ def _end(message: str) -> NoReturn:
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """An error that nothing expected, with its traceback and without passwords."""
     print(scrub("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
+def _show_ignored(ignored: "sys.UnraisableHookArgs") -> None:
+    """An error at a place where Python can only ignore it. That a loader process died torch says in a signal handler,
+    wherever that interrupts, and again where batches are asked for: the first time is not shown."""
+    if not str(ignored.exc_value).startswith("DataLoader worker"):
+        sys.__unraisablehook__(ignored)
 
 
 def _flush() -> None:
