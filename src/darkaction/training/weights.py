@@ -191,7 +191,17 @@ def save(path: Path, recognizer: Recognizer, card: Card, *, half: bool = False) 
         state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
     # From memory: what safetensors' own writing raises on a full disk is no OSError.
     text = json.dumps(dataclasses.asdict(card))
-    write_whole(path, serialize(state, {METADATA_KEY: text, DIGEST_KEY: _digest(state, text)}))
+    write_whole(path, _in_order(serialize(state, {METADATA_KEY: text, DIGEST_KEY: _digest(state, text)})))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with sorted metadata: safetensors writes them in an order of each process's own."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _digest(state: Mapping[str, Tensor], card: str) -> str:
