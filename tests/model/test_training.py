@@ -417,3 +417,13 @@ def test_a_killed_loader_process_is_one_line() -> None:
     expected = "a process that loads clips died, .* goes on from the last epoch"
     with pytest.raises(UserError, match=expected), lost_worker_is_said():
         list(batches)
+
+
+def test_the_same_weights_are_the_same_file(tmp_path: Path) -> None:
+    """safetensors itself writes two metadata in one of two orders."""
+    network = build_recognizer(MODEL, BERT, num_frames=8, height=16, frame_width=16, num_classes=2)
+    files = [tmp_path / f"{number}.safetensors" for number in range(16)]
+    for path in files:
+        weights.save(path, network, CARD)
+    assert len({path.read_bytes() for path in files}) == 1
+    assert weights.load(files[0])[1] == CARD
