@@ -8,9 +8,12 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+
+if TYPE_CHECKING:
+    from servers import Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -117,3 +120,14 @@ def refuse_skip(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"under REQUIRE_ALL=1 nothing may be skipped. {reason}"
     return report
+
+
+@pytest.fixture
+def postgres() -> "Iterator[Postgres]":
+    """A PostgreSQL server of the test's own."""
+    from servers import Postgres  # which imports this file
+
+    server = Postgres()
+    server.start()
+    yield server
+    server.delete()

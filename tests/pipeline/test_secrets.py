@@ -119,14 +119,6 @@ def test_a_pool_on_a_cluster(home: Path, ray_folder: Path) -> None:
 
 
 @pytest.fixture
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.delete()
-
-
-@pytest.fixture
 def mlflow(tmp_path: Path) -> Iterator[MlflowServer]:
     server = MlflowServer(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
     server.start()

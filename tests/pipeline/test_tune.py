@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -245,14 +245,6 @@ def test_missing_cluster_is_an_error_before_any_trial(tune: Tune) -> None:
     assert "--ray-address 127.0.0.1:1: no Ray cluster there" in errors
     assert "Traceback" not in errors
     assert {trial.state for trial in tune.trials()} == {TrialState.WAITING}
-
-
-@pytest.fixture
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.delete()
 
 
 @pytest.mark.slow
