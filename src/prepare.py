@@ -2,6 +2,7 @@
 
 from darkaction.core import cli
 from darkaction.core.errors import UserError
+from darkaction.core.parallel import Processes
 from darkaction.core.paths import Paths
 from darkaction.core.processes import usable_processors
 from darkaction.params import settings_of
@@ -14,7 +15,7 @@ def main() -> None:
     if name not in params.datasets:
         raise UserError(f"dataset '{name}' is not one of datasets in params.yaml: {', '.join(params.datasets)}")
     from darkaction.data.prepare import describe, prepare
-    from darkaction.jobs.identity import index_settings
+    from darkaction.jobs.identity import index_settings, measure_fingerprint
 
     index = prepare(
         paths.read(Paths.raw(name)),
@@ -27,7 +28,8 @@ def main() -> None:
         split=params.split,
         seed=params.seed,
         made_with=index_settings(params)[name],
-        workers=usable_processors(),
+        mapper=Processes(usable_processors()),
+        fingerprint=measure_fingerprint(params),
     )
     print("\n".join(describe(index)))
 

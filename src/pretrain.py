@@ -20,10 +20,11 @@ def main() -> None:
     target = paths.write(Paths.PRETRAINING)
     if params.pretrain.enabled:
         # A stage that is off need not wait for torch.
+        from darkaction.core.parallel import Processes
         from darkaction.core.processes import usable_processors
         from darkaction.jobs.recognizer.pretrain import pretrain
 
-        pretrain(params, paths, target, workers=usable_processors())
+        pretrain(params, paths, target, mapper=Processes(usable_processors()))
         return
     with new_folder(target) as folder:
         (folder / "README.md").write_text(EMPTY)

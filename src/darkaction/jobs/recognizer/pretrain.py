@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 from darkaction.core.folders import new_folder
+from darkaction.core.parallel import Mapper
 from darkaction.core.paths import Paths
 from darkaction.core.processes import only_one
-from darkaction.data.clips import write_settings
+from darkaction.data.shards import write_settings
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs.enhancer import apply as enhancing
 from darkaction.jobs.identity import pretraining_settings
@@ -17,12 +18,12 @@ from darkaction.tracking.runs import Child, Run, start_run
 from darkaction.training.fit import Row
 
 
-def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child: Child | None = None) -> None:
+def pretrain(params: Params, paths: Paths, target: Path, *, mapper: Mapper, child: Child | None = None) -> None:
     """Pretrains, on one device, into `target`, whole or not at all. A stopped pretraining goes on if nothing that
     decides its result has changed, and is removed otherwise.
 
     Args:
-        workers: processes that make synthetic clips.
+        mapper: where synthetic clips are made.
         child: as which the run is known, where a search or comparison has it done.
     """
     enhancement = enhancing.settings(
@@ -38,7 +39,7 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child:
                 )
                 shutil.rmtree(other)
         with start_run(stage="pretrain", params=params, paths=paths, resume=True, child=child) as run:
-            made = _pretrain_in(work, params, paths, enhancement, workers, run)
+            made = _pretrain_in(work, params, paths, enhancement, mapper, run)
             with new_folder(target) as folder:
                 shutil.copytree(made, folder / "fold_0")
                 write_settings(folder, pretraining_settings(params))
@@ -46,7 +47,7 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child:
         shutil.rmtree(stopped)
 
 
-def _pretrain_in(work: Path, params: Params, paths: Paths, enhancement: Settings, workers: int, run: Run) -> Path:
+def _pretrain_in(work: Path, params: Params, paths: Paths, enhancement: Settings, mapper: Mapper, run: Run) -> Path:
     """Pretrains in `work` and records it in `run`; the folder of the weights."""
     reached: list[float] = []
 
@@ -54,9 +55,7 @@ def _pretrain_in(work: Path, params: Params, paths: Paths, enhancement: Settings
         reached.append(row["val_accuracy"])
         run.log_metrics(dict(row), step=epoch)
 
-    made = pretraining.pretrain(
-        params, paths, work / "fold_0", enhancement=enhancement, workers=workers, on_epoch=record
-    )
+    made = pretraining.pretrain(params, paths, work / "fold_0", enhancement=enhancement, mapper=mapper, on_epoch=record)
     if reached:  # not where it was finished before a stop
         accuracy = f"{reached[-1]:.1%} on synthetic clips"
         run.describe(f"validation accuracy {accuracy}", accuracy=accuracy)
