@@ -48,11 +48,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def make_videos(folder: Path, count: int) -> None:
-    (folder / "Walk").mkdir(parents=True)
+def make_videos(folder: Path, count: int, action: str = "Walk") -> None:
+    (folder / action).mkdir(parents=True)
     for take in range(1, count + 1):
-        frames_NHWC = np.random.default_rng(take).integers(0, 60, (5 + take, 32, 40, 3), dtype=np.uint8)
-        write_video(folder / f"Walk/Walk_1_{take}.avi", frames_NHWC, fps=30.0, codec="FFV1")
+        frames_NHWC = np.random.default_rng([take, len(action)]).integers(0, 60, (5 + take, 32, 40, 3), dtype=np.uint8)
+        write_video(folder / f"{action}/{action}_1_{take}.avi", frames_NHWC, fps=30.0, codec="FFV1")
 
 
 def enhance(root: Path, fingerprint: str, *, store: str = "store") -> None:

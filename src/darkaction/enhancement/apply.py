@@ -25,6 +25,9 @@ from darkaction.enhancement.settings import frame_settings
 from darkaction.enhancement.training_images import resize
 from darkaction.enhancement.zero_dce import enhance_frames, load_weights
 
+AUTO = "auto"
+"""A device: that of the worker process, which may be on another machine."""
+
 CHUNK = 32
 CHUNK_BYTES = 32 * 1024**2
 """Most frames of a clip that are in memory at once, and fewer where they are so large that they take more bytes."""
@@ -38,7 +41,7 @@ class Settings:
     gamma: float  # for gamma
     weights: Path  # for zero_dce and enlightengan: safetensors
     curve_scale: float  # for zero_dce
-    device: str  # for these two: cpu or cuda
+    device: str  # for these two: cpu, cuda or AUTO
     height: int  # pixels of the stored frames
     width: int
     flow: bool  # store the optical flow too
@@ -173,6 +176,5 @@ def worker_enhancer(settings: Settings) -> Enhancer:
     if in_worker():
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-    if settings.device == "cuda":
-        settings = replace(settings, device=f"cuda:{worker_number() % torch.cuda.device_count()}")
-    return build_enhancer(settings)
+    devices = torch.cuda.device_count() if settings.device in ("cuda", AUTO) else 0
+    return build_enhancer(replace(settings, device=f"cuda:{worker_number() % devices}" if devices else "cpu"))

@@ -240,7 +240,7 @@ def pretraining_task(start: Pretraining, *, processes: int) -> Task:
 def _pretrain_in_worker(start: Pretraining, processes: int, child: Child) -> Outcome:
     """A pretraining that was stopped goes on where it was."""
     try:
-        pretrain(start.params, start.paths, start.folder, mapper=Processes(processes), child=child)
+        pretrain(start.params, start.paths, start.folder, workers=processes, child=child)
         return Outcome(state=COMPLETE)
     except (KeyboardInterrupt, SystemExit):
         return Outcome(state=STOPPED)

@@ -74,7 +74,7 @@ def _map_in_pool(
     while waiting or pool.busy:
         while waiting and pool.busy < pool.size:
             number = waiting.popleft()
-            pool.submit(number, function, items[number])
+            pool.submit(number, _call, function, items[number])
         for done in pool.wait(POLL):
             number = done.key
             tries[number] += 1
@@ -85,6 +85,10 @@ def _map_in_pool(
                 waiting.appendleft(number)
             else:
                 yield items[number], None
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
 
 
 def require_shared(pool: Pool, folders: Sequence[Path]) -> None:
@@ -100,7 +104,7 @@ def require_shared(pool: Pool, folders: Sequence[Path]) -> None:
             if missing:
                 raise UserError(
                     f"--ray-address: {machine} does not see {missing}; all machines of the cluster must have the "
-                    "project and its data in one shared folder, at the same path (docs/search.md)"
+                    "project and its data in one shared folder, at the same path (deploy/README.md)"
                 )
     finally:
         token.unlink(missing_ok=True)

@@ -119,10 +119,10 @@ class Pool:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         asked = {}
-        for node in ray.nodes():
+        for node in ray.nodes():  # type: ignore[no-untyped-call]
             if not node["Alive"] or not node["Resources"].get("CPU"):
                 continue
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)  # type: ignore[no-untyped-call]
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             options = self._options | {"num_cpus": 0, "num_gpus": 0, "max_calls": 0, "scheduling_strategy": there}
             reference = ray.remote(**options)(_run_with).remote(self._passed_on, function, *arguments)
             asked[reference] = node["NodeManagerHostname"]
@@ -151,7 +151,7 @@ def start_pool(*, address: str | None, workers: int | None, gpu: float = 1) -> I
     processor core as far as memory allows.
 
     Args:
-        gpu: the part of a GPU that a worker takes, where there are some.
+        gpu: the least part of a GPU that a worker takes, where there are some; 0: none, as it computes on none.
 
     Raises:
         UserError: when there is no cluster, or no GPU where others have some.
@@ -186,10 +186,11 @@ def start_pool(*, address: str | None, workers: int | None, gpu: float = 1) -> I
             size = workers or (min(int(gpus / gpu), max(cores, gpus)) if gpus else cores)
         if gpus and size > gpus / gpu:
             raise UserError(f"--workers {size}: there are {gpus} GPUs, and a worker takes one")
+        share = min(1, max(gpu, gpus / size))  # no more than it takes to have all GPUs at work
         threads = _threads(size) if address is None else max(1, cores // size)
         # Workers of this machine inherit them.
         passed_on = {} if address is None else {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        yield Pool(size, gpus=gpu if gpus else 0, threads=threads, passed_on=passed_on)
+        yield Pool(size, gpus=share if gpus else 0, threads=threads, passed_on=passed_on)
     finally:
         ray.shutdown()
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from darkaction.core.folders import new_folder
-from darkaction.core.parallel import Mapper
+from darkaction.core.parallel import Mapper, Processes
 from darkaction.core.paths import Paths
 from darkaction.core.processes import only_one
 from darkaction.data.shards import write_settings
@@ -18,19 +18,34 @@ from darkaction.tracking.runs import Child, Run, start_run
 from darkaction.training.fit import Row
 
 
-def pretrain(params: Params, paths: Paths, target: Path, *, mapper: Mapper, child: Child | None = None) -> None:
+def pretrain(
+    params: Params,
+    paths: Paths,
+    target: Path,
+    *,
+    ray_address: str | None = None,
+    workers: int | None = None,
+    child: Child | None = None,
+) -> None:
     """Pretrains, on one device, into `target`, whole or not at all. A stopped pretraining goes on if nothing that
     decides its result has changed, and is removed otherwise.
 
     Args:
-        mapper: where synthetic clips are made.
+        ray_address: of the cluster that synthetic clips are made on; None: they are made here.
+        workers: most processes that make them here; None: as many as the machine has cores or GPUs for.
         child: as which the run is known, where a search or comparison has it done.
     """
     enhancement = enhancing.settings(
-        params, params.datasets[0], weights=paths.read(Paths.ENHANCER) / "weights.safetensors"
+        params,
+        params.datasets[0],
+        weights=paths.read(Paths.ENHANCER) / "weights.safetensors",
+        on_ray=ray_address is not None,
     )
     stopped = paths.write(f"{Paths.CHECKPOINTS}/pretraining")
     work = stopped / pretraining.identity(params, enhancement)
+    mapper = enhancing.enhancing_mapper(enhancement, ray_address, folders=[stopped.parent])
+    if workers is not None and isinstance(mapper, Processes):
+        mapper = Processes(min(workers, mapper.workers))
     with only_one(stopped.with_name("pretraining.lock"), task="a pretraining"):
         for other in stopped.glob("*"):
             if other != work:
