@@ -12,8 +12,10 @@ shard that is complete.
 import csv
 import hashlib
 import io
+import math
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,7 @@ class StoredClip:
         return flow_file(self.shard)
 
 
+@lru_cache(maxsize=1024)
 def npy_header(shape: tuple[int, ...]) -> bytes:
     """What a .npy file of uint8 begins with: as many bytes for any number of frames."""
     header = io.BytesIO()
@@ -139,9 +142,10 @@ class ClipStore:
         shape = (self._ends[clip.shard], *frame)
         header = npy_header(shape)
         with path.open("rb") as shard:
-            if shard.read(len(header)) != header or os.fstat(shard.fileno()).st_size != len(header) + np.prod(shape):
+            size = os.fstat(shard.fileno()).st_size
+            if shard.read(len(header)) != header or size != len(header) + math.prod(shape):
                 raise ValueError(f"it is not the array of uint8 {shape} that the list says")
-            start = len(header) + clip.first * int(np.prod(frame))
+            start = len(header) + clip.first * math.prod(frame)
             frames_NHWC: Frames = np.memmap(shard, np.uint8, "r", offset=start, shape=(clip.frames, *frame))
         return frames_NHWC
 
