@@ -9,13 +9,13 @@ from darkaction.core import cli
 
 
 def main() -> None:
-    arguments = cli.stage_arguments(__doc__)
+    arguments = cli.stage_arguments(__doc__, ray=True)
     from darkaction.params import settings_of
 
     params, paths = settings_of(arguments)
     from darkaction.jobs.recognizer.evaluation import evaluate
 
-    print(evaluate(params, paths))
+    print(evaluate(params, paths, ray_address=arguments.ray_address))
 
 
 if __name__ == "__main__":

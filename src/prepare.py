@@ -3,22 +3,23 @@
 from darkaction.core import cli
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.core.processes import usable_processors
 from darkaction.params import settings_of
 
 
 def main() -> None:
-    arguments = cli.stage_arguments(__doc__, dataset=True)
+    arguments = cli.stage_arguments(__doc__, dataset=True, ray=True)
     params, paths = settings_of(arguments)
     name: str = arguments.dataset
     if name not in params.datasets:
         raise UserError(f"dataset '{name}' is not one of datasets in params.yaml: {', '.join(params.datasets)}")
     from darkaction.data.prepare import describe, prepare
-    from darkaction.jobs.identity import index_settings
+    from darkaction.jobs.identity import index_settings, measure_fingerprint
+    from darkaction.jobs.map_tasks import mapper_for
 
+    raw, target = paths.read(Paths.raw(name)), paths.write(Paths.index(name))
     index = prepare(
-        paths.read(Paths.raw(name)),
-        paths.write(Paths.index(name)),
+        raw,
+        target,
         dataset=name,
         target=name == params.datasets[0],
         classes=params.data.classes,
@@ -27,7 +28,8 @@ def main() -> None:
         split=params.split,
         seed=params.seed,
         made_with=index_settings(params)[name],
-        workers=usable_processors(),
+        mapper=mapper_for(arguments.ray_address, gpu=0, folders=[target.parent, raw]),
+        fingerprint=measure_fingerprint(params),
     )
     print("\n".join(describe(index)))
 

@@ -10,7 +10,7 @@ EMPTY = "Empty: pretrain.enabled is false in params.yaml.\n"
 
 
 def main() -> None:
-    arguments = cli.stage_arguments(__doc__)
+    arguments = cli.stage_arguments(__doc__, ray=True)
 
     from darkaction.core.folders import new_folder
     from darkaction.core.paths import Paths
@@ -20,10 +20,9 @@ def main() -> None:
     target = paths.write(Paths.PRETRAINING)
     if params.pretrain.enabled:
         # A stage that is off need not wait for torch.
-        from darkaction.core.processes import usable_processors
         from darkaction.jobs.recognizer.pretrain import pretrain
 
-        pretrain(params, paths, target, workers=usable_processors())
+        pretrain(params, paths, target, ray_address=arguments.ray_address)
         return
     with new_folder(target) as folder:
         (folder / "README.md").write_text(EMPTY)

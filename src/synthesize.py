@@ -6,6 +6,7 @@ rooms. About a minute on two cores.
 
 from darkaction.core import cli
 from darkaction.core.errors import UserError
+from darkaction.core.parallel import Processes
 from darkaction.core.paths import Paths
 from darkaction.core.processes import usable_processors
 from darkaction.params import settings_of
@@ -17,6 +18,7 @@ def main() -> None:
     name: str = arguments.dataset
     if name not in params.synthesize.domains:
         raise UserError(f"dataset '{name}' is none of synthesize.domains: {params.synthesize.domains}")
+    from darkaction.jobs.identity import synthetic_fingerprint
     from darkaction.synthetic.dataset import synthesize
 
     count = synthesize(
@@ -25,7 +27,8 @@ def main() -> None:
         classes=params.data.classes,
         seed=params.seed,
         target=paths.write(Paths.raw(name)),
-        workers=usable_processors(),
+        mapper=Processes(usable_processors()),
+        fingerprint=synthetic_fingerprint(params),
     )
     print(f"{name}: {count} clips of {len(params.data.classes)} actions")
 

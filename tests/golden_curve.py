@@ -21,10 +21,10 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "src"))  # where pytes
 
 import golden
 from darkaction.core.paths import Paths
-from darkaction.data.clips import write_clip, write_list
 from darkaction.jobs.recognizer.recipe import train_fold
 from darkaction.params import Params
 from darkaction.training.weights import WEIGHTS
+from stores import make_store
 
 CURVE = golden.REFERENCE / "loss_curve.json"
 
@@ -47,16 +47,14 @@ def frames_of(number: int) -> np.ndarray:
 
 def clips_in(folder: Path, classes: list[str]) -> pd.DataFrame:
     """A store of 16 training and 6 validation clips, and their lines of the index."""
-    folder.mkdir(parents=True)
-    stored, rows = [], []
+    stored, rows = {}, []
     for number in range(22):
         frames_NHWC = frames_of(number)
         clip_id = f"demo/Clip_{number}"
-        clip = write_clip(folder, clip_id, [frames_NHWC], frames=len(frames_NHWC), height=24, width=24, flow=False)
-        stored.append(clip)
+        stored[clip_id] = frames_NHWC
         label, part = classes[number % len(classes)], "train" if number < 16 else "val"
-        rows.append((clip_id, "demo", label, len(frames_NHWC), clip.sha256, part))
-    write_list(folder, stored)
+        rows.append((clip_id, "demo", label, len(frames_NHWC), str(number), part))
+    make_store(folder, stored)
     table = pd.DataFrame(rows, columns=["clip_id", "dataset", "label", "frames", "sha256", "fold_0"])
     return table.assign(scene=[str(number) for number in range(len(table))], luma=128.0, height=24, width=24)
 

@@ -66,11 +66,11 @@ class MlflowServer:
 
 
 @contextlib.contextmanager
-def ray_cluster(environment: Mapping[str, str]) -> Iterator[str]:
+def ray_cluster(environment: Mapping[str, str], *arguments: str) -> Iterator[str]:
     """A Ray cluster of one node with two processors; its address."""
     port = free_port()
     command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--port", str(port)]
-    command += ["--num-cpus", "2", "--include-dashboard", "false", "--object-store-memory", "100000000"]
+    command += ["--num-cpus", "2", "--include-dashboard", "false", "--object-store-memory", "100000000", *arguments]
     node = subprocess.Popen(
         command,
         env={**environment, "RAY_USAGE_STATS_ENABLED": "0"},

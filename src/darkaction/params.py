@@ -134,7 +134,7 @@ def settings_of(arguments: argparse.Namespace) -> tuple[Params, Paths]:
             "(to change it: python src/configure.py --profile NAME --set KEY=VALUE)"
         )
     params = Params.load(profile=arguments.profile, overrides=arguments.overrides)
-    paths = Paths(out=arguments.out)
+    paths = Paths(out=arguments.out and arguments.out.absolute())  # workers have folders of their own
     require_known_classes(params, paths)
     return params, paths
 

@@ -9,8 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from darkaction.core.errors import UserError
-from darkaction.data.clips import ClipStore, StoredClip, write_clip, write_list
+from darkaction.data.clips import ClipStore
+from darkaction.data.shards import write_shard
 from darkaction.data.video import Frames
+from stores import make_store
 
 ALWAYS = settings(derandomize=True, deadline=None, max_examples=12, database=None)
 HEIGHT, WIDTH = 4, 6
@@ -24,22 +26,14 @@ def frames_of(clip_id: str, count: int) -> Frames:
     return rng.integers(0, 256, (count, HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
-def write(folder: Path, clip_id: str, frames_NHWC: Frames, *, chunk: int, flow: bool) -> StoredClip:
-    chunks = (frames_NHWC[start : start + chunk] for start in range(0, len(frames_NHWC), chunk))
-    return write_clip(folder, clip_id, chunks, frames=len(frames_NHWC), height=HEIGHT, width=WIDTH, flow=flow)
-
-
 @ALWAYS
 @given(names, st.data(), st.integers(1, 5), st.booleans())
 def test_what_is_written_is_read_back(clips: list[str], data: st.DataObject, chunk: int, flow: bool) -> None:
     wanted = {f"demo/{name}": data.draw(lengths) for name in clips}
     with tempfile.TemporaryDirectory() as folder:
-        stored = [
-            write(Path(folder), clip_id, frames_of(clip_id, count), chunk=chunk, flow=flow)
-            for clip_id, count in wanted.items()
-        ]
-        write_list(Path(folder), data.draw(st.permutations(stored)))
-        store = ClipStore(Path(folder))
+        order = data.draw(st.permutations(sorted(wanted)))
+        clips = {clip_id: frames_of(clip_id, wanted[clip_id]) for clip_id in order}
+        store = make_store(Path(folder), clips, chunk=chunk, flow=flow)
         store.verify()
         assert store.clip_ids() == sorted(wanted)
         for clip_id, count in wanted.items():
@@ -53,8 +47,8 @@ def test_any_frames_can_be_read_alone(count: int, data: st.DataObject) -> None:
     indices = data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=8))
     frames_NHWC = frames_of("demo/Walk_1_1", count)
     with tempfile.TemporaryDirectory() as folder:
-        write_list(Path(folder), [write(Path(folder), "demo/Walk_1_1", frames_NHWC, chunk=3, flow=False)])
-        part_FHWC = ClipStore(Path(folder)).load("demo/Walk_1_1")[indices]
+        others = {"demo/Run_1_1": frames_of("", 2), "demo/Walk_1_1": frames_NHWC, "demo/Walk_1_2": frames_of("", 3)}
+        part_FHWC = make_store(Path(folder), others, chunk=3).load("demo/Walk_1_1")[indices]
         np.testing.assert_array_equal(part_FHWC, frames_NHWC[indices])
 
 
@@ -64,10 +58,9 @@ def test_another_number_of_frames_is_refused_and_leaves_nothing(announced: int, 
     assume(announced != count)
     frames_NHWC = frames_of("demo/Walk_1_1", count)
     with tempfile.TemporaryDirectory() as folder:
+        clips = [("demo/Walk_1_1", announced, [frames_NHWC])]
         with pytest.raises(UserError, match=rf"{count} frames decode, {announced} stand in the index"):
-            write_clip(
-                Path(folder), "demo/Walk_1_1", [frames_NHWC], frames=announced, height=HEIGHT, width=WIDTH, flow=False
-            )
+            write_shard(Path(folder), 0, clips, height=HEIGHT, width=WIDTH, flow=False)
         assert not list(Path(folder).iterdir())
 
 
@@ -76,10 +69,10 @@ def test_another_number_of_frames_is_refused_and_leaves_nothing(announced: int, 
 def test_one_changed_byte_is_noticed(count: int, data: st.DataObject, change: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_list(folder, [write(folder, "demo/Walk_1_1", frames_of("demo/Walk_1_1", count), chunk=4, flow=False)])
-        path = folder / "Walk_1_1.npy"
+        make_store(folder, {"demo/Walk_1_1": frames_of("demo/Walk_1_1", count)}, chunk=4)
+        path = folder / "00000.npy"
         content = bytearray(path.read_bytes())
         content[data.draw(st.integers(0, len(content) - 1))] ^= change
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"Walk_1_1\.npy is damaged"):
+        with pytest.raises(UserError, match=r"00000\.npy is damaged"):
             ClipStore(folder).verify()

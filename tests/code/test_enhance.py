@@ -10,7 +10,8 @@ import torch
 
 import enhance
 from darkaction.core.errors import UserError
-from darkaction.data.clips import ClipStore, write_list
+from darkaction.core.parallel import Processes
+from darkaction.data.clips import ClipStore
 from darkaction.data.video import Frames, read_video, write_video
 from darkaction.enhancement import apply
 from darkaction.enhancement.apply import Clip, Settings, build_enhancer, enhance_clip, enhance_dataset
@@ -18,6 +19,7 @@ from darkaction.enhancement.gamma import correct_gamma, gamma_table
 from darkaction.enhancement.networks import initialise, save_weights
 from darkaction.enhancement.training_images import resize
 from darkaction.enhancement.zero_dce import ZeroDCE
+from stores import make_store
 
 HEIGHT, WIDTH = 16, 20
 
@@ -94,7 +96,7 @@ def test_unknown_method_and_missing_weights_are_refused(clips: list[Clip], tmp_p
         build_enhancer(settings("bright"))
     missing = settings("zero_dce", weights=tmp_path / "weights.safetensors")
     with pytest.raises(UserError, match=r"weights\.safetensors: no such file"):
-        enhance_dataset(clips, tmp_path / "demo", missing, workers=1)
+        enhance_dataset(clips, tmp_path / "demo", missing, mapper=Processes(1), fingerprint="")
     assert not list(tmp_path.iterdir())
 
 
@@ -105,7 +107,7 @@ def test_store_is_whole_replaces_what_was_there_and_ignores_the_number_of_worker
     stale.parent.mkdir()
     stale.write_bytes(b"old")
     used = settings("zero_dce", weights=weights)
-    enhance_dataset(clips, tmp_path / "demo", used, workers=2)
+    enhance_dataset(clips, tmp_path / "demo", used, mapper=Processes(2), fingerprint="a")
     assert not stale.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
     store = ClipStore(tmp_path / "demo")
@@ -115,20 +117,19 @@ def test_store_is_whole_replaces_what_was_there_and_ignores_the_number_of_worker
         stored = store.load(clip.clip_id)
         assert stored.shape == (clip.frames, HEIGHT, WIDTH, 3)
         assert stored.mean() > 1.8 * read_video(clip.path).mean()
-    enhance_dataset(clips[::-1], tmp_path / "again", used, workers=1)
+    enhance_dataset(clips[::-1], tmp_path / "again", used, mapper=Processes(0), fingerprint="a")
     assert contents(tmp_path / "again") == contents(tmp_path / "demo")
 
 
 def test_a_damaged_clip_is_named_and_the_earlier_store_stays(clips: list[Clip], tmp_path: Path) -> None:
     store = tmp_path / "demo"
-    store.mkdir()
-    write_list(store, [])
+    make_store(store, {"demo/Walk_1_1": np.zeros((2, 4, 4, 3), np.uint8)})
     damaged = tmp_path / "Sit_1_1.avi"
     damaged.write_bytes(clips[0].path.read_bytes()[:3000])
     broken = Clip(clip_id="demo/Sit_1_1", path=damaged, frames=5)
     before = contents(store)
     with pytest.raises(UserError, match=r"clip demo/Sit_1_1: .*Sit_1_1\.avi"):
-        enhance_dataset([*clips, broken], store, settings("none"), workers=1)
+        enhance_dataset([*clips, broken], store, settings("none"), mapper=Processes(1), fingerprint="")
     assert contents(store) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Sit_1_1.avi", "demo"]
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from darkaction.core.errors import UserError, refusal
 from darkaction.core.folders import new_folder, write_whole
-from darkaction.data.clips import write_clip, write_list
+from darkaction.data.shards import write_list, write_shard
 from darkaction.data.video import VideoError, write_video
 from darkaction.enhancement import enlightengan, networks, zero_dce
 from darkaction.synthetic.contact_sheet import write_sheet
@@ -67,13 +67,15 @@ def copied(path: Path) -> None:
 
 def clip(path: Path) -> None:
     frames_NHWC = np.zeros((30, 16, 16, 3), np.uint8)
-    write_clip(path.parent, f"demo/{path.stem}", [frames_NHWC], frames=30, height=16, width=16, flow=False)
+    write_shard(path.parent, 0, [("demo/Walk_1_1", 30, [frames_NHWC])], height=16, width=16, flow=False)
 
 
 def clip_list(path: Path) -> None:
     small = np.zeros((1, 2, 2, 3), np.uint8)
-    one = write_clip(path.parent, "demo/Walk_1_1", [small], frames=1, height=2, width=2, flow=False)
-    write_list(path.parent, [one] * 100)
+    for shard in range(10):
+        clips = [(f"demo/Walk_{shard}_{take}", 1, [small]) for take in range(10)]
+        write_shard(path.parent, shard, clips, height=2, width=2, flow=False)
+    write_list(path.parent)
 
 
 def enlightened(path: Path) -> None:
@@ -93,7 +95,7 @@ WRITES: dict[str, Callable[[Path], object]] = {
     "zeros.bin": copied,
     "table.csv": lambda path: pd.DataFrame({"x": range(5000)}).to_csv(path),
     "array.npy": lambda path: np.save(path, np.zeros(5000)),
-    "Walk_1_1.npy": clip,
+    "00000.npy": clip,
     "clips.csv": clip_list,
     "zero_dce.safetensors": lambda path: networks.save_weights(zero_dce.ZeroDCE(curve_scale=1.0), path),
     "enlightengan.safetensors": enlightened,
@@ -118,11 +120,11 @@ def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path: Path, name: str
     assert Path(named).name.startswith((name, f".{name}"))
 
 
-@pytest.mark.parametrize("name", ["whole.txt", "Walk_1_1.npy", "clips.csv"])
+@pytest.mark.parametrize("name", ["whole.txt", "00000.npy", "clips.csv"])
 def test_what_is_whole_or_not_there_leaves_nothing_on_a_full_disk(tmp_path: Path, name: str) -> None:
     with small_disk():
         refused(lambda: WRITES[name](tmp_path / name))
-    assert [path.name for path in tmp_path.iterdir() if path.name != "Walk_1_1.npy"] == []
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("0000")] == []
     WRITES[name](tmp_path / name)
     assert (tmp_path / name).exists()
 
@@ -137,9 +139,9 @@ def test_a_video_that_has_no_room_is_named(tmp_path: Path) -> None:
 
 def test_a_worker_process_says_the_name_too(tmp_path: Path) -> None:
     with small_disk(), pytest.raises(OSError) as caught:
-        clip(tmp_path / "Walk_1_1.npy")
+        clip(tmp_path / "00000.npy")
     arrived = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
-    assert refusal(arrived) == f"{tmp_path / 'Walk_1_1.npy'}: {os.strerror(errno.EFBIG)}"
+    assert refusal(arrived) == f"{tmp_path / '00000.npy'}: {os.strerror(errno.EFBIG)}"
 
 
 def test_a_picture_that_opencv_could_not_write_is_an_error(tmp_path: Path) -> None:

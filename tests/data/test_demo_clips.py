@@ -9,6 +9,7 @@ import pytest
 
 import golden
 from darkaction.core.errors import UserError
+from darkaction.core.parallel import Processes
 from darkaction.data.video import read_video
 from darkaction.synthetic.dataset import ClipRecord, write_clips
 from darkaction.synthetic.demo import DEMO, DEMO_LIT
@@ -33,7 +34,7 @@ def darkness(frames_NHWC: np.ndarray) -> tuple[float, float]:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[ClipRecord]:
     """32 clips as `synthesize` writes them."""
     settings = dataclasses.replace(SETTINGS, classes=("walk", "wave"), scenes=16)
-    return write_clips(settings, tmp_path_factory.mktemp("demo"), codec="mp4v", workers=0, progress=False)
+    return write_clips(settings, tmp_path_factory.mktemp("demo"), codec="mp4v", mapper=Processes(0), progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,6 @@ def test_names_and_counts(clips: list[ClipRecord]) -> None:
     folder = clips[0].path.parents[1]
     expected = {f"{name}/{name}_{scene}_1.mp4" for name in ("Walk", "Wave") for scene in range(1, 17)}
     assert set(folder_bytes(folder)) == expected  # and no partial file is left
-    for clip in clips[:4]:
-        assert len(read_video(clip.path)) == clip.num_frames
 
 
 def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
@@ -60,7 +59,7 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
         ("two", SMALL, 2),
         ("other", dataclasses.replace(SMALL, seed=1), 0),
     ):
-        write_clips(settings, tmp_path / name, codec="FFV1", workers=workers, progress=False)
+        write_clips(settings, tmp_path / name, codec="FFV1", mapper=Processes(workers), progress=False)
     here, two, other = (folder_bytes(tmp_path / name) for name in ("here", "two", "other"))
     assert sorted(here) == ["Sit/Sit_1_1.avi", "Sit/Sit_2_1.avi", "Walk/Walk_1_1.avi", "Walk/Walk_2_1.avi"]
     assert here == two
@@ -76,7 +75,7 @@ def test_takes_and_domains_differ() -> None:
 
 
 def test_lossless_codec_keeps_the_frames(tmp_path: Path) -> None:
-    record = write_clips(SMALL, tmp_path, codec="FFV1", workers=0, progress=False)[0]
+    record = write_clips(SMALL, tmp_path, codec="FFV1", mapper=Processes(0), progress=False)[0]
     dark = generate_clip(SMALL, record.action, record.scene, record.take).dark_NHWC.astype(int)
     assert np.abs(read_video(record.path).astype(int) - dark).mean() < 1.5  # only chroma has less resolution
 
@@ -153,7 +152,7 @@ def test_darkness_compared_with_real_clips(measured: np.ndarray) -> None:
 
 def test_lit_domain_is_lit(tmp_path: Path) -> None:
     settings = dataclasses.replace(SETTINGS, preset=DEMO_LIT, classes=("turn",), scenes=6)
-    clips = write_clips(settings, tmp_path, codec="mp4v", workers=0, progress=False)
+    clips = write_clips(settings, tmp_path, codec="mp4v", mapper=Processes(0), progress=False)
     luma = [darkness(read_video(clip.path))[0] for clip in clips]
     assert 90 <= np.median(luma) <= 150
     assert min(luma) > 70

@@ -1,9 +1,11 @@
 """The preset `pretraining`: every action in them, what their ranges do, and how near they come to real dark clips."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,10 +14,11 @@ import pytest
 
 import golden
 from darkaction.core.errors import UserError
+from darkaction.core.parallel import Processes
 from darkaction.data.video import read_video
 from darkaction.params import Params
 from darkaction.synthetic.contact_sheet import contact_sheet, write_sheet
-from darkaction.synthetic.dataset import map_clips, write_clips
+from darkaction.synthetic.dataset import Key, generate, scenes, write_clips
 from darkaction.synthetic.demo import DEMO, DEMO_LIT
 from darkaction.synthetic.domain_randomization import Pretraining
 from darkaction.synthetic.generator import (
@@ -45,8 +48,8 @@ def randomized(**changes: object) -> GeneratorSettings:
     return dataclasses.replace(SETTINGS, preset=Pretraining(ranges=ranges))
 
 
-def digest_of(action: str, scene: int, take: int, frames: np.ndarray) -> str:
-    return f"{action} {scene} {take} {hashlib.sha256(frames.tobytes()).hexdigest()}"
+def digests_of(settings: GeneratorSettings, keys: Sequence[Key]) -> list[str]:
+    return [hashlib.sha256(frames_NHWC.tobytes()).hexdigest() for _, frames_NHWC in generate(settings, keys)]
 
 
 # --- the demo's clips stay ---------------------------------------------------------------------------------------
@@ -161,15 +164,16 @@ def test_takes_scenes_and_seeds_differ() -> None:
 
 def test_the_same_clips_whatever_the_workers() -> None:
     small = dataclasses.replace(SETTINGS, classes=("walk", "pour"), scenes=3, takes=1, height=48, width=64)
-    here, two = (list(map_clips(small, digest_of, workers=workers, progress=False)) for workers in (0, 2))
+    shards = [tuple(keys) for keys in scenes(small)]
+    here, two = (dict(Processes(workers)(functools.partial(digests_of, small), shards)) for workers in (0, 2))
     assert here == two
-    assert [line.split()[:3] for line in here[:3]] == [["walk", "1", "1"], ["pour", "1", "1"], ["walk", "2", "1"]]
+    assert shards == [(("walk", scene, 1), ("pour", scene, 1)) for scene in (1, 2, 3)]
 
 
 def test_whoever_stops_early_is_not_kept_waiting() -> None:
     many = dataclasses.replace(SETTINGS, scenes=2000, takes=1, height=48, width=64)
-    clips = map_clips(many, digest_of, workers=1, progress=False)
-    assert next(clips).startswith("run 1 1")
+    clips = Processes(1)(functools.partial(digests_of, many), [tuple(keys[:1]) for keys in scenes(many)])
+    assert next(clips)[0] == (("run", 1, 1),)
     clips.close()  # type: ignore[attr-defined]
 
 
@@ -180,8 +184,9 @@ def test_very_short_clips(action: str) -> None:
 
 def test_randomized_clips_are_written(tmp_path: Path) -> None:
     small = dataclasses.replace(SETTINGS, classes=("push",), scenes=1, takes=1)
-    (record,) = write_clips(small, tmp_path, codec="mp4v", workers=0, progress=False)
-    assert record.path.name == "Push_1_1.mp4" and len(read_video(record.path)) == record.num_frames
+    (record,) = write_clips(small, tmp_path, codec="mp4v", mapper=Processes(0), progress=False)
+    written = sample_clip_state(small, "push", 1, 1).joints_NJ3
+    assert record.path.name == "Push_1_1.mp4" and len(read_video(record.path)) == len(written)
 
 
 def test_ranges_are_kept() -> None:

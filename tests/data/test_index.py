@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import containers
 from conftest import require_program
 from darkaction.core.errors import UserError
+from darkaction.core.parallel import Processes
 from darkaction.data import prepare
 from darkaction.data.index import COLUMNS, read_index, read_mean_frames, write_index
 from darkaction.data.measure import HASHED_FRAMES, MEAN_FRAME, Measured, measure, measure_all
@@ -78,13 +79,13 @@ def index_of(
     workers: int = 2,
 ) -> pd.DataFrame:
     return build_index(
-        raw, dataset=dataset, target=target, classes=classes, max_quarantined=max_quarantined, workers=workers
+        raw, dataset=dataset, target=target, classes=classes, max_quarantined=max_quarantined, mapper=Processes(workers)
     )[0]
 
 
 @pytest.fixture(scope="module")
 def built(raw: Path) -> tuple[pd.DataFrame, NDArray[np.float16]]:
-    return build_index(raw, dataset="arid", target=True, classes=CLASSES, max_quarantined=0.9, workers=2)
+    return build_index(raw, dataset="arid", target=True, classes=CLASSES, max_quarantined=0.9, mapper=Processes(2))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_each_damage_is_quarantined_with_its_reason(index: pd.DataFrame, path: s
 def test_clips_over_the_limits_are_quarantined_with_the_setting_that_says_so(raw: Path) -> None:
     limits = replace(Params.load().video, max_frames=12)
     index, _ = build_index(
-        raw, dataset="arid", target=True, classes=CLASSES, max_quarantined=1.0, workers=2, limits=limits
+        raw, dataset="arid", target=True, classes=CLASSES, max_quarantined=1.0, mapper=Processes(2), limits=limits
     )
     reasons = index.set_index("clip_id")["reason"]
     assert reasons["arid/Walk_10_1"] == reasons["arid/Walk_4_1"] == "has more frames than video.max_frames 12"
@@ -142,7 +143,7 @@ def test_names_that_no_table_can_hold_are_quarantined(tmp_path: Path) -> None:
     make_clip(raw / "Walk" / "Walk_1_1.mp4", frames=4, level=50)
     make_clip(raw / "_unlabelled" / "a.mp4", frames=5, level=50)
     (raw / "_unlabelled" / "a.mp4").rename(raw / "_unlabelled" / os.fsdecode(b"no\xffutf8.mp4"))
-    built = build_index(raw, dataset="arid", target=True, classes=["walk"], max_quarantined=0.0, workers=1)
+    built = build_index(raw, dataset="arid", target=True, classes=["walk"], max_quarantined=0.0, mapper=Processes(1))
     index = built[0].assign(fold_0="none")
     write_index(tmp_path / "index", index, built[1], {})
     read = read_index(tmp_path / "index").set_index("path")
@@ -192,7 +193,7 @@ def measure_or_crash(path: Path) -> Measured:
 def test_a_file_that_kills_its_worker_costs_that_file_only() -> None:
     paths = [Path(f"clip_{k}") for k in range(30)]
     paths[3] = Path("crash_a")
-    results = measure_all(paths, workers=2, measure_clip=measure_or_crash)
+    results = measure_all(paths, mapper=Processes(2), measure_clip=measure_or_crash)
     assert set(results) == set(paths)
     assert results.pop(Path("crash_a")) == Measured(reason="crashes the decoder")
     assert all(found == Measured(frames=len(path.name)) for path, found in results.items())
@@ -415,7 +416,7 @@ def test_a_class_without_folder_is_said_before_anything_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_folder(tmp_path, classes=("Run", "Walk"))
-    settings = {"dataset": "mine", "max_quarantined": 0.0, "workers": 1}
+    settings = {"dataset": "mine", "max_quarantined": 0.0, "mapper": Processes(1)}
     with monkeypatch.context() as patch:
         patch.setattr(prepare, "measure_all", never)
         with pytest.raises(UserError, match=r"classes wlak \(folders there: Run, Walk\); did you mean 'walk'\?"):
@@ -481,9 +482,10 @@ def index_as_nobody(raw: Path) -> pd.DataFrame:
     script = raw.parent / "index_as_nobody.py"
     script.write_text(
         "import sys; from pathlib import Path; from darkaction.data.prepare import build_index\n"
+        "from darkaction.core.parallel import Processes\n"
         "if __name__ == '__main__':\n"
         "    built = build_index(Path(sys.argv[1]), dataset='arid', target=True, classes=['walk'], "
-        "max_quarantined=1.0, workers=2)\n"
+        "max_quarantined=1.0, mapper=Processes(2))\n"
         "    built[0].to_csv(sys.stdout, index=False)\n"
     )
     command = [sys.executable, str(script), str(raw)]

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from darkaction.core.parallel import Processes
 from darkaction.data.index import COLUMNS, write_index
 from darkaction.data.leakage import hash_bits, measure_leakage
 from darkaction.data.measure import MEAN_FRAME, measure, perceptual_hash
@@ -117,7 +118,7 @@ def test_hashes_of_a_new_encoding_are_near_and_of_other_scenes_are_not(tmp_path:
         preset=Pretraining(ranges=Params.load(profile="demo").pretrain.domain_randomization),
         classes=("walk",), scenes=3, takes=1, height=120, width=160, seed=0,
     )  # fmt: skip
-    clips = write_clips(settings, tmp_path / "synthetic", codec="mp4v", workers=0, progress=False)
+    clips = write_clips(settings, tmp_path / "synthetic", codec="mp4v", mapper=Processes(0), progress=False)
     paths = [clip.path for clip in clips]
     write_video(tmp_path / "again.mp4", read_video(paths[0]) // 2, fps=30, codec="mp4v")  # darker and encoded again
     hashes = [measure(path).phash for path in [tmp_path / "again.mp4", *paths]]

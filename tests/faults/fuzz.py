@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from darkaction.core.parallel import Processes
 from darkaction.core.processes import usable_processors
 from darkaction.data.measure import Measured, measure, measure_all
 from darkaction.data.settings import VideoLimits
@@ -146,7 +147,7 @@ def fuzz(folder: Path, *, files: int, seed: int, workers: int) -> list[Result]:
     if workers == 0:
         found |= {path: judge(limits, path) for path in made}
     else:
-        found |= measure_all(list(made), workers=workers, measure_clip=partial(judge_or_end, limits))
+        found |= measure_all(list(made), mapper=Processes(workers), measure_clip=partial(judge_or_end, limits))
     return [Result(source.name, mutation, found[path], whole[source]) for path, (source, mutation) in made.items()]
 
 

@@ -29,7 +29,7 @@ def stop(pipeline: Pipeline, rng: random.Random, number: int) -> Outcome:
     pipeline.before(stage)
     running = _at_some_moment(pipeline, stage, rng, signal.SIGTERM)
     orphans = running.orphans()
-    half = pipeline.halves(stage) + (pipeline.leftovers() if running.code == 143 else [])
+    half = pipeline.halves(stage) + (pipeline.leftovers(stopped=True) if running.code == 143 else [])
     # Before the program has begun SIGTERM ends it as any other process.
     unclear = running.code not in (143, 0, -signal.SIGTERM)
     return pipeline.judged(stage, half=half, orphans=orphans, unclear=unclear, running=running)

@@ -193,9 +193,9 @@ class Pipeline:
         found = digests(self.out, STAGES[stage])
         return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
 
-    def leftovers(self) -> list[str]:
-        """Unfinished files and folders."""
-        kinds = ("partial", "replaced", ".tmp")
+    def leftovers(self, *, stopped: bool = False) -> list[str]:
+        """Unfinished files and folders. A stage that was stopped may keep what it goes on from."""
+        kinds = ("partial", "replaced", ".tmp") if stopped else ("partial", "replaced", ".tmp", "unfinished")
         return sorted(
             str(path.relative_to(self.out))
             for path in self.out.rglob("*")

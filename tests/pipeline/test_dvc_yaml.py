@@ -29,8 +29,10 @@ SETTINGS = config.flatten(Params.load())
 
 PACKAGE = SRC / "darkaction"
 
-NO_DEPENDENCY = ("core", "tracking", "params.py", "jobs/identity.py", "jobs/__init__.py")
-"""Parts of the package that cannot change a result: plumbing, the record, and what compares settings."""
+JOBS = ("identity.py", "map_tasks.py", "pool.py", "__init__.py")
+NO_DEPENDENCY = ("core", "tracking", "params.py", *(f"jobs/{name}" for name in JOBS))
+"""Parts of the package that cannot change a result: plumbing, the record, what compares settings, and where work is
+done."""
 
 # Settings that a stage's code reads and DVC need not watch, and why.
 NO_PARAMETER = {

@@ -13,12 +13,13 @@ import evaluate
 import train
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.data.clips import write_clip, write_list
+from darkaction.data.clips import ClipStore, npy_header
 from darkaction.data.index import COLUMNS
 from darkaction.evaluation.predictions import read_predictions
 from darkaction.models.build import build_recognizer
 from darkaction.params import Params
 from darkaction.training import data, weights
+from stores import make_store
 
 OVERRIDES = (
     "datasets=[demo]",
@@ -44,21 +45,20 @@ def make_project(out: Path, *, folds: int) -> list[str]:
     overrides = [*OVERRIDES, f"split.folds={folds}"]
     params = Params.load(overrides=overrides)
     rng = np.random.default_rng(0)
-    rows, stored = [], []
+    rows, stored = [], {}
     store = out / "data" / "clips" / "demo"
-    store.mkdir(parents=True)
     for label in params.data.classes:
         for scene in SCENES:
             clip_id = f"demo/{label.title()}_{scene}_1"
             frames_NHWC = rng.integers(0, 255, (FRAMES, 16, 16, 3), dtype=np.uint8)
-            stored.append(write_clip(store, clip_id, [frames_NHWC], frames=FRAMES, height=16, width=16, flow=False))
+            stored[clip_id] = frames_NHWC
             parts = {f"fold_{k}": part_of(scene, k, folds) for k in range(folds)}
             values = {"clip_id": clip_id, "dataset": "demo", "path": f"{clip_id}.mp4", "label": label, "take": "1"}
             values |= {"scene": str(scene), "frames": str(FRAMES), "luma": f"{10 + scene}.5", "status": "ok"}
             rows.append(
                 {column: values.get(column, "" if kind is str else "1") for column, kind in COLUMNS.items()} | parts
             )
-    write_list(store, stored)
+    make_store(store, stored)
     (out / "data" / "index" / "demo").mkdir(parents=True)
     pd.DataFrame(rows).to_csv(out / "data" / "index" / "demo" / "index.csv", index=False)
     for fold in range(folds):
@@ -194,13 +194,15 @@ def test_frames_of_another_size_are_refused(tmp_path: Path, monkeypatch: pytest.
 def test_a_damaged_clip_ends_every_program_that_would_show_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bit of a frame of a validation clip, which the file is loaded with."""
     command = make_project(tmp_path, folds=1)
-    clip = tmp_path / "data" / "clips" / "demo" / "Walk_2_1.npy"
-    content = bytearray(clip.read_bytes())
-    content[-1] ^= 1
-    clip.write_bytes(content)
+    store = tmp_path / "data" / "clips" / "demo"
+    clip = ClipStore(store).clip("demo/Walk_2_1")
+    content = bytearray((store / clip.shard).read_bytes())
+    content[len(npy_header((1, 16, 16, 3))) + clip.first * 16 * 16 * 3 + 100] ^= 1
+    (store / clip.shard).write_bytes(content)
     for program, more in ((evaluate, []), (train, ["--set", "enhance.method=gamma"])):
         monkeypatch.setattr(sys, "argv", [*command, *more])
-        with pytest.raises(UserError, match=r"clips/demo: Walk_2_1\.npy is damaged .*dvc repro -f -s enhance@demo$"):
+        said = r"clips/demo: clip demo/Walk_2_1 in 00000\.npy is damaged .*dvc repro -f -s enhance@demo$"
+        with pytest.raises(UserError, match=said):
             program.main()
     assert not (tmp_path / "reports" / "metrics.json").exists()
 

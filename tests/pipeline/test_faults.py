@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from darkaction.core.errors import UserError
+from darkaction.core.parallel import Processes
 from darkaction.core.paths import ROOT
-from darkaction.synthetic.dataset import map_clips
+from darkaction.synthetic import dataset
 from darkaction.synthetic.demo import DEMO
 from darkaction.synthetic.generator import GeneratorSettings
 from darkaction.tracking.relocation import relocate
@@ -26,12 +27,16 @@ FILES = 99
 
 POOL = """
 import time
-from darkaction.data.measure import _pool
+from darkaction.core.parallel import Processes
+
+def wait(seconds):
+    time.sleep(seconds)
+    return seconds
 
 if __name__ == "__main__":
-    with _pool(1) as pool:
-        print(pool.submit(time.sleep, 0).result(), flush=True)
-        time.sleep(60)
+    results = Processes(1)(wait, [0, 60])
+    print(next(results), flush=True)
+    next(results)
 """
 
 
@@ -127,7 +132,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "pool.py"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None and process.stdout.readline() == "None\n"
+    assert process.stdout is not None and process.stdout.readline() == "(0, 0)\n"
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
@@ -140,11 +145,12 @@ def die(*clip: object) -> None:
     os._exit(9)
 
 
-def test_a_generator_whose_worker_dies_says_so() -> None:
+def test_a_generator_whose_worker_dies_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     classes = ("run", "sit")
     generator = GeneratorSettings(preset=DEMO, classes=classes, scenes=1, takes=1, height=48, width=64, seed=0)
+    monkeypatch.setattr(dataset, "_write_clips", die)
     with pytest.raises(UserError, match="a worker process died"):
-        list(map_clips(generator, die, workers=1, progress=False))
+        dataset.write_clips(generator, tmp_path, codec="FFV1", mapper=Processes(1), progress=False)
 
 
 # Damaged videos

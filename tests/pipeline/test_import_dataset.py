@@ -22,6 +22,7 @@ import containers
 import rar
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
+from darkaction.core.parallel import Processes
 from darkaction.core.processes import only_one
 from darkaction.data.importers import names as clip_names
 from darkaction.data.importers import sources
@@ -494,7 +495,9 @@ def test_clips_go_from_folder_to_index_and_folds(target: Path, tmp_path: Path) -
             path.parent.mkdir(parents=True, exist_ok=True)
             write_video(path, rng.integers(0, 50, (12, 48, 64, 3), dtype=np.uint8), fps=30.0, codec="mp4v")
     imported("arid", target, tmp_path / "some")
-    index, _ = build_index(target, dataset="arid", target=True, classes=SAMPLE_CLASSES, max_quarantined=0.0, workers=2)
+    index, _ = build_index(
+        target, dataset="arid", target=True, classes=SAMPLE_CLASSES, max_quarantined=0.0, mapper=Processes(2)
+    )
     assert (len(index), set(index["status"])) == (15, {"ok"})
     assert set(index["frames"]) == {12}
     assert index["luma"].between(5, 37).all()
@@ -600,7 +603,9 @@ def test_clips_of_hmdb51_are_indexed_by_film(tmp_path: Path) -> None:
         path.write_bytes(containers.announcing_one_more(path.read_bytes()))
     target = tmp_path / "data" / "raw" / "hmdb51"
     import_dataset("hmdb51", [tmp_path / "unpacked"], target)
-    index, _ = build_index(target, dataset="hmdb51", target=False, classes=["wave"], max_quarantined=0.0, workers=2)
+    index, _ = build_index(
+        target, dataset="hmdb51", target=False, classes=["wave"], max_quarantined=0.0, mapper=Processes(2)
+    )
     assert set(index["scene"]) == set(films)
     assert (set(index["status"]), set(index["frames"])) == ({"ok"}, {20})
     assert set(index["domain"]) == {"source"}

@@ -24,7 +24,6 @@ import predict as predict_program
 import promote as promote_program
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
-from darkaction.data.clips import ClipStore, write_clip, write_list
 from darkaction.data.measure import measure
 from darkaction.data.video import VideoError, iter_frames, probe, read_video, write_video
 from darkaction.enhancement.apply import enhance_clip
@@ -38,6 +37,7 @@ from darkaction.tracking.store import open_store
 from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
 from darkaction.training.loader import Clip
+from stores import make_store
 from tiny_models import CLASSES, TRAINING, call, make_model, record_run
 from video_files import ODD, write_huge
 
@@ -171,11 +171,8 @@ def test_a_video_is_seen_as_its_stored_clip(
     predictor = Predictor.load(make_model(tmp_path / "model", *overrides))
     card, video = predictor.card, videos / "deep" / f"{number}.mp4"
     chunks = enhance_clip(iter_frames(video), predictor.enhancer, height=16, width=16)
-    clip_store = tmp_path / "store"
-    clip_store.mkdir()
-    size = {"frames": len(read_video(video)), "height": 16, "width": 16}
-    write_list(clip_store, [write_clip(clip_store, "", chunks, **size, flow=card.enhance.flow)])
-    clip = Clip(clip_id="", label=0, source=ClipStore(clip_store), flow=card.enhance.flow)
+    clip_store = make_store(tmp_path / "store", {"": np.concatenate(list(chunks))}, flow=card.enhance.flow)
+    clip = Clip(clip_id="", label=0, source=clip_store, flow=card.enhance.flow)
     network, _ = weights.load(tmp_path / "model/fold_0" / weights.WEIGHTS)
     bf16 = uses_bf16("auto", card.model.backbone)
     stored_DNK = predict(

@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 import package_weights
 from conftest import ROOT
 from darkaction.core.errors import UserError
+from darkaction.core.parallel import Processes
 from darkaction.core.paths import Paths
-from darkaction.data.clips import ClipStore, write_clip, write_list
+from darkaction.data.clips import ClipStore
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs.identity import training_settings
 from darkaction.jobs.recognizer import pretraining
@@ -26,6 +27,7 @@ from darkaction.serving import package
 from darkaction.synthetic.human.motion import ACTIONS
 from darkaction.tracking.weights import find_weights
 from darkaction.training import weights
+from stores import make_store
 
 GAMMA = Settings(
     method="gamma", gamma=2.2, weights=Path("none"), curve_scale=1.0, device="cpu", height=32, width=32, flow=False
@@ -120,7 +122,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
             paths,
             tmp_path / name,
             enhancement=GAMMA,
-            workers=0,
+            mapper=Processes(0),
             on_epoch=lambda epoch, row: epochs.append(epoch),
         )
         return name, made
@@ -140,7 +142,9 @@ def test_synthetic_clips_go_straight_into_the_store(tmp_path: Path) -> None:
     enhancement = replace(GAMMA, height=24, width=32)
     generator = pretraining.generator_settings(params)
     for name in ("one", "two"):
-        pretraining.generate_store(generator, tmp_path / name, enhancement, workers=2 if name == "two" else 0)
+        pretraining.generate_store(
+            generator, tmp_path / name, enhancement, mapper=Processes(2 if name == "two" else 0), fingerprint=""
+        )
     store = ClipStore(tmp_path / "one")
     store.verify()
     assert len(store) == 2 * len(params.data.classes)
@@ -156,19 +160,16 @@ def test_a_stopped_pretraining_does_not_go_on_with_damaged_clips_or_weights(
     """Here each step writes one small file."""
     made: list[str] = []
 
-    def store(_: object, folder: Path, *__: object, workers: int) -> None:
+    def store(_: object, folder: Path, *__: object, **___: object) -> None:
         made.append("clips")
-        folder.mkdir(parents=True, exist_ok=True)
-        frames_NHWC = np.zeros((2, 4, 4, 3), np.uint8)
-        clip = write_clip(folder, "synthetic/Run_1_1", [frames_NHWC], frames=2, height=4, width=4, flow=False)
-        write_list(folder, [clip])
+        make_store(folder, {"synthetic/Run_1_1": np.zeros((2, 4, 4, 3), np.uint8)})
 
     def stopped(*_: object, **__: object) -> None:
         made.append("weights")
         raise KeyboardInterrupt
 
     def pretrain() -> Path:
-        nothing = {"enhancement": None, "workers": 0, "on_epoch": lambda *_: None}
+        nothing = {"enhancement": GAMMA, "mapper": Processes(0), "on_epoch": lambda *_: None}
         return pretraining.pretrain(Params.load(profile="smoke"), Paths(), tmp_path, **nothing)
 
     monkeypatch.setattr(pretraining, "generate_store", store)
@@ -176,7 +177,7 @@ def test_a_stopped_pretraining_does_not_go_on_with_damaged_clips_or_weights(
     monkeypatch.setattr(pretraining.recipe, "train_fold", stopped)
     for damage in (False, False, True):
         if damage:
-            (tmp_path / "clips" / "Run_1_1.npy").write_bytes(b"damaged")
+            (tmp_path / "clips" / "00000.npy").write_bytes(b"damaged")
         with pytest.raises(KeyboardInterrupt):
             pretrain()
     assert made == ["clips", "weights", "weights", "clips", "weights"]

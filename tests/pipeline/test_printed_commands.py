@@ -92,6 +92,7 @@ NOT_RUN = {
     "python benchmarks/predict_speed.py": "a measurement of minutes",
     "python benchmarks/predict_speed.py [SCENES]": "a measurement of minutes",
     "python benchmarks/generator_speed.py": "a measurement of minutes",
+    "python benchmarks/growth.py": "a measurement of minutes",
     "python benchmarks/generator_speed.py [SCENES]": "a measurement of minutes",
     "python benchmarks/index_speed.py [FOLDER]": "a measurement of minutes",
     "python benchmarks/tracking_overhead.py [--epochs N] [--rounds N]": "a measurement of minutes",

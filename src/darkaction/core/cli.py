@@ -32,24 +32,35 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, help="write here, not to the stage outputs")
 
 
-def stage_parser(description: str | None, *, dataset: bool = False) -> argparse.ArgumentParser:
-    """The command line of a stage; with `dataset`, it has one positional argument."""
+def stage_parser(description: str | None, *, dataset: bool = False, ray: bool = False) -> argparse.ArgumentParser:
+    """The command line of a stage; with `dataset`, it has one positional argument; with `ray`, --ray-address."""
     stage = parser(description)
     if dataset:
         stage.add_argument("dataset", help="one of the datasets of params.yaml, for example demo")
     add_settings_arguments(stage)
+    if ray:
+        _add_ray_address(stage)
     return stage
 
 
-def stage_arguments(description: str | None, *, dataset: bool = False) -> argparse.Namespace:
+def stage_arguments(description: str | None, *, dataset: bool = False, ray: bool = False) -> argparse.Namespace:
     """Parses the command line of a stage."""
-    return stage_parser(description, dataset=dataset).parse_args()
+    return stage_parser(description, dataset=dataset, ray=ray).parse_args()
 
 
 def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
     """--workers (None for auto) and --ray-address, of the programs that start workers."""
     parser.add_argument("--workers", type=_worker_count, metavar="auto|N", help="default auto: one per GPU or core")
-    parser.add_argument("--ray-address", metavar="ADDR", help="a Ray cluster (HOST:6379, or auto); default: here")
+    _add_ray_address(parser)
+
+
+def _add_ray_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ray-address",
+        metavar="ADDR",
+        default=os.environ.get("RAY_ADDRESS") or None,
+        help="a Ray cluster (HOST:6379, or auto); default: what RAY_ADDRESS says, or else this machine",
+    )
 
 
 def renamed(parser: argparse.ArgumentParser, flags: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -29,16 +30,64 @@ def new_folder(target: Path, *, keep: bool = True) -> Iterator[Path]:
     own = f"{_mark()}-{uuid.uuid4().hex[:8]}"
     partial = target.with_name(f".{target.name}.partial-{own}")
     replaced = target.with_name(f".{target.name}.replaced-{own}")
-    handle = _make_locked(partial)
+    handle = _make_locked(partial, fcntl.LOCK_SH)
     try:
         yield partial
         if keep:
             sync_files(partial)
             _take_place(partial, target, replaced)
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def kept_folder(target: Path, fingerprint: str) -> Iterator[Path]:
+    """As `new_folder`, but what was made when the block did not come to its end stays for the next one: the folder may
+    have content then. Hidden files are of those who were interrupted, and are removed.
+
+    Args:
+        fingerprint: of all that decides the content. What was left with another one is removed, which a line says.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    own = target.with_name(f".{target.name}.unfinished-{fingerprint}")
+    _remove_others(own, target)
+    handle = _make_locked(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if handle is None:  # another process makes the same at this moment
+        with new_folder(target) as folder:
+            yield folder
+        return
+    try:
+        _remove_hidden(own)
+        yield own
+        _remove_hidden(own)
+        sync_files(own)
+        replaced = target.with_name(f".{target.name}.replaced-{_mark()}-{uuid.uuid4().hex[:8]}")
+        _take_place(own, target, replaced)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        os.close(handle)
+        _remove_hidden(own)
+        with contextlib.suppress(OSError):
+            own.rmdir()  # where nothing is worth to be kept
+
+
+def _remove_hidden(folder: Path) -> None:
+    for path in folder.rglob(".*"):
+        path.unlink(missing_ok=True)
+
+
+def _remove_others(own: Path, target: Path) -> None:
+    """Removes unfinished folders with other fingerprints that no process works in, and those of `new_folder`."""
+    _remove_leftovers(target)
+    with _locked(target.parent):
+        for folder in set(target.parent.glob(f".{target.name}.unfinished-*")) - {own}:
+            with _locked(folder, wait=False) as ended:
+                if ended:
+                    print(f"{folder}: unfinished, with other settings, data or code: removed", file=sys.stderr)
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -100,15 +149,20 @@ def _mark() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
-def _make_locked(folder: Path) -> int:
+def _make_locked(folder: Path, kind: int) -> int | None:
     """Makes a folder and locks it for as long as the returned handle is open. The system closes it when the process
-    ends, however that ends."""
+    ends, however that ends. None where another process has it, if the kind of lock does not wait."""
     while True:
         with contextlib.suppress(FileNotFoundError):  # before it was locked, another process took it for a leftover
             folder.mkdir(exist_ok=True)
             handle = os.open(folder, os.O_RDONLY)
-            with contextlib.suppress(OSError):  # not every file system has locks
-                fcntl.flock(handle, fcntl.LOCK_SH)
+            try:
+                fcntl.flock(handle, kind)
+            except BlockingIOError:
+                os.close(handle)
+                return None
+            except OSError:
+                pass  # not every file system has locks
             if folder.exists():
                 return handle
             os.close(handle)

@@ -1,21 +1,21 @@
-"""The clip store: frames at the network's input size, one memory-mapped .npy a clip, and a list with checksums.
+"""The clip store: frames at the network's input size, in memory-mapped shards, and a list with checksums.
 
-    data/clips/<dataset>/<Class_scene_take>.npy        uint8 (N, H, W, 3) RGB
-    data/clips/<dataset>/<Class_scene_take>.flow.npy   uint8 (N, H, W, 2), see flow.py; where enhance.flow asks for it
-    data/clips/<dataset>/settings.json                 the settings that decided the frames
-    data/clips/<dataset>/clips.csv                     a line a clip, as StoredClip says; written last
+    data/clips/<dataset>/00000.npy        uint8 (frames of all its clips, H, W, 3) RGB
+    data/clips/<dataset>/00000.flow.npy   uint8 (as many, H, W, 2), see flow.py; where enhance.flow asks for it
+    data/clips/<dataset>/settings.json    the settings that decided the frames
+    data/clips/<dataset>/clips.csv        a line a clip, as StoredClip says; written last
 
-A folder without clips.csv is no store, so a store is whole or not there.
+A folder without clips.csv is no store, so a store is whole or not there. While it is made, 00000.csv stands beside each
+shard that is complete.
 """
 
 import csv
 import hashlib
 import io
-import json
+import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
-from functools import cache
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,12 @@ from pydantic.dataclasses import dataclass
 
 from darkaction.core.agreement import recorded_in
 from darkaction.core.errors import UserError
-from darkaction.core.folders import write_whole
-from darkaction.data.flow import of_frames
 from darkaction.data.video import Frames
 
 LIST = "clips.csv"
 
 MOST_NAMED = 3
-"""Damaged files in an error."""
+"""Damaged files and clips in an error."""
 
 SETTINGS = "settings.json"
 
@@ -45,89 +43,31 @@ class StoredClip:
     """A line of clips.csv."""
 
     clip_id: str
-    file: str
+    shard: str  # name of a file
+    first: int  # its first frame in there
     frames: int
     height: int  # pixels
     width: int
-    sha256: str  # of the .npy file
-    flow_sha256: str  # of the .flow.npy file; empty where there is none
+    sha256: str  # of the bytes of its frames
+    flow_sha256: str  # of those of its flow; empty where there is none
 
     @property
-    def flow_file(self) -> str:
+    def flow_shard(self) -> str:
         """Where its flow is, if there is one."""
-        return _flow_file(self.file)
+        return flow_file(self.shard)
 
 
-def write_clip(
-    folder: Path, clip_id: str, chunks: Iterable[Frames], *, frames: int, height: int, width: int, flow: bool
-) -> StoredClip:
-    """Writes one clip as it comes, in constant memory; its files appear only when they are complete.
-
-    Args:
-        folder: where the store is being made.
-        clip_id: dataset/Class_scene_take.
-        chunks: frames_NHWC uint8, `frames` of them in sum, of `height` x `width` pixels.
-        frames: frames of the whole clip.
-        height: pixels.
-        width: pixels.
-        flow: store the optical flow between its frames too.
-
-    Raises:
-        UserError: when there come more or fewer frames than `frames`.
-    """
-    file = f"{clip_id.rpartition('/')[2]}.npy"
-    count, sha256 = _write_array(folder / file, chunks, (frames, height, width, 3))
-    if count != frames:
-        raise UserError(f"clip {clip_id}: {count} frames decode, {frames} stand in the index; run prepare again")
-    flow_sha256 = ""
-    if flow:
-        frames_NHWC = np.load(folder / file, mmap_mode="r", allow_pickle=False)
-        _, flow_sha256 = _write_array(folder / _flow_file(file), of_frames([frames_NHWC]), (frames, height, width, 2))
-    return StoredClip(
-        clip_id=clip_id, file=file, frames=frames, height=height, width=width, sha256=sha256, flow_sha256=flow_sha256
-    )
+@lru_cache(maxsize=1024)
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    """What a .npy file of uint8 begins with: as many bytes for any number of frames."""
+    header = io.BytesIO()
+    kind = np.lib.format.dtype_to_descr(np.dtype(np.uint8))
+    np.lib.format.write_array_header_1_0(header, {"descr": kind, "fortran_order": False, "shape": shape})
+    return header.getvalue()
 
 
-def _write_array(path: Path, chunks: Iterable[Frames], shape: tuple[int, int, int, int]) -> tuple[int, str]:
-    """Writes the chunks as one array: how many frames came, and the sha256 of the file, which is there only when as
-    many came as `shape` says."""
-    partial = path.with_name(f".{path.name}.partial")
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
-    count = 0
-    try:
-        # Not through a memory map: one that finds the disk full kills its process, where a write is an error.
-        with partial.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for chunk_NHWC in chunks:
-                count += len(chunk_NHWC)
-                if count <= shape[0]:
-                    file.write(np.ascontiguousarray(chunk_NHWC, np.uint8).data)
-        checksum = _sha256(partial)
-        if count == shape[0]:
-            os.replace(partial, path)
-    except OSError as error:  # named here, since outside the worker process nobody knows the file
-        raise OSError(error.errno, error.strerror, error.filename or str(path)) from None
-    finally:
-        partial.unlink(missing_ok=True)
-    return count, checksum
-
-
-def _flow_file(file: str) -> str:
+def flow_file(file: str) -> str:
     return f"{file.removesuffix('.npy')}.flow.npy"
-
-
-def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Writes settings.json: what `ClipStore.made_with` gives."""
-    (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
-
-
-def write_list(folder: Path, clips: Sequence[StoredClip]) -> None:
-    """Writes clips.csv, sorted by clip id, which makes `folder` a store. Call it last."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(StoredClip)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(clip) for clip in sorted(clips, key=lambda clip: clip.clip_id))
-    write_whole(folder / LIST, text.getvalue())
 
 
 class ClipStore:
@@ -139,7 +79,10 @@ class ClipStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._clips = {clip.clip_id: clip for clip in _read_list(folder)}
+        self._clips = {clip.clip_id: clip for clip in read_list(folder / LIST)}
+        self._ends: dict[str, int] = {}  # frames of each shard
+        for clip in self._clips.values():
+            self._ends[clip.shard] = max(clip.first + clip.frames, self._ends.get(clip.shard, 0))
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -152,7 +95,7 @@ class ClipStore:
         return list(self._clips)
 
     def clip(self, clip_id: str) -> StoredClip:
-        """Size and file of a clip, from the list; a UserError when the store lacks it."""
+        """Size and place of a clip, from the list; a UserError when the store lacks it."""
         if clip_id not in self._clips:
             raise UserError(f"{self.folder}: no clip '{clip_id}' in this store of {len(self)} clips; {self._remedy()}")
         return self._clips[clip_id]
@@ -165,10 +108,10 @@ class ClipStore:
         """A clip as memory-mapped frames_NHWC, uint8 (N, H, W, 3): only the frames that are used are read.
 
         Raises:
-            UserError: when the store lacks the clip, or its file is missing or not the array of the list.
+            UserError: when the store lacks the clip, or its shard is missing or not the array of the list.
         """
         clip = self.clip(clip_id)
-        return self._open(clip, clip.file, channels=3)
+        return self._open(clip, clip.shard, channels=3)
 
     def load_flow(self, clip_id: str) -> Frames:
         """The optical flow of a clip as memory-mapped flow_NHW2, uint8 as in flow.py.
@@ -179,44 +122,66 @@ class ClipStore:
         clip = self.clip(clip_id)
         if not clip.flow_sha256:
             raise UserError(f"{self.folder}: stored without optical flow; set enhance.flow: true and {self._remedy()}")
-        return self._open(clip, clip.flow_file, channels=2)
+        return self._open(clip, clip.flow_shard, channels=2)
 
     def _open(self, clip: StoredClip, file: str, *, channels: int) -> Frames:
-        path = self.folder / file
         try:
-            frames_NHWC: Frames = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"{path}: damaged or missing clip '{clip.clip_id}' ({error}); {self._remedy()}") from None
-        expected = (clip.frames, clip.height, clip.width, channels)
-        if frames_NHWC.dtype != np.uint8 or frames_NHWC.shape != expected:
-            raise UserError(
-                f"{path}: holds {frames_NHWC.dtype} {frames_NHWC.shape}, the list says uint8 {expected}; "
-                f"{self._remedy()}"
-            )
+            return self._map(clip, file, channels)
+        except (OSError, ValueError) as error:
+            message = f"{self.folder / file}: damaged or missing, with clip '{clip.clip_id}' ({error})"
+            raise UserError(f"{message}; {self._remedy()}") from None
+
+    def _map(self, clip: StoredClip, file: str, channels: int) -> Frames:
+        """The part of a shard that is a clip.
+
+        Raises:
+            OSError: when it cannot be read.
+            ValueError: when it is not the array that the list says.
+        """
+        path, frame = self.folder / file, (clip.height, clip.width, channels)
+        shape = (self._ends[clip.shard], *frame)
+        header = npy_header(shape)
+        with path.open("rb") as shard:
+            size = os.fstat(shard.fileno()).st_size
+            if shard.read(len(header)) != header or size != len(header) + math.prod(shape):
+                raise ValueError(f"it is not the array of uint8 {shape} that the list says")
+            start = len(header) + clip.first * math.prod(frame)
+            frames_NHWC: Frames = np.memmap(shard, np.uint8, "r", offset=start, shape=(clip.frames, *frame))
         return frames_NHWC
 
     def verify(self, clip_ids: Iterable[str] | None = None, *, flow: bool = True) -> None:
-        """Compares files with their checksums; a process reads a file for this only once.
+        """Compares clips with their checksums; a process reads a clip for this only once.
 
         Args:
             clip_ids: of the clips to look at; None: all.
             flow: look at their optical flow too, where it is stored.
 
         Raises:
-            UserError: naming files that are missing or damaged.
+            UserError: naming files that are missing or damaged, and clips.
         """
-        problems = []
+        problems: dict[str, None] = {}  # each once, in order
         for clip in map(self.clip, self._clips if clip_ids is None else clip_ids):
-            files = {clip.file: clip.sha256} | ({clip.flow_file: clip.flow_sha256} if flow else {})
-            for file, sha256 in files.items():
-                path = self.folder / file
-                if sha256 and not path.is_file():
-                    problems.append(f"{file} is missing")
-                elif sha256 and _sha256_once(path, *_version(path)) != sha256:
-                    problems.append(f"{file} is damaged (its sha256 differs from the list's)")
+            parts = [(clip.shard, 3, clip.sha256), (clip.flow_shard, 2, clip.flow_sha256 if flow else "")]
+            for file, channels, sha256 in parts:
+                if not sha256:
+                    continue
+                try:
+                    if self._sha256_once(clip, file, channels) != sha256:
+                        problems[f"clip {clip.clip_id} in {file} is damaged (sha256 differs from the list's)"] = None
+                except FileNotFoundError:
+                    problems[f"{file} is missing"] = None
+                except (OSError, ValueError) as error:
+                    problems[f"{file} is damaged ({error})"] = None
         if problems:
             more = [f"and {len(problems) - MOST_NAMED} more"] if len(problems) > MOST_NAMED else []
-            raise UserError(f"{self.folder}: {'; '.join([*problems[:MOST_NAMED], *more])}; {self._remedy()}")
+            raise UserError(f"{self.folder}: {'; '.join([*[*problems][:MOST_NAMED], *more])}; {self._remedy()}")
+
+    def _sha256_once(self, clip: StoredClip, file: str, channels: int) -> str:
+        path = self.folder / file
+        key = (path, clip.first, clip.frames, _version(path))
+        if key not in _checked:
+            _checked[key] = hashlib.sha256(self._map(clip, file, channels).data).hexdigest()
+        return _checked[key]
 
     def _remedy(self) -> str:
         return _remedy(self.folder)
@@ -237,27 +202,23 @@ def _version(path: Path) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-@cache
-def _sha256_once(path: Path, *_: int) -> str:
-    return _sha256(path)
+_checked: dict[tuple[Path, int, int, tuple[int, int, int]], str] = {}
+"""Checksums that this process has computed: of which frames of which version of a file."""
 
 
-def _read_list(folder: Path) -> list[StoredClip]:
-    path = folder / LIST
+def read_list(path: Path) -> list[StoredClip]:
+    folder = path.parent
     remedy = _remedy(folder)
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise UserError(f"{folder}: no clip store here ({LIST} is missing); {remedy}") from None
+    if rows and "shard" not in rows[0] and "file" in rows[0]:
+        raise UserError(f"{folder}: made by an earlier version, with a file for each clip; {remedy}")
     try:
         return TypeAdapter(list[StoredClip]).validate_python(rows)
     except ValidationError as error:
         wrong = error.errors()[0]
         found = f"clip {wrong['loc'][0]}: {'.'.join(map(str, wrong['loc'][1:]))}: {wrong['msg']}"
         raise UserError(f"{path}: not a list of clips ({found}); {remedy}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

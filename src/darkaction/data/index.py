@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from darkaction.core.agreement import recorded_in, require_same
 from darkaction.core.errors import UserError
-from darkaction.core.folders import new_folder
 from darkaction.data.measure import MEAN_FRAME
 from darkaction.data.splits import scene_order
 
@@ -87,12 +86,12 @@ def _summarize_part(clips: pd.DataFrame) -> dict[str, Any]:
 
 
 def write_index(folder: Path, index: pd.DataFrame, means_NHWC: NDArray[np.float16], summary: dict[str, Any]) -> None:
-    """Writes index.csv, mean_frames.npy, quarantine.csv and summary.json; the folder appears whole or not at all."""
-    with new_folder(folder) as partial:
-        np.save(partial / MEAN_FRAMES, means_NHWC)
-        _to_csv(index, partial / "index.csv")
-        _to_csv(index.loc[index["status"] == QUARANTINED, ["path", "reason"]], partial / "quarantine.csv")
-        (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    """Writes index.csv, mean_frames.npy, quarantine.csv and summary.json into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / MEAN_FRAMES, means_NHWC)
+    _to_csv(index, folder / "index.csv")
+    _to_csv(index.loc[index["status"] == QUARANTINED, ["path", "reason"]], folder / "quarantine.csv")
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def _to_csv(table: pd.DataFrame, path: Path) -> None:

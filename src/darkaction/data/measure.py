@@ -1,13 +1,15 @@
 """What decoding tells about a clip, each clip once, in processes that a broken file may crash."""
 
+import base64
 import hashlib
-import multiprocessing
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import imagehash
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from darkaction.core.processes import end_with_parent
+from darkaction.core.parallel import Mapper, in_worker
 from darkaction.data.settings import VideoLimits
 from darkaction.data.video import BT_601, CONTAINERS, Frames, Video, VideoError, iter_frames, unusable
 
@@ -101,61 +103,75 @@ def perceptual_hash(frame_HWC: Frames) -> str:
 
 
 def measure_all(
-    paths: Sequence[Path], *, workers: int, measure_clip: Callable[[Path], Measured] = measure
+    paths: Sequence[Path],
+    *,
+    mapper: Mapper,
+    measure_clip: Callable[[Path], Measured] = measure,
+    journal: Path | None = None,
 ) -> dict[Path, Measured]:
-    """Calls `measure_clip` (a module's function) on every path in worker processes.
+    """Calls `measure_clip` (a module's function) on every path, where `mapper` says. A file that crashes the decoder,
+    and its process with it, is set aside.
 
-    A crash of the decoder takes its process down and, with it, the pool: the few files then in work are measured again
-    one at a time, so that only the one that crashes is set aside, and a new pool goes on with the rest.
+    Args:
+        journal: a file that what was measured is kept in. What an earlier call has kept of files that are the same
+            still is not measured again.
     """
-    results: dict[Path, Measured] = {}
-    pending = deque(paths)
-    suspects: deque[Path] = deque()
-    with tqdm(total=len(paths), desc="index", unit="clip") as bar:
-        while pending or suspects:
-            alone = bool(suspects)
-            if alone:
-                found = _measure_in_pool(suspects, workers=1, in_work=1, work=measure_clip)
-            else:
-                found = _measure_in_pool(pending, workers=workers, in_work=4 * workers, work=measure_clip)
-            for path, measured in found:
-                if measured is not None:
-                    results[path] = measured
-                    bar.update()
-                elif alone:
-                    results[path] = Measured(reason="crashes the decoder")
-                    bar.update()
-                else:
-                    suspects.append(path)
+    results = {} if journal is None else _read_journal(journal, paths)
+    missing = [path for path in paths if path not in results]
+    with (
+        tqdm(total=len(paths), initial=len(results), desc="index", unit="clip") as bar,
+        nullcontext() if journal is None else journal.open("a") as kept,
+    ):
+        for path, found in mapper(partial(_measure_in_worker, measure_clip), missing):
+            results[path] = Measured(reason="crashes the decoder") if found is None else found
+            if kept is not None:
+                kept.write(json.dumps(_as_record(path, results[path])) + "\n")
+                kept.flush()
+            bar.update()
     return results
 
 
-def _measure_in_pool(
-    queue: deque[Path], *, workers: int, in_work: int, work: Callable[[Path], Measured]
-) -> Iterator[tuple[Path, Measured | None]]:
-    """Takes paths from `queue`, at most `in_work` at a time, and yields results until the queue is empty or a worker
-    dies; then those in work come with None and the rest stays in the queue.
-    """
-    futures: dict[Future[Measured], Path] = {}
+def _measure_in_worker(measure_clip: Callable[[Path], Measured], path: Path) -> Measured:
+    if in_worker():
+        cv2.setNumThreads(1)
+    return measure_clip(path)
+
+
+def _as_record(path: Path, measured: Measured) -> dict[str, Any]:
+    mean_HWC = measured.mean_HWC
+    pixels = None if mean_HWC is None else base64.b64encode(mean_HWC.tobytes()).decode()
+    values = {field.name: getattr(measured, field.name) for field in fields(Measured)} | {"mean_HWC": pixels}
+    return {"path": os.fsencode(path).hex(), "version": _version(path), "measured": values}
+
+
+def _version(path: Path) -> list[int]:
+    """Changes with the content of a file; empty where there is none."""
     try:
-        with _pool(min(workers, len(queue))) as pool:
-            while queue or futures:
-                while queue and len(futures) < in_work:
-                    futures[pool.submit(work, queue[0])] = queue[0]
-                    queue.popleft()
-                for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                    measured = future.result()
-                    yield futures.pop(future), measured
-    except BrokenProcessPool:
-        yield from ((path, None) for path in futures.values())
+        status = path.stat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # spawn: a fork would copy the locks of the parent's threads.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-
-
-def _start_worker() -> None:
-    end_with_parent()
-    cv2.setNumThreads(1)
+def _read_journal(journal: Path, paths: Sequence[Path]) -> dict[Path, Measured]:
+    """What was measured before, of files that are the same still. The last line may be cut off: it does not count."""
+    results: dict[Path, Measured] = {}
+    if not journal.exists():
+        return results
+    known = set(paths)
+    whole = 0
+    with journal.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            record = json.loads(line)
+            path, values = Path(os.fsdecode(bytes.fromhex(record["path"]))), record["measured"]
+            if path in known and record["version"] == _version(path) != []:
+                pixels = values["mean_HWC"]
+                if pixels is not None:
+                    mean_HWC = np.frombuffer(base64.b64decode(pixels), np.float16)
+                    values["mean_HWC"] = mean_HWC.reshape(*MEAN_FRAME, 3)
+                results[path] = Measured(**values)
+    os.truncate(journal, whole)
+    return results

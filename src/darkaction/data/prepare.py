@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkaction.core.errors import UserError
+from darkaction.core.folders import kept_folder
+from darkaction.core.parallel import Mapper
 from darkaction.data.importers.official import read_official
 from darkaction.data.index import (
     COLUMNS,
@@ -47,9 +48,11 @@ def prepare(
     split: Split,
     seed: int,
     made_with: Mapping[str, Any],
-    workers: int,
+    mapper: Mapper,
+    fingerprint: str,
 ) -> pd.DataFrame:
-    """Writes the index of `dataset` into `target_folder`, whole or not at all.
+    """Writes the index of `dataset` into `target_folder`, whole or not at all. When it is stopped, the next one goes on
+    with the clips that are not measured.
 
     Args:
         raw: data/raw/<dataset>.
@@ -62,7 +65,8 @@ def prepare(
         split: the section `split`.
         seed: of the split.
         made_with: what the summary says of the settings.
-        workers: processes that decode.
+        mapper: where clips are decoded.
+        fingerprint: of all that decides what is measured of a clip.
 
     Returns:
         The index with its fold columns.
@@ -70,21 +74,25 @@ def prepare(
     Raises:
         UserError: as `build_index` and `assign_folds`.
     """
-    index, means_NHWC = build_index(
-        raw,
-        dataset=dataset,
-        target=target,
-        classes=classes,
-        max_quarantined=section.max_quarantined,
-        workers=workers,
-        limits=limits,
-    )
-    usable = index[index["status"] == OK]
-    official = _official_parts(raw, usable, split) if target else None
-    folds = assign_folds(usable, split, target=target, classes=classes, seed=seed, official=official)
-    index = index.join(folds).fillna("none")
-    summary = summarize(index, settings=made_with, strategy=split.strategy, validation=split.validation)
-    write_index(target_folder, index, means_NHWC, summary)
+    with kept_folder(target_folder, fingerprint) as folder:
+        journal = folder / "measured.jsonl"
+        index, means_NHWC = build_index(
+            raw,
+            dataset=dataset,
+            target=target,
+            classes=classes,
+            max_quarantined=section.max_quarantined,
+            mapper=mapper,
+            limits=limits,
+            journal=journal,
+        )
+        usable = index[index["status"] == OK]
+        official = _official_parts(raw, usable, split) if target else None
+        folds = assign_folds(usable, split, target=target, classes=classes, seed=seed, official=official)
+        index = index.join(folds).fillna("none")
+        summary = summarize(index, settings=made_with, strategy=split.strategy, validation=split.validation)
+        write_index(folder, index, means_NHWC, summary)
+        journal.unlink()
     return index
 
 
@@ -99,8 +107,9 @@ def build_index(
     target: bool,
     classes: Sequence[str],
     max_quarantined: float,
-    workers: int,
+    mapper: Mapper,
     limits: VideoLimits | None = None,
+    journal: Path | None = None,
 ) -> tuple[pd.DataFrame, NDArray[np.float16]]:
     """Lists the clips of `raw`, decodes those of `classes` and judges each.
 
@@ -110,8 +119,9 @@ def build_index(
         target: whether its clips are the ones to be tested; written to the column `domain`.
         classes: canonical names; clips of other classes are listed as other_class and not decoded.
         max_quarantined: fraction of the clips of `classes` above which quarantine is an error.
-        workers: processes that decode. A file that crashes one is quarantined, the others are not affected.
+        mapper: where clips are decoded. A file that crashes a process is quarantined, others are not affected.
         limits: what a clip may cost; those that cost more are quarantined.
+        journal: see `measure_all`.
 
     Returns:
         The columns of COLUMNS, one row a file, sorted by path; and the mean frame of each, as MEAN_FRAMES.
@@ -126,9 +136,10 @@ def build_index(
     rows = list_clips(raw, dataset=dataset, classes=classes)
     pending = [row for row in rows if row["status"] in (OK, UNLABELLED)]
     measure_clip = functools.partial(measure, limits=limits)
-    measured = measure_all([raw / row["path"] for row in pending], workers=workers, measure_clip=measure_clip)
+    paths = [raw / row["path"] for row in pending]
+    measured = measure_all(paths, mapper=mapper, measure_clip=measure_clip, journal=journal)
     for row in pending:
-        found = asdict(measured[raw / row["path"]])
+        found = vars(measured[raw / row["path"]])
         row |= found | {"duration": found["frames"] / found["fps"] if found["fps"] else 0.0}
         row["status"] = QUARANTINED if row["reason"] else row["status"]
     quarantine_duplicates(raw, rows)

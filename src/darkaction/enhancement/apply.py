@@ -1,14 +1,9 @@
 """The frozen enhancement over every clip of a dataset: decode, enhance, resize, store; a few frames at a time."""
 
 import hashlib
-import multiprocessing
-import signal
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,15 +14,19 @@ import torch
 from tqdm import tqdm
 
 from darkaction.core.errors import UserError
-from darkaction.core.folders import new_folder
-from darkaction.core.processes import end_with_parent
-from darkaction.data.clips import ENHANCER, StoredClip, write_clip, write_list, write_settings
+from darkaction.core.folders import kept_folder
+from darkaction.core.parallel import Mapper, in_worker, worker_number
+from darkaction.data.clips import ENHANCER
+from darkaction.data.shards import is_written, plan_shards, write_list, write_settings, write_shard
 from darkaction.data.video import Frames, VideoError, iter_frames
 from darkaction.enhancement import LEARNT, Enhancer, enlightengan
 from darkaction.enhancement.gamma import correct_gamma, gamma_table
 from darkaction.enhancement.settings import frame_settings
 from darkaction.enhancement.training_images import resize
 from darkaction.enhancement.zero_dce import enhance_frames, load_weights
+
+AUTO = "auto"
+"""A device: that of the worker process, which may be on another machine."""
 
 CHUNK = 32
 CHUNK_BYTES = 32 * 1024**2
@@ -42,7 +41,7 @@ class Settings:
     gamma: float  # for gamma
     weights: Path  # for zero_dce and enlightengan: safetensors
     curve_scale: float  # for zero_dce
-    device: str  # for these two: cpu or cuda
+    device: str  # for these two: cpu, cuda or AUTO
     height: int  # pixels of the stored frames
     width: int
     flow: bool  # store the optical flow too
@@ -112,59 +111,70 @@ def enhance_clip(frames: Iterable[Frames], enhancer: Enhancer, *, height: int, w
         yield np.stack([resize(frame, height, width) for frame in enhancer(chunk)])
 
 
-def enhance_dataset(clips: Sequence[Clip], store: Path, settings: Settings, *, workers: int) -> None:
-    """Makes the clip store of a dataset in `store`, whole or not at all; the result does not depend on `workers`.
+def enhance_dataset(
+    clips: Sequence[Clip], store: Path, settings: Settings, *, mapper: Mapper, fingerprint: str
+) -> None:
+    """Makes the clip store of a dataset in `store`, whole or not at all, the same for any `mapper`. After a stop the
+    next one goes on with the shards that are not complete.
+
+    Args:
+        mapper: where shards are made.
+        fingerprint: of all that decides the frames.
 
     Raises:
         UserError: naming the clip that does not decode, or the weights that do not fit.
     """
-    build_enhancer(settings)  # a wrong setting fails here, before any process starts
-    longest_first = sorted(clips, key=lambda clip: (-clip.frames, clip.clip_id))
-    stored = []
-    with (
-        new_folder(store) as folder,
-        tqdm(total=sum(clip.frames for clip in clips), desc="enhance", unit="frame") as progress,
-        _worker_pool(settings, folder, workers=min(workers, len(clips))) as pool,
-    ):
-        for done in as_completed([pool.submit(_store_clip, clip) for clip in longest_first]):
-            stored.append(done.result())
-            progress.update(stored[-1].frames)
+    build_enhancer(replace(settings, device="cpu"))  # a wrong setting fails here, before any process starts
+    ordered = sorted(clips, key=lambda clip: clip.clip_id)
+    plan = plan_shards([clip.frames for clip in ordered], height=settings.height, width=settings.width)
+    shards = [Shard(number, tuple(ordered[k] for k in numbers)) for number, numbers in enumerate(plan)]
+    with kept_folder(store, fingerprint) as folder:
+        missing = [shard for shard in shards if not is_written(folder, shard.number)]
+        done = sum(shard.frames for shard in shards) - sum(shard.frames for shard in missing)
+        missing.sort(key=lambda shard: -shard.frames)
+        with tqdm(total=sum(clip.frames for clip in clips), initial=done, desc="enhance", unit="frame") as progress:
+            for shard, written in mapper(partial(_store_shard, settings, folder), missing):
+                if written is None:
+                    raise UserError("enhance: a worker process died, perhaps for want of memory; what is done is kept")
+                progress.update(shard.frames)
         write_settings(folder, recorded(settings))
-        write_list(folder, stored)
+        write_list(folder)
 
 
-@contextmanager
-def _worker_pool(settings: Settings, folder: Path, *, workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that run `_store_clip`. When the block ends by an error, clips that have not begun are dropped."""
-    # spawn: a fork would copy the locks of the parent's threads.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(settings, folder))
-    try:
-        yield pool
-    except BrokenProcessPool:
-        raise UserError("enhance: a worker process died, perhaps for want of memory; nothing was written") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+@dataclass(frozen=True)
+class Shard:
+    """Clips that are stored in one file."""
+
+    number: int
+    clips: tuple[Clip, ...]
+
+    @property
+    def frames(self) -> int:
+        return sum(clip.frames for clip in self.clips)
 
 
-_worker: tuple[Settings, Path, Enhancer]
-"""What a worker process keeps between clips; set by `_start_worker`."""
-
-
-def _start_worker(settings: Settings, folder: Path) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
-    end_with_parent()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    _worker = settings, folder, build_enhancer(settings)
-
-
-def _store_clip(clip: Clip) -> StoredClip:
-    settings, folder, enhancer = _worker
+def _store_shard(settings: Settings, folder: Path, shard: Shard) -> bool:
+    """Writes a shard, in a worker process."""
     size = {"height": settings.height, "width": settings.width}
-    try:
-        chunks = enhance_clip(iter_frames(clip.path), enhancer, **size)
-        return write_clip(folder, clip.clip_id, chunks, frames=clip.frames, **size, flow=settings.flow)
-    except VideoError as error:
-        raise UserError(f"clip {clip.clip_id}: {error}; python src/prepare.py sets damaged clips aside") from None
+    enhancer = worker_enhancer(settings)
+
+    def chunks(clip: Clip) -> Iterator[Frames]:
+        try:
+            yield from enhance_clip(iter_frames(clip.path), enhancer, **size)
+        except VideoError as error:
+            raise UserError(f"clip {clip.clip_id}: {error}; python src/prepare.py sets damaged clips aside") from None
+
+    contents = ((clip.clip_id, clip.frames, chunks(clip)) for clip in shard.clips)
+    write_shard(folder, shard.number, contents, **size, flow=settings.flow)
+    return True
+
+
+@cache
+def worker_enhancer(settings: Settings) -> Enhancer:
+    """The enhancement, once for each process: of several, each computes with one thread, on a GPU of its own as far as
+    there are as many."""
+    if in_worker():
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+    devices = torch.cuda.device_count() if settings.device in ("cuda", AUTO) else 0
+    return build_enhancer(replace(settings, device=f"cuda:{worker_number() % devices}" if devices else "cpu"))

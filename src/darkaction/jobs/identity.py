@@ -15,11 +15,11 @@ from darkaction.enhancement.settings import frames_wanted
 from darkaction.params import Params
 from darkaction.training.weights import network_settings
 
+FRAMES_CODE = ("data/clips.py", "data/flow.py", "data/shards.py", "data/video", "enhancement")
+"""The parts of the package that decide the frames of a clip store."""
+
 CODE = (
-    "data/clips.py",
-    "data/flow.py",
-    "data/video",
-    "enhancement",
+    *FRAMES_CODE,
     "evaluation/calibration.py",
     "evaluation/predict.py",
     "jobs/recognizer/pretraining.py",
@@ -29,6 +29,12 @@ CODE = (
     "training",
 )
 """The parts of the package that decide what a training gives."""
+
+SYNTHETIC_CODE = ("data/video", "synthetic")
+"""The parts that decide the clips of a synthetic dataset."""
+
+MEASURE_CODE = ("data/measure.py", "data/video")
+"""The parts that decide what is measured of a clip."""
 
 TRAINING = (
     "datasets",
@@ -84,12 +90,17 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@cache
 def training_code() -> str:
-    """Identifies CODE by what it does: comments, docstrings and the place of the project do not count. Read once, so
-    that an edit while a process runs changes nothing in it."""
+    """Identifies CODE, see `code_of`."""
+    return code_of(CODE)
+
+
+@cache
+def code_of(parts: tuple[str, ...]) -> str:
+    """Identifies parts of the package by what they do: comments, docstrings and the place of the project do not count.
+    Read once, so that an edit while a process runs changes nothing in it."""
     package = Path(__file__).resolve().parents[1]
-    places = [package / name for name in CODE]
+    places = [package / name for name in parts]
     files = sorted(path for place in places for path in (place.rglob("*.py") if place.is_dir() else [place]))
     found = hashlib.sha256()
     for path in files:
@@ -138,6 +149,17 @@ def index_settings(params: Params, *, also: tuple[str, ...] = ()) -> dict[str, d
         }
         for name in (*params.datasets, *also)
     }
+
+
+def synthetic_fingerprint(params: Params) -> str:
+    """Of all that decides the clips of the synthetic datasets."""
+    settings = {"seed": params.seed, "data.classes": params.data.classes} | _section(params, "synthesize")
+    return identity(settings, code=code_of(SYNTHETIC_CODE))
+
+
+def measure_fingerprint(params: Params) -> str:
+    """Of all that decides what is measured of a clip, but the clip."""
+    return identity(_section(params, "video"), code=code_of(MEASURE_CODE))
 
 
 def network_wanted(params: Params) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Each is made once, in cache/, and found again by the identity of what decides it.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from darkaction.core import config
 from darkaction.core.errors import UserError, reason_of
+from darkaction.core.parallel import Processes
 from darkaction.core.paths import ROOT, Paths
 from darkaction.core.processes import only_one, usable_processors
 from darkaction.core.provenance import changed_since, command_line, dvc_md5s, index_digest
@@ -20,7 +20,15 @@ from darkaction.enhancement import LEARNT
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs.enhancer import apply as enhancing
 from darkaction.jobs.enhancer.training import train_enhancer
-from darkaction.jobs.identity import identity, index_digests, index_settings, sha256, training_code
+from darkaction.jobs.identity import (
+    identity,
+    index_digests,
+    index_settings,
+    measure_fingerprint,
+    sha256,
+    synthetic_fingerprint,
+    training_code,
+)
 from darkaction.jobs.job import COMPLETE, FAILED, STOPPED, Outcome
 from darkaction.jobs.launcher import Task
 from darkaction.jobs.recognizer import pretraining
@@ -154,15 +162,15 @@ def _make_index(params: Params, name: str, folder: Path) -> None:
     """
     if name not in SYNTHETIC and not (ROOT / Paths.raw(name)).is_dir():
         raise UserError(f"{Paths.raw(name)}: no such dataset; python src/import_dataset.py {name} PATH brings it")
-    shutil.rmtree(folder, ignore_errors=True)
     index, raw = folder / Paths.index(name), ROOT / Paths.raw(name)
-    index.parent.mkdir(parents=True)
+    index.parent.mkdir(parents=True, exist_ok=True)
     print(f"index of {name}, in {folder.relative_to(ROOT)}", flush=True)
-    classes, seed, workers = params.data.classes, params.seed, usable_processors()
+    classes, seed, mapper = params.data.classes, params.seed, Processes(usable_processors())
     if name in SYNTHETIC:
         raw = folder / Paths.raw(name)
-        raw.parent.mkdir(parents=True)
-        synthesize(name, params.synthesize, classes=classes, seed=seed, target=raw, workers=workers)
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        own = synthetic_fingerprint(params)
+        synthesize(name, params.synthesize, classes=classes, seed=seed, target=raw, mapper=mapper, fingerprint=own)
     prepare(
         raw,
         index,
@@ -174,7 +182,8 @@ def _make_index(params: Params, name: str, folder: Path) -> None:
         split=params.split,
         seed=seed,
         made_with=index_settings(params, also=(name,))[name],
-        workers=workers,
+        mapper=mapper,
+        fingerprint=measure_fingerprint(params),
     )
     (folder / "done").touch()
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 from darkaction.core.errors import UserError, reason_of
+from darkaction.core.parallel import Processes
 from darkaction.core.paths import Paths
 from darkaction.core.processes import only_one
 from darkaction.data.splits import other_validation
@@ -259,7 +260,7 @@ def _pretrain(params: Params, paths: Paths, folder: Path, enhancement: Settings,
         paths,
         folder,
         enhancement=enhancement,
-        workers=0,  # the other cores have jobs of their own
+        mapper=Processes(0),  # the other cores have jobs of their own
         on_epoch=lambda epoch, row: run.log_metrics({f"pretraining.{k}": v for k, v in row.items()}, step=epoch),
     )
     return made / weights.WEIGHTS

@@ -60,12 +60,12 @@ class Pool:
             environment into logs that every user of the machine can read, but not its arguments.
     """
 
-    def __init__(self, size: int, *, gpus: int, threads: int, passed_on: dict[str, str]) -> None:
+    def __init__(self, size: int, *, gpus: float, threads: int, passed_on: dict[str, str]) -> None:
         self.size, self.threads = size, threads
         self._passed_on = passed_on
         self._options: dict[str, Any] = {
             "num_cpus": 1,
-            "num_gpus": 1 if gpus else 0,
+            "num_gpus": gpus,
             "max_retries": 0,  # what a lost task means is the caller's business
             # Ray assigns GPUs anew for each task, but a process stays on the one it began with
             "max_calls": 1 if gpus else 0,
@@ -112,6 +112,29 @@ class Pool:
                 done.append(Done(key=key, lost=type(error).__name__))
         return done
 
+    def ask_machines(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> list[tuple[str, Any]]:
+        """(name, what the function returns there) of each machine that has workers, or why it gave no answer in so many
+        seconds."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        asked = {}
+        for node in ray.nodes():  # type: ignore[no-untyped-call]
+            if not node["Alive"] or not node["Resources"].get("CPU"):
+                continue
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            options = self._options | {"num_cpus": 0, "num_gpus": 0, "max_calls": 0, "scheduling_strategy": there}
+            reference = ray.remote(**options)(_run_with).remote(self._passed_on, function, *arguments)
+            asked[reference] = node["NodeManagerHostname"]
+        ray.wait(list(asked), num_returns=len(asked), timeout=seconds)
+        answers = []
+        for reference, name in asked.items():
+            try:
+                answers.append((name, ray.get(reference, timeout=0)))
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong there: it gave no answer
+                answers.append((name, f"the project ({reason_of(error)})"))
+        return answers
+
     def cancel(self, seconds: float) -> None:
         """Interrupts all tasks as Ctrl-C would, and waits so long for them to end."""
         import ray
@@ -123,9 +146,12 @@ class Pool:
 
 
 @contextmanager
-def start_pool(*, address: str | None, workers: int | None) -> Iterator[Pool]:
+def start_pool(*, address: str | None, workers: int | None, gpu: float = 1) -> Iterator[Pool]:
     """A pool on this machine, or on the cluster at `address`; workers None: one per GPU, or without GPUs one per
     processor core as far as memory allows.
+
+    Args:
+        gpu: the least part of a GPU that a worker takes, where there are some; 0: none, as it computes on none.
 
     Raises:
         UserError: when there is no cluster, or no GPU where others have some.
@@ -154,15 +180,17 @@ def start_pool(*, address: str | None, workers: int | None) -> Iterator[Pool]:
         signal.signal(signal.SIGTERM, on_terminate)  # Ray's own ends the process on the spot
     try:
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        gpus = int(resources.get("GPU", 0))
+        cores = int(resources.get("CPU", 1))
+        gpus = int(resources.get("GPU", 0)) if gpu else 0
         if address is not None or gpus:
-            size = workers or gpus or int(resources.get("CPU", 1))
-        if gpus and size > gpus:
+            size = workers or (min(int(gpus / gpu), max(cores, gpus)) if gpus else cores)
+        if gpus and size > gpus / gpu:
             raise UserError(f"--workers {size}: there are {gpus} GPUs, and a worker takes one")
-        threads = _threads(size) if address is None else max(1, int(resources.get("CPU", 1)) // size)
+        share = min(1, max(gpu, gpus / size))  # no more than it takes to have all GPUs at work
+        threads = _threads(size) if address is None else max(1, cores // size)
         # Workers of this machine inherit them.
         passed_on = {} if address is None else {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        yield Pool(size, gpus=gpus, threads=threads, passed_on=passed_on)
+        yield Pool(size, gpus=share if gpus else 0, threads=threads, passed_on=passed_on)
     finally:
         ray.shutdown()
 

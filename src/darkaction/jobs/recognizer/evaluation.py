@@ -13,12 +13,14 @@ from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder, write_whole
 from darkaction.core.paths import Paths
 from darkaction.data.clips import ClipStore
+from darkaction.data.index import fold_columns
 from darkaction.data.video import iter_frames
 from darkaction.evaluation import metrics, plots
 from darkaction.evaluation.sample_plot import Sample, sample_positions, samples
 from darkaction.evaluation.statistics import with_interval
 from darkaction.jobs.identity import index_settings
-from darkaction.jobs.recognizer.scoring import Predictions, class_table, predict_part, rounded, scores, table
+from darkaction.jobs.map_tasks import mapper_for
+from darkaction.jobs.recognizer.scoring import Predictions, class_table, predict_parts, rounded, scores, table
 from darkaction.params import Params
 from darkaction.tracking.runs import attach_run
 from darkaction.tracking.store import check_store
@@ -39,8 +41,11 @@ RIGHT_SAMPLES, WRONG_SAMPLES = 3, 3
 """Clips in plots/samples.png."""
 
 
-def evaluate(params: Params, paths: Paths) -> str:
+def evaluate(params: Params, paths: Paths, *, ray_address: str | None = None) -> str:
     """Writes metrics, both tables of predictions and plots, and records them in the run of the training.
+
+    Args:
+        ray_address: of the cluster that predicts; None: this machine does.
 
     Returns:
         The result in one line.
@@ -51,13 +56,19 @@ def evaluate(params: Params, paths: Paths) -> str:
     check_store(paths)
     clips = data.usable_clips(paths, index_settings(params))
     data.require_trained_on(paths.read(Paths.RECOGNIZER), clips)
-    test = predict_part(params, paths, clips, "test")
-    if test is None:
+    if not any((clips[column] == "test").any() for column in fold_columns(clips)):
         raise UserError(f"{Paths.index(params.datasets[0])}: no clip is marked test; run prepare again")
-    shuffled = predict_part(params, paths, clips, "test", shuffle_frames=True)
-    assert shuffled is not None
-    validation = predict_part(params, paths, clips, "val")
-    promotion = predict_part(params, paths, clips, "promotion")
+    stores = [paths.read(Paths.clips(name)) for name in params.datasets]
+    mapper = (
+        None
+        if ray_address is None
+        else mapper_for(
+            ray_address, gpu=1, folders=[paths.write(Paths.CHECKPOINTS).parent, paths.read(Paths.RECOGNIZER), *stores]
+        )
+    )
+    wanted = [("test", False), ("test", True), ("val", False), ("promotion", False)]
+    test, shuffled, validation, promotion = predict_parts(params, paths, clips, wanted, mapper=mapper)
+    assert test is not None and shuffled is not None
     report: dict[str, Any] = {
         "test": scores(test, params),
         "shuffled": scores(shuffled, params),

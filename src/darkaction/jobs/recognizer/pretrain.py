@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 from darkaction.core.folders import new_folder
+from darkaction.core.parallel import Mapper, Processes
 from darkaction.core.paths import Paths
 from darkaction.core.processes import only_one
-from darkaction.data.clips import write_settings
+from darkaction.data.shards import write_settings
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs.enhancer import apply as enhancing
 from darkaction.jobs.identity import pretraining_settings
@@ -17,19 +18,34 @@ from darkaction.tracking.runs import Child, Run, start_run
 from darkaction.training.fit import Row
 
 
-def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child: Child | None = None) -> None:
+def pretrain(
+    params: Params,
+    paths: Paths,
+    target: Path,
+    *,
+    ray_address: str | None = None,
+    workers: int | None = None,
+    child: Child | None = None,
+) -> None:
     """Pretrains, on one device, into `target`, whole or not at all. A stopped pretraining goes on if nothing that
     decides its result has changed, and is removed otherwise.
 
     Args:
-        workers: processes that make synthetic clips.
+        ray_address: of the cluster that synthetic clips are made on; None: they are made here.
+        workers: most processes that make them here; None: as many as the machine has cores or GPUs for.
         child: as which the run is known, where a search or comparison has it done.
     """
     enhancement = enhancing.settings(
-        params, params.datasets[0], weights=paths.read(Paths.ENHANCER) / "weights.safetensors"
+        params,
+        params.datasets[0],
+        weights=paths.read(Paths.ENHANCER) / "weights.safetensors",
+        on_ray=ray_address is not None,
     )
     stopped = paths.write(f"{Paths.CHECKPOINTS}/pretraining")
     work = stopped / pretraining.identity(params, enhancement)
+    mapper = enhancing.enhancing_mapper(enhancement, ray_address, folders=[stopped.parent])
+    if workers is not None and isinstance(mapper, Processes):
+        mapper = Processes(min(workers, mapper.workers))
     with only_one(stopped.with_name("pretraining.lock"), task="a pretraining"):
         for other in stopped.glob("*"):
             if other != work:
@@ -38,7 +54,7 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child:
                 )
                 shutil.rmtree(other)
         with start_run(stage="pretrain", params=params, paths=paths, resume=True, child=child) as run:
-            made = _pretrain_in(work, params, paths, enhancement, workers, run)
+            made = _pretrain_in(work, params, paths, enhancement, mapper, run)
             with new_folder(target) as folder:
                 shutil.copytree(made, folder / "fold_0")
                 write_settings(folder, pretraining_settings(params))
@@ -46,7 +62,7 @@ def pretrain(params: Params, paths: Paths, target: Path, *, workers: int, child:
         shutil.rmtree(stopped)
 
 
-def _pretrain_in(work: Path, params: Params, paths: Paths, enhancement: Settings, workers: int, run: Run) -> Path:
+def _pretrain_in(work: Path, params: Params, paths: Paths, enhancement: Settings, mapper: Mapper, run: Run) -> Path:
     """Pretrains in `work` and records it in `run`; the folder of the weights."""
     reached: list[float] = []
 
@@ -54,9 +70,7 @@ def _pretrain_in(work: Path, params: Params, paths: Paths, enhancement: Settings
         reached.append(row["val_accuracy"])
         run.log_metrics(dict(row), step=epoch)
 
-    made = pretraining.pretrain(
-        params, paths, work / "fold_0", enhancement=enhancement, workers=workers, on_epoch=record
-    )
+    made = pretraining.pretrain(params, paths, work / "fold_0", enhancement=enhancement, mapper=mapper, on_epoch=record)
     if reached:  # not where it was finished before a stop
         accuracy = f"{reached[-1]:.1%} on synthetic clips"
         run.describe(f"validation accuracy {accuracy}", accuracy=accuracy)

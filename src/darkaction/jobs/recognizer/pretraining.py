@@ -4,38 +4,40 @@ store, and the network of params.yaml is trained on them as on any dataset. No v
     generator ─ dark frames ─ enhancement ─ resize ─ clip store ─ training ─ models/pretraining
 """
 
-import multiprocessing
+import math
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
+from tqdm import tqdm
 
 from darkaction.core import config
 from darkaction.core.errors import UserError
-from darkaction.core.folders import new_folder
+from darkaction.core.folders import kept_folder, new_folder
+from darkaction.core.parallel import Mapper
 from darkaction.core.paths import Paths
-from darkaction.data.clips import LIST, ClipStore, StoredClip, write_clip, write_list, write_settings
+from darkaction.data.clips import LIST, ClipStore
 from darkaction.data.index import OK
+from darkaction.data.shards import MOST_SHARDS, is_written, write_list, write_settings, write_shard
 from darkaction.data.video import BT_601, Frames
 from darkaction.enhancement import Enhancer
-from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer, recorded
+from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer, recorded, worker_enhancer
 from darkaction.enhancement.training_images import resize
 from darkaction.jobs.identity import identity as identity_of
 from darkaction.jobs.identity import sha256, training_code
 from darkaction.jobs.recognizer import recipe
 from darkaction.params import Params
 from darkaction.synthetic.contact_sheet import contact_sheet, write_sheet
-from darkaction.synthetic.dataset import clip_name, map_clips
+from darkaction.synthetic.dataset import Key, clip_name, generate, scenes
 from darkaction.synthetic.domain_randomization import Pretraining
 from darkaction.synthetic.generator import GeneratorSettings
-from darkaction.synthetic.human.motion import ACTIONS, Action
+from darkaction.synthetic.human.motion import ACTIONS
 from darkaction.training.fit import Row
 
 DATASET = "synthetic"
@@ -92,7 +94,7 @@ def pretrain(
     work: Path,
     *,
     enhancement: Settings,
-    workers: int,
+    mapper: Mapper,
     on_epoch: Callable[[int, Row], None],
 ) -> Path:
     """Generates clips and trains on them, unless that was done before a stop.
@@ -100,7 +102,7 @@ def pretrain(
     Args:
         work: a folder of this pretraining (see `identity`), where a stopped one goes on.
         enhancement: how clips of the target are enhanced and stored.
-        workers: processes that generate clips; 0: this one.
+        mapper: where clips are generated.
 
     Returns:
         The folder, within `work`, of weights.safetensors, history.csv and clips.png.
@@ -110,7 +112,8 @@ def pretrain(
         return made
     generator = generator_settings(params)
     if not _is_whole(store):
-        generate_store(generator, store, enhancement, workers=workers)
+        own = identity(params, enhancement)
+        generate_store(generator, store, enhancement, mapper=mapper, fingerprint=own)
     with new_folder(made) as folder:
         recipe.train_fold(
             settings_of(params),
@@ -165,44 +168,72 @@ def generator_settings(params: Params) -> GeneratorSettings:
 # Clips
 
 
-def generate_store(generator: GeneratorSettings, store: Path, enhancement: Settings, *, workers: int) -> None:
-    """Generates all clips into a clip store, whole or not at all; the result does not depend on `workers`."""
-    build_enhancer(enhancement)  # a wrong setting fails here, before any process starts
-    with new_folder(store) as folder:
-        keep = Keep(folder=folder, enhancement=enhancement)
-        kept = list(map_clips(generator, keep, workers=workers, progress=True))
-        lumas = pd.DataFrame([{"clip_id": stored.clip_id, "luma": luma} for stored, luma in kept])
-        lumas.to_csv(folder / LUMAS, index=False, float_format="%.3f", lineterminator="\n")
-        write_settings(folder, recorded(enhancement))
-        write_list(folder, [stored for stored, _ in kept])
+def generate_store(
+    generator: GeneratorSettings, store: Path, enhancement: Settings, *, mapper: Mapper, fingerprint: str
+) -> None:
+    """Generates all clips into a clip store, whole or not at all, a shard for some scenes; the result does not depend
+    on `mapper`. After a stop the next one goes on with the shards that are not complete.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Keep:
-    """Enhances, resizes and stores a synthetic clip, in the process that made it. Returns its mean luma too."""
-
-    folder: Path
-    enhancement: Settings
-
-    def __call__(self, action: Action, scene: int, take: int, frames_NHWC: Frames) -> tuple[StoredClip, float]:
-        used = self.enhancement
-        enhancer = _enhancer(used)
-        size = {"height": used.height, "width": used.width}
-        chunks = (
-            np.stack([resize(frame, **size) for frame in enhancer(frames_NHWC[start : start + CHUNK])])
-            for start in range(0, len(frames_NHWC), CHUNK)
+    Args:
+        mapper: where shards are made.
+        fingerprint: of all that decides the clips.
+    """
+    build_enhancer(replace(enhancement, device="cpu"))  # a wrong setting fails here, before any process starts
+    of_scenes = scenes(generator)
+    together = math.ceil(len(of_scenes) / MOST_SHARDS)
+    keys = [
+        tuple(key for scene in of_scenes[first : first + together] for key in scene)
+        for first in range(0, len(of_scenes), together)
+    ]
+    shards = list(enumerate(keys))
+    with kept_folder(store, fingerprint) as folder:
+        missing = [shard for shard in shards if not is_written(folder, shard[0])]
+        keep = partial(_keep, generator, folder, enhancement)
+        with tqdm(total=sum(map(len, keys)), desc=f"generate {generator.preset.name} clips", unit="clip") as bar:
+            bar.update(bar.total - sum(len(own) for _, own in missing))
+            for (_, own), written in mapper(keep, missing):
+                if written is None:
+                    raise UserError("a worker process died, perhaps for want of memory; what is done is kept")
+                bar.update(len(own))
+        parts = [folder / _lumas(number) for number, _ in shards]
+        pd.concat([pd.read_csv(part) for part in parts]).to_csv(
+            folder / LUMAS, index=False, float_format="%.3f", lineterminator="\n"
         )
-        clip_id = f"{DATASET}/{clip_name(action, scene, take)}"
-        stored = write_clip(self.folder, clip_id, chunks, frames=len(frames_NHWC), **size, flow=used.flow)
-        return stored, float(frames_NHWC.mean((0, 1, 2)) @ BT_601)
+        for part in parts:
+            part.unlink()
+        write_settings(folder, recorded(enhancement))
+        write_list(folder)
 
 
-@cache
-def _enhancer(used: Settings) -> Enhancer:
-    """One for each process."""
-    if multiprocessing.parent_process() is not None:
-        torch.set_num_threads(1)  # one of several
-    return build_enhancer(used)
+def _lumas(shard: int) -> str:
+    """Where the mean lumas of the clips of a shard stand, until all are there."""
+    return f"luma-{shard:05}.csv"
+
+
+def _keep(generator: GeneratorSettings, folder: Path, used: Settings, shard: tuple[int, tuple[Key, ...]]) -> bool:
+    """Generates, enhances, resizes and stores the clips of a shard, in a worker process."""
+    number, keys = shard
+    size = {"height": used.height, "width": used.width}
+    enhancer = worker_enhancer(used)
+    lumas = []
+
+    def clips() -> Iterator[tuple[str, int, Iterator[Frames]]]:
+        for key, frames_NHWC in generate(generator, keys):
+            clip_id = f"{DATASET}/{clip_name(*key)}"
+            lumas.append((clip_id, float(frames_NHWC.mean((0, 1, 2)) @ BT_601)))
+            yield clip_id, len(frames_NHWC), _enhanced(enhancer, frames_NHWC, **size)
+        # before the shard is complete
+        table = pd.DataFrame(lumas, columns=["clip_id", "luma"])
+        table.to_csv(folder / _lumas(number), index=False, float_format="%.3f", lineterminator="\n")
+
+    write_shard(folder, number, clips(), **size, flow=used.flow)
+    return True
+
+
+def _enhanced(enhancer: Enhancer, frames_NHWC: Frames, *, height: int, width: int) -> Iterator[Frames]:
+    for start in range(0, len(frames_NHWC), CHUNK):
+        chunk_NHWC = enhancer(frames_NHWC[start : start + CHUNK])
+        yield np.stack([resize(frame, height=height, width=width) for frame in chunk_NHWC])
 
 
 def table_of(generator: GeneratorSettings, store: Path, *, val: float) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """What a trained recognizer says about clips, and how right it is: predictions, scores, tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from darkaction.core.errors import UserError
+from darkaction.core.parallel import Mapper, Processes
 from darkaction.core.paths import Paths
 from darkaction.evaluation import metrics, statistics
 from darkaction.evaluation.calibration import temper
@@ -17,6 +20,9 @@ from darkaction.jobs.identity import network_wanted
 from darkaction.models.precision import uses_bf16
 from darkaction.params import Params
 from darkaction.training import data, weights
+
+PIECE = 16
+"""Batches that a worker predicts at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,38 +75,85 @@ def predict_part(
         recognizer: the folder with fold_<k>/weights.safetensors; None: the one of `paths`.
         shuffle_frames: show the frames of each clip in random order: what is lost then is what time was worth.
     """
+    return predict_parts(params, paths, clips, [(part, shuffle_frames)], recognizer=recognizer)[0]
+
+
+def predict_parts(
+    params: Params,
+    paths: Paths,
+    clips: pd.DataFrame,
+    parts: Sequence[tuple[str, bool]],
+    *,
+    recognizer: Path | None = None,
+    mapper: Mapper | None = None,
+) -> list[Predictions | None]:
+    """`predict_part` for several parts, each with or without frames in random order.
+
+    Args:
+        mapper: where they are predicted, some batches at a time; None: here, one after the other.
+    """
     folder = recognizer or paths.read(Paths.RECOGNIZER)
-    rows, probabilities, temperatures = [], [], []
-    for fold in range(params.split.folds):
-        own = data.select(clips, fold=fold, part=part)
-        if own.empty:
-            continue
-        path = folder / f"fold_{fold}" / weights.WEIGHTS
-        network, card = weights.load(path)
-        weights.check_card(card, network_wanted(params), path)
-        sampler = weights.make_sampler(params.sampling, min_frames=card.min_frames, max_frames=card.max_frames)
-        rows.append(own.assign(fold=fold))
-        temperatures.append(np.full(len(own), 1.0 if card.validation is None else card.validation.temperature))
-        probabilities.append(
-            predict(
-                network,
-                data.open_clips(own, paths, params.data.classes, params.enhance, flow=params.model.input == "rgb_flow"),
-                sampler=sampler,
-                seed=params.seed,
-                num_draws=params.sampling.test_draws,
-                batch_size=params.evaluate.batch_size,
-                workers=params.train.num_workers,
-                bf16=uses_bf16(params.train.precision, params.model.backbone),
-                shuffle_frames=shuffle_frames,
-            )
-        )
-    if not rows:
+    most = len(clips) if mapper is None else PIECE * params.evaluate.batch_size  # whole batches, so that they stay
+    pieces = [
+        Piece(number, fold, start, own.iloc[start : start + most], shuffle)
+        for number, (part, shuffle) in enumerate(parts)
+        for fold in range(params.split.folds)
+        for own in [data.select(clips, fold=fold, part=part)]
+        for start in range(0, len(own), most)
+    ]
+    run = partial(_predict_piece, params, paths, folder)
+    if mapper is None:
+        mapper = Processes(0)
+    found = sorted(mapper(run, pieces), key=lambda done: (done[0].part, done[0].fold, done[0].start))
+    lost = [piece for piece, result in found if result is None]
+    if lost:
+        raise UserError("evaluate: a worker process died, perhaps for want of memory")
+    return [
+        _together([done for done in found if done[0].part == number], params.data.classes)
+        for number in range(len(parts))
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Clips that are predicted at once."""
+
+    part: int  # which of those that are asked for
+    fold: int
+    start: int  # among the clips of the part and fold
+    rows: pd.DataFrame
+    shuffle_frames: bool
+
+
+def _predict_piece(params: Params, paths: Paths, folder: Path, piece: Piece) -> tuple[NDArray[np.float64], float]:
+    """probabilities_DNK, and the temperature that calibrates them."""
+    path = folder / f"fold_{piece.fold}" / weights.WEIGHTS
+    network, card = weights.load(path)
+    weights.check_card(card, network_wanted(params), path)
+    flow = params.model.input == "rgb_flow"
+    probabilities_DNK = predict(
+        network,
+        data.open_clips(piece.rows, paths, params.data.classes, params.enhance, flow=flow),
+        sampler=weights.make_sampler(params.sampling, min_frames=card.min_frames, max_frames=card.max_frames),
+        seed=params.seed,
+        num_draws=params.sampling.test_draws,
+        batch_size=params.evaluate.batch_size,
+        workers=params.train.num_workers,
+        bf16=uses_bf16(params.train.precision, params.model.backbone),
+        shuffle_frames=piece.shuffle_frames,
+    )
+    return probabilities_DNK, 1.0 if card.validation is None else card.validation.temperature
+
+
+def _together(found: Sequence[tuple[Piece, Any]], classes: list[str]) -> Predictions | None:
+    """The pieces of a part, in order."""
+    if not found:
         return None
     return Predictions(
-        clips=pd.concat(rows, ignore_index=True),
-        probabilities_DNK=np.concatenate(probabilities, axis=1),
-        temperature_N=np.concatenate(temperatures),
-        classes=params.data.classes,
+        clips=pd.concat([piece.rows.assign(fold=piece.fold) for piece, _ in found], ignore_index=True),
+        probabilities_DNK=np.concatenate([probabilities_DNK for _, (probabilities_DNK, _) in found], axis=1),
+        temperature_N=np.concatenate([np.full(len(piece.rows), value) for piece, (_, value) in found]),
+        classes=classes,
     )
 
 
