@@ -53,10 +53,10 @@ def compare_seeds(count: int, *, workers: int | None, ray_address: str | None) -
     """
     paths = Paths()
     params = Params.load()
-    params = replace(params, train=replace(params.train, devices=1))
+    params = replace(params, train=replace(params.train, devices=1, nodes=1))
     if params.train.init_from == Paths.PRETRAINING:
         require_pretraining(params, paths)
-    one_frame = Params.load(overrides=[*ONE_FRAME, "train.devices=1"])
+    one_frame = Params.load(overrides=[*ONE_FRAME, "train.devices=1", "train.nodes=1"])
     wanted = {f"seed {seed}": replace(params, seed=seed) for seed in range(count)} | {"one frame": one_frame}
     clips = {"clips": clips_identity(params, paths)}
     parent = identity({"comparison": "seeds", **training_settings(params)}, inputs=clips, code=training_code())

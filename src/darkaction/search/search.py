@@ -75,7 +75,7 @@ def search(params: SearchParams, asked: Request) -> None:
             f"these settings: python src/configure.py {asked.settings_text}; dvc repro; python src/tune.py; then "
             "--resume --apply"
         )
-    params = replace(params, train=replace(params.train, devices=1))  # a trial has one device
+    params = replace(params, train=replace(params.train, devices=1, nodes=1))  # a trial has one device
     check(params)
     storage = address(asked.storage)
     connect(storage)
