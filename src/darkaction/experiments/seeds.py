@@ -45,7 +45,7 @@ class SeedObserver(Observer):
         return table(test, shuffled=shuffled)
 
 
-def compare_seeds(count: int, *, workers: int | None, ray_address: str | None) -> None:
+def compare_seeds(count: int, *, workers: int | None, ray_address: str | None, gpus_per_worker: float) -> None:
     """Trains and tests `count` seeds of params.yaml and a network that sees one frame, and writes the figures.
 
     Raises:
@@ -76,7 +76,7 @@ def compare_seeds(count: int, *, workers: int | None, ray_address: str | None) -
         varying=("",),
         others_at_work=lambda: False,
     ) as run:
-        with start_pool(address=ray_address, workers=workers) as pool:
+        with start_pool(address=ray_address, workers=workers, gpu=gpus_per_worker) as pool:
             jobs = {name: _job(name, own, paths, parent=parent, threads=pool.threads) for name, own in wanted.items()}
             tasks = [Task(key=name, name=name, function=run_job, arguments=(job,)) for name, job in jobs.items()]
             launch(pool, Tasks(tasks, complete=complete, fail=lambda task, reason: failures.append(reason)))
