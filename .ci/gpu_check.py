@@ -56,7 +56,8 @@ def commands(out: Path, *, gpus: int) -> list[tuple[str, list[str]]]:
     train = ["src/train.py", *own, "--set"]
     compiled = "\n  compile:" in (ROOT / "params.yaml").read_text()
     share = ["--workers", "2", "--gpus-per-worker", "0.5"]
-    found = [
+    model, clips = f"{out}/models/recognizer", f"{out}/data/raw/demo"
+    return [
         ("clips", ["src/synthesize.py", "demo", *own]),
         ("index", ["src/prepare.py", "demo", *own]),
         ("train Zero-DCE", ["src/train_enhancer.py", *own]),
@@ -68,13 +69,9 @@ def commands(out: Path, *, gpus: int) -> list[tuple[str, list[str]]]:
         ("train compiled", [*train, "train.compile=true"] if compiled else []),
         ("train on two devices", [*train, "train.devices=2"] if gpus != 1 else []),
         ("evaluate", ["src/evaluate.py", *own]),
-        (
-            "predict",
-            ["src/predict.py", f"{out}/data/raw/demo", "--model", f"{out}/models/recognizer", "--csv", os.devnull],
-        ),
+        ("predict", ["src/predict.py", clips, "--model", model, "--csv", os.devnull]),
         ("tune, two trials at once", ["src/tune.py", *settings, "--trials", "2", *share, "--out", f"{out}/tune"]),
     ]
-    return found  # fmt: skip
 
 
 def run(name: str, arguments: Sequence[str], folder: Path, environment: dict[str, str], *, gpus: int) -> Row:
@@ -156,7 +153,7 @@ def main() -> None:
         copy_project(folder)
         out.mkdir()
         environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{temporary}/mlflow.db"}
-        environment |= {"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}
+        environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} if on_cpu else {}
         for name, arguments in commands(out, gpus=gpus):
             rows.append(run(name, arguments, folder, environment, gpus=gpus))
             print(table(rows[-1:], "").splitlines()[-1], flush=True)

@@ -79,7 +79,7 @@ def test_the_figures_of_the_paper_are_those_that_the_docs_have() -> None:
     own = ["--profile", "paper", "--set", "train.precision=fp32"]
     mran = ["--set", "datasets=[arid,hmdb51]", "--set", "model.mran=true", "--set", "train.batch_size=16"]
     found = [call(describe_model, *arguments, folder=ROOT) for arguments in (own, [*own, *mran])]
-    assert [done.stdout.splitlines()[-1].split()[2:4] for done in found] == [["7.04", "GiB"], ["48.73", "GiB"]]
+    assert [done.stdout.splitlines()[-1].split()[2:4] for done in found] == [["7.03", "GiB"], ["48.72", "GiB"]]
     text = (ROOT / "docs/quickstart.md").read_text()
     assert "7 GiB" in text and "49 GiB" in text
 

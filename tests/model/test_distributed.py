@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -74,6 +75,28 @@ def test_a_task_of_slurm_trains_for_itself(no_launcher: pytest.MonkeyPatch, tmp_
     _, history = run_fit(tmp_path / "state", epochs=1)
     assert len(history) == 1
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("found", ["last.ckpt", "previous.ckpt", None])
+def test_processes_that_find_different_states_end(tmp_path: Path, found: str | None) -> None:
+    """As where two machines share no folder. All end, since one alone would leave the others waiting."""
+
+    class Strategy:
+        def broadcast(self, state: Path | None) -> Path | None:
+            return tmp_path / "last.ckpt"
+
+        def reduce_boolean_decision(self, decision: bool) -> bool:
+            return decision
+
+    own = None if found is None else tmp_path / found
+    trainer = SimpleNamespace(strategy=Strategy())
+    if found == "last.ckpt":
+        fit.SameState(own).setup(trainer, None, "fit")
+        return
+    with pytest.raises(
+        UserError, match=r"goes on from .*last\.ckpt, another one from something else: all machines need"
+    ):
+        fit.SameState(own).setup(trainer, None, "fit")
 
 
 # Shares of a batch
