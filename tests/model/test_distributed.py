@@ -15,6 +15,7 @@ import several_processes
 from conftest import ROOT
 from darkaction.core.errors import UserError
 from darkaction.core.processes import is_first_process, launcher_of
+from darkaction.jobs.identity import training_settings
 from darkaction.params import Params
 from darkaction.training import fit
 from darkaction.training.loader import NO_CLIP, EpochSampler, PairedSampler, ShardSampler, Shared, TestClips
@@ -150,6 +151,12 @@ def test_a_batch_that_processes_cannot_share_is_an_error() -> None:
 
 
 # GPUs
+
+
+def test_speed_before_repeatability_is_another_training() -> None:
+    """With the defaults a training is identified as before there were these settings."""
+    assert {"train.nodes", "train.deterministic"} & training_settings(Params.load()).keys() == set()
+    assert training_settings(Params.load(overrides=["train.deterministic=false"]))["train.deterministic"] is False
 
 
 class SeenError(Exception):
