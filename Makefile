@@ -22,7 +22,7 @@ PORT ?= 5000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install repro smoke test test-processors test-long outage faults fuzz seeds paper-check ui weights
+.PHONY: help install repro smoke test test-processors test-long outage faults fuzz seeds paper-check gpu-check ui weights
 .PHONY: docs lint format lock lock-check clean
 
 help:  ## list the targets
@@ -97,6 +97,10 @@ seeds: $(INSTALLED)  ## train and evaluate three seeds; mean and interval
 # The published settings at full size for two steps of the optimiser, on synthetic clips of its own.
 paper-check: $(INSTALLED)  ## two real optimisation steps of the paper's settings on this machine (minutes)
 	python .ci/paper_check.py
+
+# GPU_CHECK=--cpu: the same paths at tiny size, without a GPU.
+gpu-check: $(INSTALLED)  ## every path that uses a GPU: a table to paste into an issue (five minutes)
+	@python .ci/gpu_check.py $(GPU_CHECK)
 
 ui: $(INSTALLED)  ## the runs on MLflow's pages, at an address that is printed (PORT=5000)
 	@python src/ui.py --port $(PORT)

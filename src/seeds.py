@@ -22,7 +22,8 @@ def main() -> None:
 
     from darkaction.experiments.seeds import compare_seeds
 
-    compare_seeds(arguments.seeds, workers=arguments.workers, ray_address=arguments.ray_address)
+    asked = vars(arguments)
+    compare_seeds(asked.pop("seeds"), **asked)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -12,10 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 import tune as tune_program
+from darkaction.core.paths import Paths
+from darkaction.training import weights
 from searches import Tune, final
-from servers import ray_cluster
+from servers import free_port, ray_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--profile", "smoke", "--trials", "4", "--set", "tune.pruner=none", "--set", "train.epochs=5")
@@ -83,6 +87,47 @@ def test_two_hosts_by_ssh(tune: Tune, environment: dict[str, str]) -> None:
     assert sorted((tune.project / "ssh.txt").read_text().splitlines()) == ["gpu1 bash -s", "gpu2 bash -s"]
     assert len(tune.runs("trial")) == 4
     assert len(tune.runs("tune")) == 1
+
+
+TWO_NODES = """#!/usr/bin/env bash
+shift
+"$@" & first=$!
+"$@" & second=$!
+wait $first && wait $second
+"""
+"""Stands in for srun on two nodes: the command twice, on one machine."""
+
+
+@pytest.mark.slow
+def test_one_training_on_two_nodes(search_project: Path, smoke_out: Path, tmp_path: Path) -> None:
+    """The first process of both nodes alone prints, records and publishes."""
+    programs, out = tmp_path / "bin", tmp_path / "out"
+    programs.mkdir()
+    for name, text in {"srun": TWO_NODES, "scontrol": "#!/usr/bin/env bash\necho 127.0.0.1\n"}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    for name in ("data", "models"):
+        shutil.copytree(smoke_out / name, out / name)
+    shutil.rmtree(out / Paths.RECOGNIZER)
+    slurm = {"SLURM_NNODES": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_NTASKS": "2"}
+    slurm |= {"MASTER_PORT": str(free_port()), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    done = subprocess.run(
+        ["deploy/train_slurm.sh", "--profile", "smoke", "--set", "train.epochs=2", "--out", str(out)],
+        cwd=search_project,
+        env={**os.environ, **slurm, "PATH": f"{programs}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    epochs = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("epoch ")]
+    assert epochs == ["1/2", "2/2"] and done.stdout.count("computing in") == 1
+    weights.load(out / Paths.RECOGNIZER / "fold_0" / weights.WEIGHTS)
+    assert [path.name for path in (out / "models").glob(".*")] == []
+    client = MlflowClient(slurm["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("darkaction-recognizer")
+    assert experiment is not None
+    assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FINISHED"]
 
 
 @pytest.fixture

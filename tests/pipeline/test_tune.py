@@ -24,7 +24,7 @@ from darkaction.core import cli
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.evaluation.comparison import Comparison, compare
-from darkaction.jobs.job import with_smaller_batch
+from darkaction.jobs.recognizer.smaller_batch import with_smaller_batch
 from darkaction.params import Params
 from darkaction.search import results, search, storage, studies
 from darkaction.search.settings import SearchParams

@@ -49,8 +49,15 @@ def stage_arguments(description: str | None, *, dataset: bool = False, ray: bool
 
 
 def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
-    """--workers (None for auto) and --ray-address, of the programs that start workers."""
+    """--workers (None for auto), --gpus-per-worker and --ray-address, of the programs that start workers."""
     parser.add_argument("--workers", type=_worker_count, metavar="auto|N", help="default auto: one per GPU or core")
+    parser.add_argument(
+        "--gpus-per-worker",
+        type=_gpu_share,
+        default=1.0,
+        metavar="F",
+        help="0.25: four on each GPU (default 1)",
+    )
     _add_ray_address(parser)
 
 
@@ -106,6 +113,13 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to 1")
     return value
+
+
+def _gpu_share(text: str) -> float:
+    share = fraction(text)
+    if share == 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0, at most 1")
+    return share
 
 
 def _worker_count(text: str) -> int | None:

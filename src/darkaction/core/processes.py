@@ -18,7 +18,9 @@ from typing import IO
 
 from darkaction.core.errors import UserError
 
-RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+LAUNCHERS = {"torchrun": ("WORLD_SIZE", "RANK"), "srun": ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID")}
+"""What starts all processes of a distributed training, and the variables in which it says how many there are and which
+of them this one is."""
 
 ENDED = ("Z", "X")
 STARTED = 18
@@ -52,10 +54,32 @@ def is_alive(pid: int, start: int) -> bool:
     return started(pid) == start
 
 
-def is_first_process() -> bool:
-    """False in every process of a distributed training but the first."""
-    ranks = [os.environ[name] for name in RANK_VARIABLES if name in os.environ]
-    return not ranks or ranks[0] == "0"
+def launcher_of(processes: int) -> str | None:
+    """Which of LAUNCHERS started the processes of a training of so many. None: none did, and the first process starts
+    the others. What Slurm says of tasks that train each for itself means nothing then.
+
+    Raises:
+        UserError: when it has started another number.
+    """
+    name = "torchrun" if "TORCHELASTIC_RUN_ID" in os.environ else "srun"
+    started_ones = int(os.environ.get(LAUNCHERS[name][0], "1"))
+    if started_ones == 1 or (name == "srun" and processes == 1):
+        return None
+    if started_ones != processes:
+        raise UserError(
+            f"train.devices, train.nodes: {processes} processes in all, but {name} started {started_ones}; "
+            "it starts devices x nodes, on each node train.devices"
+        )
+    return name
+
+
+def is_first_process(processes: int) -> bool:
+    """False in every process of a distributed training of so many but the first."""
+    if processes == 1:
+        return True
+    name = launcher_of(processes)
+    # Lightning says LOCAL_RANK to those that it starts itself, on one machine.
+    return os.environ.get("LOCAL_RANK" if name is None else LAUNCHERS[name][1], "0") == "0"
 
 
 def usable_processors() -> int:

@@ -24,6 +24,7 @@ class Request:
     source_domain: str | None
     seeds: int
     workers: int | None
+    gpus_per_worker: float
     ray_address: str | None
     report_only: bool
     profile: str | None
@@ -60,7 +61,13 @@ def compare(params: Params, asked: Request) -> None:
     comparisons.prepare(make=not asked.report_only)
     failed = 0
     if not asked.report_only:
-        failed = runs.run(comparisons, base, workers=asked.workers, ray_address=asked.ray_address)
+        failed = runs.run(
+            comparisons,
+            base,
+            workers=asked.workers,
+            ray_address=asked.ray_address,
+            gpus_per_worker=asked.gpus_per_worker,
+        )
     write.write(comparisons, base, out / f"{base.datasets[0]}-{comparisons.profile.removesuffix('.yaml')}")
     if failed:
         raise UserError(f"{failed} trainings failed, for the reasons above; the same command tries them again")

@@ -245,7 +245,7 @@ def _build(values: dict[str, Any], origin: str) -> Params:
         **values,
         "synthesize": {**values["synthesize"], "domains": domains},
         "enhance": {**values["enhance"], "apply": apply},
-        "train": {**values["train"], "devices": 1},
+        "train": {**values["train"], "devices": 1, "nodes": 1},
     }
     return config.build(Params, whole, origin=origin)
 

@@ -101,7 +101,9 @@ class RunObserver(Observer):
         return result
 
 
-def run(comparisons: Comparisons, base: Params, *, workers: int | None, ray_address: str | None) -> int:
+def run(
+    comparisons: Comparisons, base: Params, *, workers: int | None, ray_address: str | None, gpus_per_worker: float
+) -> int:
     """Trains every run that is not on record, after the pretrainings that runs begin with; how many failed."""
     wanted = list(comparisons.missing())
     total = len(comparisons.variants()) * len(comparisons.seeds)
@@ -119,7 +121,7 @@ def run(comparisons: Comparisons, base: Params, *, workers: int | None, ray_addr
         varying=("",),
         others_at_work=lambda: False,
     ) as parent_run:
-        with start_pool(address=ray_address, workers=workers) as pool:
+        with start_pool(address=ray_address, workers=workers, gpu=gpus_per_worker) as pool:
             print(f"{pool.size} workers with {pool.threads} threads", flush=True)
             failed = _pretrain(comparisons, pool, wanted)
             failed += _train(comparisons, pool, wanted, parent)

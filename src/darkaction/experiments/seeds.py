@@ -45,7 +45,7 @@ class SeedObserver(Observer):
         return table(test, shuffled=shuffled)
 
 
-def compare_seeds(count: int, *, workers: int | None, ray_address: str | None) -> None:
+def compare_seeds(count: int, *, workers: int | None, ray_address: str | None, gpus_per_worker: float) -> None:
     """Trains and tests `count` seeds of params.yaml and a network that sees one frame, and writes the figures.
 
     Raises:
@@ -53,10 +53,10 @@ def compare_seeds(count: int, *, workers: int | None, ray_address: str | None) -
     """
     paths = Paths()
     params = Params.load()
-    params = replace(params, train=replace(params.train, devices=1))
+    params = replace(params, train=replace(params.train, devices=1, nodes=1))
     if params.train.init_from == Paths.PRETRAINING:
         require_pretraining(params, paths)
-    one_frame = Params.load(overrides=[*ONE_FRAME, "train.devices=1"])
+    one_frame = Params.load(overrides=[*ONE_FRAME, "train.devices=1", "train.nodes=1"])
     wanted = {f"seed {seed}": replace(params, seed=seed) for seed in range(count)} | {"one frame": one_frame}
     clips = {"clips": clips_identity(params, paths)}
     parent = identity({"comparison": "seeds", **training_settings(params)}, inputs=clips, code=training_code())
@@ -76,7 +76,7 @@ def compare_seeds(count: int, *, workers: int | None, ray_address: str | None) -
         varying=("",),
         others_at_work=lambda: False,
     ) as run:
-        with start_pool(address=ray_address, workers=workers) as pool:
+        with start_pool(address=ray_address, workers=workers, gpu=gpus_per_worker) as pool:
             jobs = {name: _job(name, own, paths, parent=parent, threads=pool.threads) for name, own in wanted.items()}
             tasks = [Task(key=name, name=name, function=run_job, arguments=(job,)) for name, job in jobs.items()]
             launch(pool, Tasks(tasks, complete=complete, fail=lambda task, reason: failures.append(reason)))

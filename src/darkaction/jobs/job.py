@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -25,6 +25,7 @@ from darkaction.enhancement.apply import Settings
 from darkaction.jobs.identity import identity, index_digests, index_settings, training_code
 from darkaction.jobs.recognizer import pretraining
 from darkaction.jobs.recognizer.scoring import Predictions, predict_part
+from darkaction.jobs.recognizer.smaller_batch import with_smaller_batch
 from darkaction.jobs.recognizer.train import train_folds
 from darkaction.params import Params
 from darkaction.tracking.runs import Child, Run, child_run
@@ -36,11 +37,6 @@ COMPLETE, PRUNED, FAILED, STOPPED, LOST = "complete", "pruned", "failed", "stopp
 
 PATIENCE = 60.0
 """Seconds that a job waits for another one in its folder to end."""
-
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
-
-
-T = TypeVar("T")
 
 
 class PrunedError(Exception):
@@ -191,24 +187,6 @@ def _folder(job: Job) -> Iterator[Path]:
     with only_one(job.work.with_name(f"{job.work.name}.lock"), task=f"'{job.name}'", patience=PATIENCE):
         yield job.work
         shutil.rmtree(job.work, ignore_errors=True)
-
-
-def with_smaller_batch(train: Callable[[Params], T], params: Params, halved: Callable[[int], None]) -> T:
-    """Calls `train`, and once more with half the batch size, which it tells, where memory did not suffice."""
-    try:
-        return train(params)
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; on a CPU it is a plain one
-        if not is_out_of_memory(error) or params.train.batch_size < 4:
-            raise
-    torch.cuda.empty_cache()
-    half = params.train.batch_size // 2
-    halved(half)
-    return train(replace(params, train=replace(params.train, batch_size=half)))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch says so, of a GPU or of the machine."""
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error).lower() for text in OUT_OF_MEMORY)
 
 
 def _train_seeds(job: Job, params: Params, work: Path, run: Run) -> list[Trained]:

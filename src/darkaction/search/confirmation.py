@@ -43,7 +43,13 @@ class ConfirmingObserver(Observer):
 
 
 def confirm(
-    highest: Scored, params: SearchParams, template: Job, *, workers: int | None, ray_address: str | None
+    highest: Scored,
+    params: SearchParams,
+    template: Job,
+    *,
+    workers: int | None,
+    ray_address: str | None,
+    gpus_per_worker: float = 1.0,
 ) -> Comparison:
     """Trains a trial's values and those of params.yaml `tune.confirm_seeds` times each and compares them.
 
@@ -69,7 +75,7 @@ def confirm(
         found[task.name] = outcome.result
         return f"validation accuracy {np.mean(outcome.result):.1%}"
 
-    with start_pool(address=ray_address, workers=workers) as pool:
+    with start_pool(address=ray_address, workers=workers, gpu=gpus_per_worker) as pool:
         jobs = {
             name: _job(name, own, params, template, other=moved is not None, threads=pool.threads)
             for name, own in wanted.items()

@@ -46,6 +46,7 @@ class Request:
     trials: int | None
     timeout: int | None
     workers: int | None
+    gpus_per_worker: float
     ray_address: str | None
     out: Path
     resume: bool
@@ -75,7 +76,7 @@ def search(params: SearchParams, asked: Request) -> None:
             f"these settings: python src/configure.py {asked.settings_text}; dvc repro; python src/tune.py; then "
             "--resume --apply"
         )
-    params = replace(params, train=replace(params.train, devices=1))  # a trial has one device
+    params = replace(params, train=replace(params.train, devices=1, nodes=1))  # a trial has one device
     check(params)
     storage = address(asked.storage)
     connect(storage)
@@ -97,7 +98,14 @@ def search(params: SearchParams, asked: Request) -> None:
     def confirmed(highest: Scored) -> Comparison:
         inits = starting_weights(params, inputs.paths) if template.enhancement is None else (None,)
         job = replace(template, parent=study.token, inits=inits)
-        return confirm(highest, params, job, workers=asked.workers, ray_address=asked.ray_address)
+        return confirm(
+            highest,
+            params,
+            job,
+            workers=asked.workers,
+            ray_address=asked.ray_address,
+            gpus_per_worker=asked.gpus_per_worker,
+        )
 
     results.apply(study, params, template.paths, force=asked.force, confirm=confirmed)
 
@@ -119,7 +127,7 @@ def _run(study: Search, params: SearchParams, inputs: Inputs, template: Job, sto
         if asked.create:
             print(f"made the study '{study.name}' with {budget} trials to run; --resume runs them")
             return
-        with start_pool(address=asked.ray_address, workers=asked.workers) as pool:
+        with start_pool(address=asked.ray_address, workers=asked.workers, gpu=asked.gpus_per_worker) as pool:
             print(f"study '{study.name}': {budget} trials, {pool.size} workers with {pool.threads} threads")
             _pretrain(inputs, pool)
             inits = starting_weights(params, inputs.paths) if template.enhancement is None else (None,)

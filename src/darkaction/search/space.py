@@ -31,6 +31,8 @@ NOT_SEARCHED = {
     "train.shots_per_class": "more clips always help",
     "train.precision": "it is not a setting of the method",
     "train.devices": "a trial has one device",
+    "train.nodes": "a trial has one device",
+    "train.deterministic": "it is not a setting of the method",
     "train.num_workers": "it changes no result",
 }
 

@@ -30,6 +30,7 @@ FREE = (
     "registry.",
     "train.num_workers",
     "train.devices",
+    "train.nodes",
     "evaluate.",
     "prepare.",
 )

@@ -29,7 +29,7 @@ LONGEST_VALUE = 24
 SHOWN = ("datasets", "sampling.strategy", "enhance.method", "model.backbone", "model.head", "seed")
 """Settings that every name shows."""
 
-IRRELEVANT = ("tune.", "registry.", "evaluate.", "train.devices", "train.num_workers")
+IRRELEVANT = ("tune.", "registry.", "evaluate.", "train.devices", "train.nodes", "train.num_workers")
 """Beginnings of the keys of settings that change no training."""
 
 OF_ENHANCER = ("data.", "synthesize.", "prepare.", "split.", "zero_dce.", "enlightengan.", "enhance.")

@@ -20,7 +20,6 @@ from darkaction.core.config import Settings
 from darkaction.core.errors import reason_of, sigterm_raises, stopped_by
 from darkaction.core.folders import write_whole
 from darkaction.core.paths import Paths
-from darkaction.core.processes import is_first_process
 from darkaction.core.provenance import dataset_sources, origin_tags, uncommitted
 from darkaction.core.redact import scrub
 from darkaction.tracking.delivery import Delivery
@@ -112,16 +111,23 @@ class Run:
 
 @contextlib.contextmanager
 def start_run(
-    *, stage: str, params: Settings, paths: Paths, resume: bool = False, child: Child | None = None
+    *,
+    stage: str,
+    params: Settings,
+    paths: Paths,
+    resume: bool = False,
+    child: Child | None = None,
+    recorded: bool = True,
 ) -> Iterator[Run]:
     """A run of `stage`, with every setting as parameter, its origin as tags and params.yaml as artifact.
 
     It ends as FINISHED; as FAILED, with the artifact traceback.txt, on an exception; or as KILLED on Ctrl-C and
     SIGTERM. A run whose process was killed outright is ended as KILLED by the next run or tracking_sync.py. Until the
     run is finished, checkpoints/runs/<stage>.json has its token: with `resume` an unfinished run of the same settings
-    goes on instead of a new one. In processes of a distributed training other than the first nothing is recorded.
+    goes on instead of a new one.
 
     Args:
+        recorded: false in processes of a distributed training other than the first.
         child: in a worker process, which knows neither what a person typed nor a name.
 
     Raises:
@@ -130,7 +136,7 @@ def start_run(
     """
     if stage not in EXPERIMENTS:
         raise ValueError(f"stage '{stage}' has no experiment; there are: {', '.join(EXPERIMENTS)}")
-    if not is_first_process():
+    if not recorded:
         yield Run(None)
         return
     unfinished = f"{Paths.CHECKPOINTS}/runs/{stage}.json"
@@ -191,9 +197,6 @@ def attach_run(*, stage: str, params: Settings, paths: Paths) -> Iterator[Run]:
         FileNotFoundError: when there is no model.
         UserError: when the store cannot be used at all; `check_store` says so before long work.
     """
-    if not is_first_process():
-        yield Run(None)
-        return
     weights = weights_of(paths)
     opening = _opening(stage, params, paths)
     opening["attach"] = {

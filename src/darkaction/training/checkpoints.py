@@ -17,7 +17,6 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from darkaction.core.folders import sync_folder, write_whole
-from darkaction.core.processes import is_first_process
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
@@ -75,12 +74,14 @@ def saver(folder: Path) -> ModelCheckpoint:
     )
 
 
-def resumable(folder: Path, fingerprint: Mapping[str, Any]) -> Path | None:
+def resumable(folder: Path, fingerprint: Mapping[str, Any], *, first: bool = True) -> Path | None:
     """The newest state to go on from, if there is a whole one of the same training. Of what is not used, a line on
     standard error says why: a damaged state is set aside, a state of another training is removed.
 
     Args:
         fingerprint: whatever decides the result of the training.
+        first: false in all processes of a distributed training but one: they only look, and at whatever moment find
+            what the first one leaves.
     """
     changed = _changed(folder / FINGERPRINT, fingerprint)
     states = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
@@ -88,10 +89,10 @@ def resumable(folder: Path, fingerprint: Mapping[str, Any]) -> Path | None:
         for path in states:
             if is_whole(path):
                 return path
-            if is_first_process():  # the others see the same, or no file any more
+            if first:
                 os.replace(path, path.with_name(path.name + DAMAGED))
                 _say(f"{path}: damaged (its sha256 differs), set aside as {path.name}{DAMAGED}")
-    if is_first_process():
+    if first:
         if states:
             reason = f"of another training, now with other {', '.join(changed)}" if changed else "damaged"
             _say(f"{folder}: its states are {reason}; the training begins anew")

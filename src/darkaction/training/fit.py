@@ -7,14 +7,20 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from darkaction.core.errors import UserError
+from darkaction.core.processes import is_first_process, launcher_of
 from darkaction.training.checkpoints import BestWeights, CheckedIO, remove_states, resumable, saver
 from darkaction.training.loader import EpochSampler, lost_worker_is_said
 from darkaction.training.module import RecognizerModule
@@ -83,6 +89,21 @@ class History(Callback):
         self._order.set_epoch(len(self.rows))
 
 
+class SameState(Callback):
+    """Ends a training whose processes found different states to go on from."""
+
+    def __init__(self, state: Path | None) -> None:
+        self.state = state
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        first = trainer.strategy.broadcast(self.state)
+        if not trainer.strategy.reduce_boolean_decision(first == self.state):
+            raise UserError(
+                f"the first process goes on from {first or 'no state'}, another one from something else: "
+                "all machines need the project's folder on one file system"
+            )
+
+
 class EpochLines(Callback):
     """Progress where no terminal shows a bar: a line an epoch in the log, from the first process."""
 
@@ -94,6 +115,28 @@ class EpochLines(Callback):
         print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {numbers}", flush=True)
 
 
+def environment(processes: int) -> ClusterEnvironment:
+    """Who starts the processes of a training of so many, and tells them of each other. By itself Lightning takes every
+    task of Slurm for one of them."""
+    launcher = launcher_of(processes)
+    if launcher is None:
+        return LightningEnvironment()
+    return TorchElasticEnvironment() if launcher == "torchrun" else SLURMEnvironment(auto_requeue=False)
+
+
+def synchronizes_batchnorm(processes: int) -> bool:
+    """Whether BatchNorm's statistics are those of the batches of all processes. torch does that on GPUs only: on CPUs
+    they are of each process' own clips, and those of the first one stay."""
+    return processes > 1 and torch.cuda.is_available()
+
+
+def set_arithmetic(*, exact: bool) -> None:
+    """Whether GPUs compute float32 as such, or in TF32, which has 10 of its 23 bits."""
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("highest" if exact else "high")
+        torch.backends.cudnn.allow_tf32 = not exact
+
+
 def fit(
     module: RecognizerModule,
     training: Batches,
@@ -103,7 +146,8 @@ def fit(
     max_steps: int | None,
     bf16: bool,
     devices: int,
-    deterministic: bool,
+    nodes: int,
+    deterministic: bool | Literal["warn"],
     grad_clip: float,
     keep: str,
     checkpoints: Path,
@@ -115,7 +159,9 @@ def fit(
     Args:
         max_steps: stop after so many optimiser steps; None: train to the end.
         bf16: compute in bfloat16 where autocast allows it; weights stay as they are.
-        deterministic: refuse operations that give other results each time (on GPUs; a CPU has none).
+        devices, nodes: processes on each machine, and machines. The loaders share the batches between them.
+        deterministic: refuse operations that give other results each time, or warn of them (on GPUs; a CPU has none).
+            False: let cuDNN choose the fastest ones, and TF32.
         keep: `last`, or `best` for the weights of the epoch with the highest validation accuracy.
         checkpoints: folder for the states after each epoch. Resume order: the newest whole one there, when it was made
             with the same `fingerprint`; else the weights `module` came with. Removed when the training is complete.
@@ -124,24 +170,30 @@ def fit(
     """
     history = History(on_epoch, training)
     best = BestWeights() if keep == "best" and max_steps is None else None
-    last = resumable(checkpoints, fingerprint)
+    processes = devices * nodes
+    last = resumable(checkpoints, fingerprint, first=is_first_process(processes))
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     terminal = sys.stderr.isatty()
+    set_arithmetic(exact=deterministic is not False)
     trainer = pl.Trainer(
         max_epochs=epochs,
         max_steps=max_steps or -1,
         devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
+        num_nodes=nodes,
+        strategy="ddp" if processes > 1 else "auto",
+        sync_batchnorm=synchronizes_batchnorm(processes),
         precision="bf16-mixed" if bf16 else "32-true",
         gradient_clip_val=grad_clip or None,
-        deterministic=True if deterministic else "warn",
+        deterministic=deterministic,
+        benchmark=deterministic is False,
         callbacks=[
+            SameState(last),
             history,
             *([] if best is None else [best]),
             saver(checkpoints),
             TQDMProgressBar() if terminal else EpochLines(),
         ],
-        plugins=[CheckedIO()],
+        plugins=[CheckedIO(), environment(processes)],
         # By itself Lightning adds a bar of Rich, whose thread wakes a hundred times a second, seen or not.
         enable_progress_bar=terminal,
         default_root_dir=checkpoints,

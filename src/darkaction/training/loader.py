@@ -73,9 +73,14 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         return to_CTHW(self.augmenter(frames_THWC, rng)), clip.label
 
 
+NO_CLIP = -1
+"""Class number of what fills a process' last batch and counts as no clip."""
+
+
 class TestClips(Dataset[tuple[Tensor, int]]):
     """Clips of one test draw: fixed by the seed, no augmentation. With `shuffle_frames` the shown frames of each clip
-    are in random order: what a network loses by it is what it knew from time."""
+    are in random order: what a network loses by it is what it knew from time. Numbers beyond the last clip give a clip
+    with the class number NO_CLIP (see ShardSampler)."""
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
@@ -94,6 +99,8 @@ class TestClips(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
         """(clip_CTHW uint8, class number)."""
+        if number >= len(self.clips):
+            return self[0][0], NO_CLIP
         clip = self.clips[number]
         rng = generator(seed=self.seed, epoch=0, clip_id=clip.clip_id, draw=self.draw)
         frames = len(clip.source.load(clip.clip_id))
@@ -104,17 +111,9 @@ class TestClips(Dataset[tuple[Tensor, int]]):
         return to_CTHW(show(clip, indices_T)), clip.label
 
 
-class EpochSampler(IndexSampler[tuple[int, int]]):
-    """Every clip once an epoch in an order drawn from (seed, epoch), as (epoch, number). Lightning calls `set_epoch`.
-
-    In a distributed training each process takes every so-many-th clip; the order is padded from its own beginning so
-    that all take the same number.
-    """
-
-    def __init__(self, num_clips: int, *, seed: int) -> None:
-        self.num_clips = num_clips
-        self.seed = seed
-        self.epoch = 0
+class Shared:
+    """How many processes share the clips, and which of them this one is. Asked for late: loaders are made before the
+    processes know each other."""
 
     @property
     def num_replicas(self) -> int:
@@ -124,15 +123,36 @@ class EpochSampler(IndexSampler[tuple[int, int]]):
     def rank(self) -> int:
         return distributed.get_rank() if distributed.is_initialized() else 0
 
+
+class EpochSampler(Shared, IndexSampler[tuple[int, int]]):
+    """Every clip once an epoch in an order drawn from (seed, epoch), as (epoch, number). Lightning calls `set_epoch`.
+
+    In a distributed training each process takes every so-many-th clip, so that the processes' batches together are the
+    batch of one process. All take the same number: the last batch is filled up with clips of its own.
+
+    Args:
+        batch_size: clips of a batch, of all processes together. A last batch of one clip is left out: BatchNorm needs
+            two.
+    """
+
+    def __init__(self, num_clips: int, *, seed: int, batch_size: int) -> None:
+        single = num_clips > batch_size and num_clips % batch_size == 1
+        self.num_clips = num_clips
+        self.num_shown = num_clips - single
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.num_clips // self.num_replicas)
+        return -(-self.num_shown // self.num_replicas)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips)
-        order = np.resize(order, len(self) * self.num_replicas)
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips)[: self.num_shown]
+        last = order[(self.num_shown - 1) // self.batch_size * self.batch_size :]
+        order = np.concatenate([order, np.resize(last, len(self) * self.num_replicas - len(order))])
         return iter((self.epoch, int(number)) for number in order[self.rank :: self.num_replicas])
 
 
@@ -143,7 +163,7 @@ class PairedSampler(EpochSampler):
     Args:
         source: numbers of the clips of the source domain.
         target: numbers of those of the target.
-        half: clips of each domain in a batch.
+        half: clips of each domain in a batch of one process.
 
     Raises:
         ValueError: when a domain has fewer clips than half a batch.
@@ -152,7 +172,7 @@ class PairedSampler(EpochSampler):
     def __init__(self, source: list[int], target: list[int], *, half: int, seed: int) -> None:
         if min(len(source), len(target)) < half:
             raise ValueError(f"{len(source)} and {len(target)} clips of two domains; {half} of each go into a batch")
-        super().__init__(max(len(source), len(target)), seed=seed)
+        super().__init__(max(len(source), len(target)), seed=seed, batch_size=2 * half)
         self.domains = (source, target)
         self.half = half
 
@@ -171,6 +191,20 @@ class PairedSampler(EpochSampler):
 
     def _batches(self) -> int:
         return self.num_clips // (self.half * self.num_replicas)
+
+
+class ShardSampler(Shared, IndexSampler[int]):
+    """Every so-many-th clip for each process of a distributed training, equally many for each: numbers beyond the last
+    clip stand for none."""
+
+    def __init__(self, num_clips: int) -> None:
+        self.num_clips = num_clips
+
+    def __len__(self) -> int:
+        return -(-self.num_clips // self.num_replicas)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rank, len(self) * self.num_replicas, self.num_replicas))
 
 
 def show(clip: Clip, indices_T: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -197,22 +231,39 @@ def to_CTHW(frames_THWC: NDArray[np.uint8]) -> Tensor:
 
 
 def training_loader(
-    clips: TrainingClips, *, batch_size: int, workers: int, source: list[int] | None = None
+    clips: TrainingClips, *, batch_size: int, workers: int, source: list[int] | None = None, processes: int = 1
 ) -> DataLoader[tuple[Tensor, int]]:
-    """Batches of a training epoch; the last one is dropped where it would be a single clip (BatchNorm needs two). With
-    the numbers of the clips of the source domain, each batch holds as many of them as of the target: PairedSampler."""
-    order = EpochSampler(len(clips), seed=clips.seed)
+    """Batches of a training epoch. With the numbers of the clips of the source domain, each batch holds as many of them
+    as of the target: PairedSampler.
+
+    Args:
+        batch_size: clips of a batch, of all `processes` together, which share it evenly.
+    """
+    own = batch_size // processes
+    order = EpochSampler(len(clips), seed=clips.seed, batch_size=batch_size)
     if source is not None:
         target = sorted(set(range(len(clips))) - set(source))
-        order = PairedSampler(source, target, half=batch_size // 2, seed=clips.seed)
+        order = PairedSampler(source, target, half=own // 2, seed=clips.seed)
     return DataLoader(
         clips,
-        batch_size=batch_size,
+        batch_size=own,
         sampler=order,
         num_workers=workers,
         generator=torch.Generator(),  # else every pass through a loader draws from the generator of dropout and masks
         persistent_workers=workers > 0,
-        drop_last=len(order) > batch_size and len(order) % batch_size == 1,
+        pin_memory=torch.cuda.is_available(),  # copies to a GPU then go on beside its work
+    )
+
+
+def validation_loader(clips: TestClips, *, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, int]]:
+    """Batches of the share that this process of a training has of `clips`, in their order, after each epoch again."""
+    return DataLoader(
+        clips,
+        batch_size=batch_size,
+        sampler=ShardSampler(len(clips)),
+        num_workers=workers,
+        generator=torch.Generator(),
+        persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
 

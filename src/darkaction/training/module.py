@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from darkaction.models.recognizer import Recognizer, channels_last
 from darkaction.training.focal import FocalLoss
+from darkaction.training.loader import NO_CLIP
 
 
 class RecognizerModule(pl.LightningModule):
@@ -35,6 +36,7 @@ class RecognizerModule(pl.LightningModule):
         super().__init__()
         self.recognizer = recognizer
         channels_last(recognizer)
+        plain_strides(recognizer)
         self.loss = loss
         self.max_lr = max_lr
         self.weight_decay = weight_decay
@@ -53,19 +55,30 @@ class RecognizerModule(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_number: int) -> Tensor:
         """Focal loss of one batch."""
-        return self._step(batch, "train")
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_number: int) -> Tensor:
-        """Focal loss of one batch of validation clips."""
-        return self._step(batch, "val")
-
-    def _step(self, batch: tuple[Tensor, Tensor], part: str) -> Tensor:
         clip_BCTHW, label_B = batch
         logits_BK = self(clip_BCTHW).float()
         loss: Tensor = self.loss(logits_BK, label_B)
-        self._log_mean(f"{part}_loss", loss, len(label_B))
-        self._log_mean(f"{part}_accuracy", right(logits_BK, label_B), len(label_B))
+        self._log_mean("train_loss", loss, len(label_B))
+        self._log_mean("train_accuracy", right(logits_BK, label_B), len(label_B))
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Sums of the focal loss, of right answers and of clips."""
+        self._validation_3 = torch.zeros(3, device=self.device)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_number: int) -> None:
+        """Adds a batch of validation clips to the sums; what has the class number NO_CLIP adds nothing."""
+        clip_BCTHW, label_B = batch
+        logits_BK = self(clip_BCTHW).float()
+        counts_B = label_B != NO_CLIP
+        loss_B = self.loss.per_sample(logits_BK, label_B.clamp_min(0)) * counts_B
+        self._validation_3 += torch.stack([loss_B.sum(), (logits_BK.argmax(-1) == label_B).sum(), counts_B.sum()])
+
+    def on_validation_epoch_end(self) -> None:
+        """Means over the clips of all processes."""
+        loss, hits, clips = self.trainer.strategy.reduce(self._validation_3, reduce_op="sum")
+        for name, value in (("val_loss", loss / clips), ("val_accuracy", hits / clips)):
+            self.log(name, value, prog_bar=True, sync_dist=self.trainer.world_size > 1)
 
     def _log_mean(self, name: str, value: Tensor, clips: int) -> None:
         """Adds the mean of a batch of so many clips to that of the epoch."""
@@ -76,7 +89,7 @@ class RecognizerModule(pl.LightningModule):
             on_epoch=True,
             prog_bar=True,
             batch_size=clips,
-            sync_dist=self.trainer.num_devices > 1,
+            sync_dist=self.trainer.world_size > 1,
         )
 
     def configure_optimizers(self) -> Any:
@@ -85,6 +98,14 @@ class RecognizerModule(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = one_cycle(optimizer, max_lr=self.max_lr, total_steps=steps, warmup=self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def plain_strides(network: nn.Module) -> None:
+    """Gives gradients of 1x1x1 kernels the strides of their weights. Along axes of length 1 strides mean nothing, and
+    torch sets them as it likes; DistributedDataParallel copies each gradient whose strides are others, and warns."""
+    for parameter in network.parameters():
+        if parameter.dim() == 5 and parameter[0, 0].numel() == 1:
+            parameter.register_hook(lambda gradient: gradient.flatten(1).contiguous().view(gradient.shape))
 
 
 def right(logits_BK: Tensor, label_B: Tensor) -> Tensor:

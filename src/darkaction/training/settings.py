@@ -52,5 +52,19 @@ class Train:
     shots_per_class: Count | None
     precision: Literal["auto", "fp32", "bf16"]
     devices: Positive
+    nodes: Positive
+    deterministic: bool
     num_workers: Count
     checkpoint: Literal["last", "best"]
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.processes:
+            raise ValueError(
+                f"batch_size is {self.batch_size}, which {self.processes} processes (devices x nodes) cannot share; "
+                f"valid: a multiple of {self.processes}"
+            )
+
+    @property
+    def processes(self) -> int:
+        """Of the training, on all machines."""
+        return self.devices * self.nodes

@@ -32,6 +32,7 @@ from darkaction.enhancement.training_images import resize
 from darkaction.jobs.identity import identity as identity_of
 from darkaction.jobs.identity import sha256, training_code
 from darkaction.jobs.recognizer import recipe
+from darkaction.jobs.recognizer.smaller_batch import say_halved, with_smaller_batch
 from darkaction.params import Params
 from darkaction.synthetic.contact_sheet import contact_sheet, write_sheet
 from darkaction.synthetic.dataset import Key, clip_name, generate, scenes
@@ -82,6 +83,7 @@ def settings_of(params: Params) -> Params:
             "init_from": None,
             "shots_per_class": None,
             "devices": 1,
+            "nodes": 1,
             "checkpoint": "last",
         },
     }
@@ -115,17 +117,21 @@ def pretrain(
         own = identity(params, enhancement)
         generate_store(generator, store, enhancement, mapper=mapper, fingerprint=own)
     with new_folder(made) as folder:
-        recipe.train_fold(
-            settings_of(params),
-            replace(paths, moved={**paths.moved, Paths.clips(DATASET): store}),
-            table_of(generator, store, val=params.pretrain.val),
-            0,
-            folder,
-            checkpoints=work / "checkpoints",
-            init=None,
-            max_steps=None,
-            on_epoch=on_epoch,
-        )
+
+        def train(own: Params) -> None:
+            recipe.train_fold(
+                own,
+                replace(paths, moved={**paths.moved, Paths.clips(DATASET): store}),
+                table_of(generator, store, val=params.pretrain.val),
+                0,
+                folder,
+                checkpoints=work / "checkpoints" / f"batch_{own.train.batch_size}",
+                init=None,
+                max_steps=None,
+                on_epoch=on_epoch,
+            )
+
+        with_smaller_batch(train, settings_of(params), partial(say_halved, "pretrain.batch_size"))
         write_sheet(
             folder / "clips.png", contact_sheet(generator, tuple(range(1, generator.scenes + 1)), moments=SHOWN)
         )

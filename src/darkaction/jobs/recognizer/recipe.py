@@ -29,7 +29,7 @@ from darkaction.training.adaptation import AdaptationModule
 from darkaction.training.augmentation import Augmenter
 from darkaction.training.fit import Batches, Row, fit
 from darkaction.training.focal import FocalLoss, class_weights
-from darkaction.training.loader import Clip, TestClips, TrainingClips, test_loader, training_loader
+from darkaction.training.loader import Clip, TestClips, TrainingClips, training_loader, validation_loader
 from darkaction.training.module import RecognizerModule
 from darkaction.training.transfer import start_from
 
@@ -87,7 +87,8 @@ def train_fold(
         max_steps=max_steps,
         bf16=uses_bf16(params.train.precision, params.model.backbone),
         devices=params.train.devices,
-        deterministic=params.model.backbone in DETERMINISTIC,
+        nodes=params.train.nodes,
+        deterministic=params.train.deterministic and (params.model.backbone in DETERMINISTIC or "warn"),
         grad_clip=params.optimizer.grad_clip,
         keep=params.train.checkpoint,
         checkpoints=checkpoints,
@@ -246,9 +247,10 @@ def source_clips(params: Params, training: pd.DataFrame) -> list[int] | None:
         return None
     numbers = np.flatnonzero(training["dataset"] != params.datasets[0]).tolist()
     half = params.train.batch_size // 2
-    if params.train.batch_size % 2 or min(len(numbers), len(training) - len(numbers)) < half or half < 1:
+    uneven = params.train.batch_size % (2 * params.train.processes)
+    if uneven or min(len(numbers), len(training) - len(numbers)) < half or half < 1:
         raise UserError(
-            f"model.mran takes batches of as many clips of the target as of the others, one of each or more: "
+            f"model.mran takes batches of as many clips of the target as of the others, in each process: "
             f"train.batch_size is {params.train.batch_size}, there are {len(training) - len(numbers)} training clips "
             f"of {params.datasets[0]} and {len(numbers)} of {', '.join(params.datasets[1:])}"
         )
@@ -277,12 +279,16 @@ def loaders(
         delta_curriculum=params.sampling.delta_curriculum,
     )
     batches = training_loader(
-        training_clips, batch_size=params.train.batch_size, workers=params.train.num_workers, source=source
+        training_clips,
+        batch_size=params.train.batch_size,
+        workers=params.train.num_workers,
+        source=source,
+        processes=params.train.processes,
     )
     if not validation:
         return batches, None
     validation_clips = TestClips(validation, sampler=card.sampler(), seed=params.seed, draw=0, num_draws=1)
-    return batches, test_loader(
+    return batches, validation_loader(
         validation_clips, batch_size=params.evaluate.batch_size, workers=params.train.num_workers
     )
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from darkaction.core.agreement import recorded_in, require_same
 from darkaction.core.errors import UserError
@@ -18,12 +19,17 @@ from darkaction.data.clips import ENHANCER, SETTINGS, ClipStore
 from darkaction.enhancement import LEARNT
 from darkaction.jobs.identity import index_settings, pretraining_settings, sha256
 from darkaction.jobs.recognizer import recipe
+from darkaction.jobs.recognizer.smaller_batch import say_halved, with_smaller_batch
 from darkaction.models.precision import uses_bf16
 from darkaction.params import Params
 from darkaction.tracking.runs import start_run
 from darkaction.tracking.weights import find_weights
 from darkaction.training import data, weights
-from darkaction.training.fit import Row
+from darkaction.training.checkpoints import remove_states
+from darkaction.training.fit import Row, synchronizes_batchnorm
+
+HALVED = "halved"
+"""Among the states of a training, those with half the batch size."""
 
 
 def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
@@ -31,25 +37,53 @@ def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
 
     Args:
         max_steps: stop after so many optimisation steps; None: train to the end.
+
+    Raises:
+        UserError: also when another number of processes was started than train.devices and train.nodes say.
     """
+    first = is_first_process(params.train.processes)
+    if torch.cuda.is_available() and params.train.devices > torch.cuda.device_count():
+        raise UserError(f"train.devices is {params.train.devices}; this machine has {torch.cuda.device_count()} GPUs")
+    with contextlib.nullcontext() if first else contextlib.redirect_stdout(None):  # which speaks for all
+        _train(params, paths, max_steps=max_steps, first=first)
+
+
+def _train(params: Params, paths: Paths, *, max_steps: int | None, first: bool) -> None:
     clips = data.usable_clips(paths, index_settings(params))
     if params.train.init_from == Paths.PRETRAINING:
         require_pretraining(params, paths)
     inits = starting_weights(params, paths)
     print(f"computing in {'bfloat16' if uses_bf16(params.train.precision, params.model.backbone) else 'float32'}")
+    if params.train.processes > 1 and not synchronizes_batchnorm(params.train.processes):
+        print("BatchNorm: without GPUs its statistics are of each process' own clips")
     target = paths.write(Paths.RECOGNIZER)
-    with _alone(paths), start_run(stage="train", params=params, paths=paths, resume=True) as run:
+    alone = only_one(paths.write(f"{Paths.CHECKPOINTS}/recognizer.lock"), task="a training")
+    with (
+        alone if first else contextlib.nullcontext(),  # states and run belong to one training at a time
+        start_run(stage="train", params=params, paths=paths, resume=True, recorded=first) as run,
+    ):
         run.set_tags({f"sha256.init.fold_{fold}": sha256(path) for fold, path in enumerate(inits) if path is not None})
 
         def record(prefix: str, epoch: int, row: Row) -> None:
             run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
 
-        with new_folder(target, keep=is_first_process()) as folder:
+        def halved(batch_size: int) -> None:
+            say_halved("train.batch_size", batch_size)
+            run.set_tags({"batch_size_used": str(batch_size)})
+
+        with new_folder(target, keep=first) as folder:
             copy_enhancer(params, paths, folder)
             checkpoints = paths.write(f"{Paths.CHECKPOINTS}/recognizer")
-            train_folds(
-                params, paths, clips, folder, inits, record=record, checkpoints=checkpoints, max_steps=max_steps
-            )
+
+            def train_all(own: Params) -> None:
+                for fold in folder.glob("fold_*"):  # all folds have the same batch size
+                    shutil.rmtree(fold)
+                states = checkpoints if own is params else checkpoints / HALVED
+                train_folds(own, paths, clips, folder, inits, record=record, checkpoints=states, max_steps=max_steps)
+
+            with_smaller_batch(train_all, params, halved)
+            for states in (HALVED, *(f"fold_{fold}" for fold in range(params.split.folds))) if first else ():
+                remove_states(checkpoints / states)  # of the batch that memory did not suffice for
             card = weights.load(folder / "fold_0" / weights.WEIGHTS)[1]
             (folder / "README.md").write_text(model_card(params, clips, card))
             (folder / weights.TRAINED_ON).write_text(json.dumps({"split": data.split_digest(clips)}) + "\n")
@@ -58,12 +92,6 @@ def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
         run.describe(
             "trained, not yet evaluated" if max_steps is None else f"unfinished model: stopped after {max_steps} steps"
         )
-
-
-def _alone(paths: Paths) -> contextlib.AbstractContextManager[None]:
-    """States and run belong to one training at a time; of its processes the first one speaks for all."""
-    lock = paths.write(f"{Paths.CHECKPOINTS}/recognizer.lock")
-    return only_one(lock, task="a training") if is_first_process() else contextlib.nullcontext()
 
 
 def starting_weights(params: Params, paths: Paths) -> tuple[Path | None, ...]:
