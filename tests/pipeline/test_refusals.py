@@ -14,7 +14,6 @@ import pytest
 
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.core.processes import RANK_VARIABLES
 from darkaction.params import Params
 from darkaction.tracking.delivery import deliver_waiting
 from darkaction.tracking.runs import start_run
@@ -54,7 +53,7 @@ def server() -> Iterator[str]:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    for name in ("MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME", *RANK_VARIABLES):
+    for name in ("MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
 
 

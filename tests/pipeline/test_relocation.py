@@ -13,7 +13,6 @@ import pytest
 
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
-from darkaction.core.processes import RANK_VARIABLES
 from darkaction.params import Params
 from darkaction.tracking.runs import start_run
 from darkaction.tracking.store import open_store, relocate_store, tracking_uri
@@ -25,7 +24,7 @@ MODEL = "darkaction"
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME", *RANK_VARIABLES):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "DVC_STAGE", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
 
 

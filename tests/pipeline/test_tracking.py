@@ -20,7 +20,6 @@ import yaml
 
 from darkaction.core import config, provenance
 from darkaction.core.paths import Paths
-from darkaction.core.processes import RANK_VARIABLES
 from darkaction.params import Params
 from darkaction.tracking import delivery, runs
 from darkaction.tracking.delivery import deliver_waiting
@@ -62,7 +61,7 @@ def child(root: Path, stage: str, out: Path, body: str = "pass") -> "subprocess.
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "DVC_STAGE", "DVC_EXP_NAME")
-    for name in (*names, *RANK_VARIABLES):
+    for name in names:
         monkeypatch.delenv(name, raising=False)
 
 
