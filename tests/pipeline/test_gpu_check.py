@@ -48,7 +48,7 @@ def test_a_command_that_fails_is_a_row(tmp_path: Path) -> None:
 
 
 def test_the_most_memory_of_all_gpus_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: (10 - gpu, 12))
+    monkeypatch.setattr(torch.cuda, "device_memory_used", lambda gpu: 2 + gpu)
     row = gpu_check.run("x", ["-c", "import time; time.sleep(1)"], tmp_path, {}, gpus=2)
     assert row.gpu_bytes == 2 + 3
 
