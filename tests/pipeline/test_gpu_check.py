@@ -66,6 +66,7 @@ def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # four minutes of computing, on a machine that may be busy
 def test_every_path_runs_on_the_cpu() -> None:
     done = subprocess.run([sys.executable, CI / "gpu_check.py", "--cpu"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
