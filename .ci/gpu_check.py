@@ -107,8 +107,8 @@ class Memory:
 
     def _look(self) -> None:
         while not self._ended.wait(POLL):
-            used = [torch.cuda.mem_get_info(gpu) for gpu in range(self._gpus)]
-            self.most = max(self.most or 0, sum(total - free for free, total in used))
+            used = sum(torch.cuda.device_memory_used(gpu) for gpu in range(self._gpus))
+            self.most = max(self.most or 0, used)
 
     def __enter__(self) -> "Memory":
         if self._gpus:

@@ -3,9 +3,9 @@
 #
 #   sbatch --nodes=2 --gpus-per-node=4 deploy/train_slurm.sh --profile paper
 #
-# from the project's folder, on a file system that all nodes share. Arguments go to src/train.py. srun starts torchrun once
-# on each node, and torchrun one process for each GPU. All share the batch of train.batch_size. Stopped, the same command goes on
-# from the last epoch.
+# from the project's folder, on a file system that all nodes share. Arguments go to src/train.py. srun starts torchrun
+# once on each node, and torchrun one process for each GPU. All share the batch of train.batch_size. Stopped, the same
+# command goes on from the last epoch.
 #SBATCH --job-name=darkaction-train
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=32

@@ -1,6 +1,7 @@
 """The stage `train`: trains the recognizer on the clip stores: -> models/recognizer/fold_<k>."""
 
 import contextlib
+import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
     first = is_first_process(params.train.processes)
     if torch.cuda.is_available() and params.train.devices > torch.cuda.device_count():
         raise UserError(f"train.devices is {params.train.devices}; this machine has {torch.cuda.device_count()} GPUs")
-    with contextlib.nullcontext() if first else contextlib.redirect_stdout(None):  # which speaks for all
+    with contextlib.nullcontext() if first else contextlib.redirect_stdout(io.StringIO()):  # which speaks for all
         _train(params, paths, max_steps=max_steps, first=first)
 
 
