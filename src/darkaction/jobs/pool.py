@@ -56,6 +56,7 @@ class Pool:
     """Tasks on at most `size` worker processes, with `threads` processor threads each. Made by `start_pool`.
 
     Args:
+        gpus: that each task takes; a fraction shares a GPU, 0 hides them all.
         passed_on: variables that every task sets before it begins. They are an argument of the task: Ray writes its
             environment into logs that every user of the machine can read, but not its arguments.
     """
@@ -112,6 +113,14 @@ class Pool:
                 done.append(Done(key=key, lost=type(error).__name__))
         return done
 
+    def use_all_gpus(self) -> None:
+        """Gives each worker so much of a GPU that none idles: Ray fills one before it begins the next."""
+        import ray
+
+        gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
+        if self._options["num_gpus"]:
+            self._options["num_gpus"] = min(1, max(self._options["num_gpus"], gpus / self.size))
+
     def ask_machines(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> list[tuple[str, Any]]:
         """(name, what the function returns there) of each machine that has workers, or why it gave no answer in so many
         seconds."""
@@ -147,14 +156,14 @@ class Pool:
 
 @contextmanager
 def start_pool(*, address: str | None, workers: int | None, gpu: float = 1) -> Iterator[Pool]:
-    """A pool on this machine, or on the cluster at `address`; workers None: one per GPU, or without GPUs one per
-    processor core as far as memory allows.
+    """A pool on this machine, or on the cluster at `address`; workers None: as many as the GPUs take, or without GPUs
+    one per processor core as far as memory allows.
 
     Args:
-        gpu: the least part of a GPU that a worker takes, where there are some; 0: none, as it computes on none.
+        gpu: the part of a GPU that a worker takes, where there are some. Workers on one GPU share its memory too.
 
     Raises:
-        UserError: when there is no cluster, or no GPU where others have some.
+        UserError: when there is no cluster, or there are too few GPUs where there are some.
     """
     if address is not None:
         _check_reachable(address)
@@ -182,15 +191,14 @@ def start_pool(*, address: str | None, workers: int | None, gpu: float = 1) -> I
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         cores = int(resources.get("CPU", 1))
         gpus = int(resources.get("GPU", 0)) if gpu else 0
-        if address is not None or gpus:
-            size = workers or (min(int(gpus / gpu), max(cores, gpus)) if gpus else cores)
-        if gpus and size > gpus / gpu:
-            raise UserError(f"--workers {size}: there are {gpus} GPUs, and a worker takes one")
-        share = min(1, max(gpu, gpus / size))  # no more than it takes to have all GPUs at work
+        if gpus:
+            size = _on_gpus(gpus, workers, gpu, cores=cores)
+        elif address is not None:
+            size = workers or cores
         threads = _threads(size) if address is None else max(1, cores // size)
         # Workers of this machine inherit them.
         passed_on = {} if address is None else {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        yield Pool(size, gpus=share if gpus else 0, threads=threads, passed_on=passed_on)
+        yield Pool(size, gpus=gpu if gpus else 0, threads=threads, passed_on=passed_on)
     finally:
         ray.shutdown()
 
@@ -239,6 +247,18 @@ def _check_reachable(address: str) -> None:
         raise UserError(
             f"--ray-address {address}: no Ray cluster there ({error}); expected HOST:PORT, ray://HOST:PORT or auto"
         ) from None
+
+
+def _on_gpus(gpus: int, workers: int | None, gpu: float, *, cores: int) -> int:
+    """How many workers so many GPUs take, each of them a part of one.
+
+    Raises:
+        UserError: when that is less than the number asked for.
+    """
+    most = gpus * int(1 / gpu + 1e-9)
+    if workers is not None and workers > most:
+        raise UserError(f"--workers {workers}: {gpus} GPUs take {most} workers with --gpus-per-worker {gpu:g}")
+    return workers or min(most, max(cores, gpus))
 
 
 def _auto(cores: int) -> int:
