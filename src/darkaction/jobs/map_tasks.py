@@ -60,6 +60,7 @@ class OnRay:
             return
         with start_pool(address=self.address, workers=None, gpu=self.gpu) as pool:
             require_shared(pool, self.folders)
+            pool.use_all_gpus()
             try:
                 yield from _map_in_pool(pool, function, items)
             finally:

@@ -114,6 +114,14 @@ class Pool:
                 done.append(Done(key=key, lost=type(error).__name__))
         return done
 
+    def use_all_gpus(self) -> None:
+        """Gives each worker so much of a GPU that none idles: Ray fills one before it begins the next."""
+        import ray
+
+        gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
+        if self._options["num_gpus"]:
+            self._options["num_gpus"] = 1 / math.ceil(self.size / gpus)
+
     def ask_machines(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> list[tuple[str, Any]]:
         """(name, what the function returns there) of each machine that has workers, or why it gave no answer in so many
         seconds."""
@@ -153,8 +161,8 @@ def start_pool(*, address: str | None, workers: int | None, gpu: float = 1) -> I
     one per processor core as far as memory allows.
 
     Args:
-        gpu: the least part of a GPU that a worker takes, where there are some; 0: none, as it computes on none. Workers
-            on one GPU share its memory too.
+        gpu: the part of a GPU that a worker takes, where there are some; 0: none. Workers on one GPU share its memory
+            too.
 
     Raises:
         UserError: when there is no cluster, or there are too few GPUs where there are some.
@@ -192,7 +200,7 @@ def start_pool(*, address: str | None, workers: int | None, gpu: float = 1) -> I
         threads = _threads(size) if address is None else max(1, cores // size)
         # Workers of this machine inherit them.
         passed_on = {} if address is None else {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        yield Pool(size, gpus=1 / math.ceil(size / gpus) if gpus else 0, threads=threads, passed_on=passed_on)
+        yield Pool(size, gpus=gpu if gpus else 0, threads=threads, passed_on=passed_on)
     finally:
         ray.shutdown()
 
