@@ -23,11 +23,11 @@ from darkaction.core.folders import new_folder
 from darkaction.core.processes import end_with_parent
 from darkaction.data.clips import ENHANCER, StoredClip, write_clip, write_list, write_settings
 from darkaction.data.video import Frames, VideoError, iter_frames
-from darkaction.enhancement import LEARNT, Enhancer, enlightengan
+from darkaction.enhancement import LEARNT, Enhancer, enlightengan, zero_dce
 from darkaction.enhancement.gamma import correct_gamma, gamma_table
+from darkaction.enhancement.networks import OnDevice
 from darkaction.enhancement.settings import frame_settings
 from darkaction.enhancement.training_images import resize
-from darkaction.enhancement.zero_dce import enhance_frames, load_weights
 
 CHUNK = 32
 CHUNK_BYTES = 32 * 1024**2
@@ -42,7 +42,7 @@ class Settings:
     gamma: float  # for gamma
     weights: Path  # for zero_dce and enlightengan: safetensors
     curve_scale: float  # for zero_dce
-    device: str  # for these two: cpu or cuda
+    device: str  # for these two: cpu, cuda or cuda:<number>
     height: int  # pixels of the stored frames
     width: int
     flow: bool  # store the optical flow too
@@ -83,13 +83,17 @@ def build_enhancer(settings: Settings) -> Enhancer:
     if settings.method == "gamma":
         return partial(correct_gamma, gamma_table(settings.gamma))
     if settings.method == "zero_dce":
-        network = load_weights(settings.weights, curve_scale=settings.curve_scale)
-        network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return partial(enhance_frames, network)
+        network = zero_dce.load_weights(settings.weights, curve_scale=settings.curve_scale)
+        zero_dce.prepare(network, settings.device)
+        if settings.device == "cpu":
+            return partial(zero_dce.enhance_frames, network)
+        return zero_dce.on_device(network)
     if settings.method == "enlightengan":
         generator = enlightengan.load_weights(settings.weights)
         generator.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return partial(enlightengan.enhance_frames, generator)
+        if settings.device == "cpu":
+            return partial(enlightengan.enhance_frames, generator)
+        return enlightengan.on_device(generator)
     raise ValueError(f"enhance.method is '{settings.method}'; valid: none, gamma, zero_dce, enlightengan")
 
 
@@ -109,7 +113,14 @@ def enhance_clip(frames: Iterable[Frames], enhancer: Enhancer, *, height: int, w
     for first in remaining:
         size = max(1, min(CHUNK, CHUNK_BYTES // first.nbytes))
         chunk = np.stack([first, *islice(remaining, size - 1)])
-        yield np.stack([resize(frame, height, width) for frame in enhancer(chunk)])
+        yield enhance_and_resize(chunk, enhancer, height=height, width=width)
+
+
+def enhance_and_resize(frames_NHWC: Frames, enhancer: Enhancer, *, height: int, width: int) -> Frames:
+    """Enhances frames at their own size and then resizes them, on a GPU where they are enhanced there."""
+    if isinstance(enhancer, OnDevice):
+        return enhancer(frames_NHWC, (height, width))
+    return np.stack([resize(frame, height, width) for frame in enhancer(frames_NHWC)])
 
 
 def enhance_dataset(clips: Sequence[Clip], store: Path, settings: Settings, *, workers: int) -> None:

@@ -25,8 +25,7 @@ from darkaction.data.clips import LIST, ClipStore, StoredClip, write_clip, write
 from darkaction.data.index import OK
 from darkaction.data.video import BT_601, Frames
 from darkaction.enhancement import Enhancer
-from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer, recorded
-from darkaction.enhancement.training_images import resize
+from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip, recorded
 from darkaction.jobs.identity import identity as identity_of
 from darkaction.jobs.identity import sha256, training_code
 from darkaction.jobs.recognizer import recipe
@@ -186,12 +185,8 @@ class Keep:
 
     def __call__(self, action: Action, scene: int, take: int, frames_NHWC: Frames) -> tuple[StoredClip, float]:
         used = self.enhancement
-        enhancer = _enhancer(used)
         size = {"height": used.height, "width": used.width}
-        chunks = (
-            np.stack([resize(frame, **size) for frame in enhancer(frames_NHWC[start : start + CHUNK])])
-            for start in range(0, len(frames_NHWC), CHUNK)
-        )
+        chunks = enhance_clip(frames_NHWC, _enhancer(used), **size)
         clip_id = f"{DATASET}/{clip_name(action, scene, take)}"
         stored = write_clip(self.folder, clip_id, chunks, frames=len(frames_NHWC), **size, flow=used.flow)
         return stored, float(frames_NHWC.mean((0, 1, 2)) @ BT_601)
