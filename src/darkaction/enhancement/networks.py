@@ -108,9 +108,11 @@ def _area_weights(source: int, target: int) -> Tensor:
 
 def _linear_weights(source: int, target: int) -> Tensor:
     """(target, source): what OpenCV takes instead where a side grows, two neighbours."""
-    numbers = np.arange(target)
-    first = np.minimum(numbers * source // target, source - 1)
-    share = (numbers + 1 - (first + 1) * (target / source)).clip(0, 1)
+    numbers, per_pixel = np.arange(target), target / source
+    # In OpenCV's own arithmetic: where a quotient is a whole number, its rounding decides for one neighbour or the other.
+    first = np.minimum(np.floor(numbers * (1 / per_pixel)).astype(int), source - 1)
+    share = ((numbers + 1) - (first + 1) * per_pixel).astype(np.float32)
+    share = np.where(share <= 0, 0, share - np.floor(share))
     weights = np.zeros((target, source), np.float32)
     weights[numbers, first] = 1 - share
     weights[numbers, np.minimum(first + 1, source - 1)] += share
