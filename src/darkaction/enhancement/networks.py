@@ -109,7 +109,7 @@ def _area_weights(source: int, target: int) -> Tensor:
 def _linear_weights(source: int, target: int) -> Tensor:
     """(target, source): what OpenCV takes instead where a side grows, two neighbours."""
     numbers, per_pixel = np.arange(target), target / source
-    # In OpenCV's own arithmetic: where a quotient is a whole number, its rounding decides for one neighbour or the other.
+    # In OpenCV's own arithmetic: where a quotient is whole, its rounding decides for one neighbour or the other.
     first = np.minimum(np.floor(numbers * (1 / per_pixel)).astype(int), source - 1)
     share = ((numbers + 1) - (first + 1) * per_pixel).astype(np.float32)
     share = np.where(share <= 0, 0, share - np.floor(share))
