@@ -4,10 +4,11 @@
 
 Ours enhances uint8 frames into uint8 frames, on synthetic dark clips. Beside it, in the same turns, stand what one
 writes with torch: batches of one and eight, channels last, torch.compile, bfloat16 by autocast, and onnxruntime where
-it is installed (with onnx). Each row compares with the fastest of them in float32. The limit is the machine's matrix
-product in the precision that ours has. The last column of the notes is the distance to curve_scale 1 in float32.
+it is installed (with onnx). Each row compares with the fastest of them in float32, at curve_scale 1. The limit is the
+machine's matrix product in the precision that ours has. Notes give the distance to curve_scale 1 in float32.
 """
 
+import argparse
 import io
 import sys
 from collections.abc import Callable
@@ -176,6 +177,7 @@ def rows() -> list[Row]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(table(rows()))
     if not find_spec("onnxruntime") or not find_spec("onnx"):
         print("\nnot measured: onnxruntime, which is not installed (with onnx)")
