@@ -4,11 +4,10 @@
 
 The plain loop is what one writes first: decode all frames, enhance them in batches of 8 with the network as it is
 defined, resize, and classify one sampling draw after the other in float32. Each is measured in turns with one thread
-(processor time: clips a second and core) and with all cores (clock). Prints one table; its last line compares answers.
+(processor time: clips a second and core) and with all cores (clock). Prints one table, which also compares answers.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -17,11 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from measure import Rate, Row, cores, table, use_threads
 
 from darkaction.core.paths import ROOT, Paths
 from darkaction.data.video import read_video, write_video
@@ -79,35 +79,48 @@ def plain_loop() -> Callable[[list[Path]], list[str]]:
     return lambda paths: [name(path) for path in paths]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenes", nargs="?", type=int, default=2, help="of all eleven actions (default 2)")
-    scenes = parser.parse_args().scenes
+def measured(scenes: int) -> list[Row]:
+    """Ours and the plain loop in turns: with one thread by processor time, with all by the clock."""
     predictor = Predictor.load(MODEL)
     ways: dict[str, Callable[[list[Path]], list[str]]] = {
         "ours": lambda paths: [a.label for a in predictor.predict_each(paths) if isinstance(a, Prediction)],
-        "plain loop": plain_loop(),
+        "plain": plain_loop(),
     }
-    cores = len(os.sched_getaffinity(0))
-    rates: dict[tuple[str, int], list[float]] = {}
+    kinds = {"one core (processor time)": (1, time.process_time), f"{cores()} cores": (cores(), time.monotonic)}
+    rates: dict[tuple[str, str], list[float]] = {(way, kind): [] for way in ways for kind in kinds}
     answers = {}
     with videos(scenes) as paths:
         for _ in range(ROUNDS):
-            for threads, clock in ((1, time.process_time), (cores, time.monotonic)):
-                torch.set_num_threads(threads)
-                cv2.setNumThreads(threads)
+            for kind, (threads, clock) in kinds.items():
+                use_threads(threads)
                 for way, names in ways.items():
                     started = clock()
                     answers[way] = names(paths)
-                    rates.setdefault((way, threads), []).append(len(paths) / (clock() - started))
-    print(f"{'':<12}{'clips/s, one core':>20}{f'clips/s, {cores} cores':>20}   (median and range of {ROUNDS})")
-    for way in ways:
-        cells = [f"{statistics.median(r):.1f} ({min(r):.1f}-{max(r):.1f})" for t in (1, cores) for r in [rates[way, t]]]
-        print(f"{way:<12}" + "".join(f"{cell:>20}" for cell in cells))
-    ratios = [statistics.median(rates["ours", t]) / statistics.median(rates["plain loop", t]) for t in (1, cores)]
-    print(f"{'ratio':<12}" + "".join(f"{ratio:>19.1f}x" for ratio in ratios))
-    same = np.mean([a == b for a, b in zip(answers["ours"], answers["plain loop"], strict=True)])
-    print(f"the same answer for {same:.0%} of {len(answers['ours'])} videos")
+                    rates[way, kind].append(len(paths) / (clock() - started))
+    same = np.mean([a == b for a, b in zip(answers["ours"], answers["plain"], strict=True)])
+    found = {key: Rate(median=statistics.median(r), low=min(r), high=max(r)) for key, r in rates.items()}
+    return [
+        Row(
+            what=f"predict, {len(answers['ours'])} videos of 320x240, {kind}",
+            unit="clips/s",
+            ours=found["ours", kind],
+            alternative="decode, enhance, classify in a plain loop, fp32",
+            theirs=found["plain", kind],
+            note=f"same answer for {same:.0%}",
+        )
+        for kind in kinds
+    ]
+
+
+def rows() -> list[Row]:
+    """The comparisons of this page, for the table of all benchmarks."""
+    return measured(scenes=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenes", nargs="?", type=int, default=2, help="of all eleven actions (default 2)")
+    print(table(measured(parser.parse_args().scenes)))
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ NOT_RUN = {
     "python benchmarks/search_speed.py pruning": HOURS,
     "python benchmarks/false_positives.py": ELSEWHERE + "tests/code/test_comparison.py",
     "python benchmarks/false_positives.py --runs 400": ELSEWHERE + "tests/code/test_comparison.py",
+    "python benchmarks/zero_dce_speed.py": "a measurement of minutes",
     "python benchmarks/predict_speed.py": "a measurement of minutes",
     "python benchmarks/predict_speed.py [SCENES]": "a measurement of minutes",
     "python benchmarks/generator_speed.py": "a measurement of minutes",

@@ -19,11 +19,11 @@ from darkaction.core.parallel import Mapper, in_worker, worker_number
 from darkaction.data.clips import ENHANCER
 from darkaction.data.shards import is_written, plan_shards, write_list, write_settings, write_shard
 from darkaction.data.video import Frames, VideoError, iter_frames
-from darkaction.enhancement import LEARNT, Enhancer, enlightengan
+from darkaction.enhancement import LEARNT, Enhancer, enlightengan, zero_dce
 from darkaction.enhancement.gamma import correct_gamma, gamma_table
+from darkaction.enhancement.networks import OnDevice
 from darkaction.enhancement.settings import frame_settings
 from darkaction.enhancement.training_images import resize
-from darkaction.enhancement.zero_dce import enhance_frames, load_weights
 
 AUTO = "auto"
 """A device: that of the worker process, which may be on another machine."""
@@ -41,7 +41,7 @@ class Settings:
     gamma: float  # for gamma
     weights: Path  # for zero_dce and enlightengan: safetensors
     curve_scale: float  # for zero_dce
-    device: str  # for these two: cpu, cuda or AUTO
+    device: str  # for these two: cpu, cuda, cuda:<number> or AUTO
     height: int  # pixels of the stored frames
     width: int
     flow: bool  # store the optical flow too
@@ -82,13 +82,17 @@ def build_enhancer(settings: Settings) -> Enhancer:
     if settings.method == "gamma":
         return partial(correct_gamma, gamma_table(settings.gamma))
     if settings.method == "zero_dce":
-        network = load_weights(settings.weights, curve_scale=settings.curve_scale)
-        network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return partial(enhance_frames, network)
+        network = zero_dce.load_weights(settings.weights, curve_scale=settings.curve_scale)
+        zero_dce.prepare(network, settings.device)
+        if settings.device == "cpu":
+            return partial(zero_dce.enhance_frames, network)
+        return zero_dce.on_device(network)
     if settings.method == "enlightengan":
         generator = enlightengan.load_weights(settings.weights)
         generator.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return partial(enlightengan.enhance_frames, generator)
+        if settings.device == "cpu":
+            return partial(enlightengan.enhance_frames, generator)
+        return enlightengan.on_device(generator)
     raise ValueError(f"enhance.method is '{settings.method}'; valid: none, gamma, zero_dce, enlightengan")
 
 
@@ -108,7 +112,14 @@ def enhance_clip(frames: Iterable[Frames], enhancer: Enhancer, *, height: int, w
     for first in remaining:
         size = max(1, min(CHUNK, CHUNK_BYTES // first.nbytes))
         chunk = np.stack([first, *islice(remaining, size - 1)])
-        yield np.stack([resize(frame, height, width) for frame in enhancer(chunk)])
+        yield enhance_and_resize(chunk, enhancer, height=height, width=width)
+
+
+def enhance_and_resize(frames_NHWC: Frames, enhancer: Enhancer, *, height: int, width: int) -> Frames:
+    """Enhances frames at their own size and then resizes them, on a GPU where they are enhanced there."""
+    if isinstance(enhancer, OnDevice):
+        return enhancer(frames_NHWC, (height, width))
+    return np.stack([resize(frame, height, width) for frame in enhancer(frames_NHWC)])
 
 
 def enhance_dataset(

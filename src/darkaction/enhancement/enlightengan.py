@@ -7,14 +7,13 @@ w, 2w, 4w, 8w and 16w channels, w the base width, at 1, 1/2, 1/4, 1/8 and 1/16 o
 
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darkaction.core.errors import UserError
-from darkaction.enhancement.networks import convolution, in_strips, read_weights, require_weights_of
+from darkaction.data.video import Frames
+from darkaction.enhancement.networks import OnDevice, convolution, in_strips, read_weights, require_weights_of
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the illumination. The paper says only 'illumination channel'; these are the released code's."""
@@ -160,19 +159,15 @@ def load_weights(path: Path) -> Generator:
     return network.eval().requires_grad_(False)
 
 
-@torch.inference_mode()
-def enhance_frames(network: Generator, frames_NHWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Enhances frames (N, H, W, 3) uint8 into the same shape, rounded to the nearest level and clipped.
+def on_device(network: Generator) -> OnDevice:
+    """The enhancer, on the network's device: one frame at a time, so that memory does not grow with their number, and
+    with their size only as LARGEST allows."""
+    return OnDevice(network, next(network.parameters()).device, pixels=1)
 
-    One at a time: memory beyond the result does not grow with N, and with H and W only as LARGEST allows.
-    """
-    device = next(network.parameters()).device
-    enhanced_NHWC = np.empty_like(frames_NHWC)
-    for i, frame_HWC in enumerate(frames_NHWC):
-        image_CHW = torch.from_numpy(np.ascontiguousarray(frame_HWC)).to(device).permute(2, 0, 1).float() / 255
-        levels_CHW = network(image_CHW[None])[0].mul(255).round().clamp(0, 255).byte()
-        enhanced_NHWC[i] = levels_CHW.permute(1, 2, 0).cpu().numpy()
-    return enhanced_NHWC
+
+def enhance_frames(network: Generator, frames_NHWC: Frames) -> Frames:
+    """Enhances frames (N, H, W, 3) uint8 into the same shape, rounded to the nearest level and clipped."""
+    return on_device(network)(frames_NHWC)
 
 
 def _pad(image: Tensor) -> tuple[Tensor, int, int]:

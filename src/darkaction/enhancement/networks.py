@@ -1,12 +1,13 @@
-"""What the networks of Zero-DCE and EnlightenGAN share: initialisation, files of weights, large images in strips.
+"""What the networks of Zero-DCE and EnlightenGAN share: initialisation, weights, large images in strips, a GPU.
 
 Shapes: B batch, C channels, H W pixels.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -14,6 +15,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from darkaction.core.errors import UserError
+from darkaction.data.video import Frames
 
 
 def convolution(inputs: int, outputs: int) -> nn.Conv2d:
@@ -44,6 +46,77 @@ def in_strips(function: Callable[[Tensor], Tensor], image_BCHW: Tensor, *, rows:
         strip = function(image_BCHW[..., first : top + rows + reach, :])
         strips.append(strip[..., top - first : top - first + rows, :])
     return torch.cat(strips, dim=-2)
+
+
+class OnDevice:
+    """An enhancer that runs on a GPU: levels of one byte go there and come back, and all floats stay there.
+
+    Args:
+        enhance: images_BCHW in [0, 1] -> images_BCHW, which may leave [0, 1].
+        device: where.
+        pixels: of all frames that are there at once, at least one frame.
+    """
+
+    def __init__(self, enhance: Callable[[Tensor], Tensor], device: torch.device, *, pixels: int) -> None:
+        self._enhance = enhance
+        self._device = device
+        self._pixels = pixels
+
+    @torch.inference_mode()
+    def __call__(self, frames_NHWC: Frames, size: tuple[int, int] | None = None) -> Frames:
+        """Frames (N, H, W, 3) uint8 enhanced and rounded and, where a height and width are given, then resized as
+        `training_images.resize` does, to within one level."""
+        count, *full = frames_NHWC.shape[:3]
+        gpu = self._device.type == "cuda"
+        resizing = None if size is None else [weights.to(self._device) for weights in resizing_weights(full, size)]
+        # Pinned memory is copied while the next frames are put together.
+        result_NHWC = torch.empty(count, *(size or full), 3, dtype=torch.uint8, pin_memory=gpu)
+        batch = max(1, self._pixels // math.prod(full))
+        for start in range(0, count, batch):
+            frames = frames_NHWC[start : start + batch]
+            staged = torch.empty(frames.shape, dtype=torch.uint8, pin_memory=gpu)
+            staged.numpy()[...] = frames
+            image_BCHW = staged.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+            levels = _rounded(self._enhance(image_BCHW) * 255)
+            if resizing is not None:
+                levels = _rounded(resizing[0] @ levels @ resizing[1])
+            result_NHWC[start : start + batch].copy_(levels.byte().permute(0, 2, 3, 1).contiguous(), non_blocking=True)
+        if gpu:
+            torch.cuda.synchronize(self._device)
+        return result_NHWC.numpy()
+
+
+def _rounded(levels: Tensor) -> Tensor:
+    return levels.round().clamp(0, 255)
+
+
+def resizing_weights(full: Sequence[int], size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """OpenCV's INTER_AREA as matrices: (h, H) from the left and (W, w) from the right make (H, W) into (h, w)."""
+    shrinks = all(source >= target for source, target in zip(full, size, strict=True))
+    weights_of = _area_weights if shrinks else _linear_weights
+    rows, columns = (weights_of(source, target) for source, target in zip(full, size, strict=True))
+    return rows, columns.T.contiguous()
+
+
+def _area_weights(source: int, target: int) -> Tensor:
+    """(target, source): which share of each target pixel's area a source pixel is."""
+    ends = np.arange(target + 1) * (source / target)
+    pixels = np.arange(source)
+    covered = np.minimum(ends[1:, np.newaxis], pixels + 1) - np.maximum(ends[:-1, np.newaxis], pixels)
+    return torch.from_numpy((covered.clip(min=0) * (target / source)).astype(np.float32))
+
+
+def _linear_weights(source: int, target: int) -> Tensor:
+    """(target, source): what OpenCV takes instead where a side grows, two neighbours."""
+    numbers, per_pixel = np.arange(target), target / source
+    # In OpenCV's own arithmetic: where a quotient is whole, its rounding decides for one neighbour or the other.
+    first = np.minimum(np.floor(numbers * (1 / per_pixel)).astype(int), source - 1)
+    share = ((numbers + 1) - (first + 1) * per_pixel).astype(np.float32)
+    share = np.where(share <= 0, 0, share - np.floor(share))
+    weights = np.zeros((target, source), np.float32)
+    weights[numbers, first] = 1 - share
+    weights[numbers, np.minimum(first + 1, source - 1)] += share
+    return torch.from_numpy(weights)
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

@@ -26,9 +26,7 @@ from darkaction.data.clips import LIST, ClipStore
 from darkaction.data.index import OK
 from darkaction.data.shards import MOST_SHARDS, is_written, write_list, write_settings, write_shard
 from darkaction.data.video import BT_601, Frames
-from darkaction.enhancement import Enhancer
-from darkaction.enhancement.apply import CHUNK, Settings, build_enhancer, recorded, worker_enhancer
-from darkaction.enhancement.training_images import resize
+from darkaction.enhancement.apply import Settings, build_enhancer, enhance_clip, recorded, worker_enhancer
 from darkaction.jobs.identity import identity as identity_of
 from darkaction.jobs.identity import sha256, training_code
 from darkaction.jobs.recognizer import recipe
@@ -227,19 +225,13 @@ def _keep(generator: GeneratorSettings, folder: Path, used: Settings, shard: tup
         for key, frames_NHWC in generate(generator, keys):
             clip_id = f"{DATASET}/{clip_name(*key)}"
             lumas.append((clip_id, float(frames_NHWC.mean((0, 1, 2)) @ BT_601)))
-            yield clip_id, len(frames_NHWC), _enhanced(enhancer, frames_NHWC, **size)
+            yield clip_id, len(frames_NHWC), enhance_clip(frames_NHWC, enhancer, **size)
         # before the shard is complete
         table = pd.DataFrame(lumas, columns=["clip_id", "luma"])
         table.to_csv(folder / _lumas(number), index=False, float_format="%.3f", lineterminator="\n")
 
     write_shard(folder, number, clips(), **size, flow=used.flow)
     return True
-
-
-def _enhanced(enhancer: Enhancer, frames_NHWC: Frames, *, height: int, width: int) -> Iterator[Frames]:
-    for start in range(0, len(frames_NHWC), CHUNK):
-        chunk_NHWC = enhancer(frames_NHWC[start : start + CHUNK])
-        yield np.stack([resize(frame, height=height, width=width) for frame in chunk_NHWC])
 
 
 def table_of(generator: GeneratorSettings, store: Path, *, val: float) -> pd.DataFrame:
