@@ -46,7 +46,7 @@ class Augmenter:
 def warp(clip_CTHW: Planes, *, angle: float, shift_xy: tuple[float, float]) -> Planes:
     """Each frame rotated about its centre by `angle` degrees (counter-clockwise) and shifted by `shift_xy` pixels."""
     height, width = clip_CTHW.shape[2:]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+    matrix = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0), np.float64)
     turn = matrix[:, :2].astype(np.float32)
     matrix[:, 2] += np.array(shift_xy)
     colour_3THW = _warp_planes(clip_CTHW[:RGB], matrix, border=0, together=COLOUR_TOGETHER)

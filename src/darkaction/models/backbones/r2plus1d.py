@@ -29,12 +29,11 @@ class TemporalConv(nn.Conv3d):
     def forward(self, x_BDTHW: Tensor) -> Tensor:
         """(B, inputs, T, H, W) -> (B, outputs, T / stride, H, W)."""
         if x_BDTHW.device.type != "cpu":
-            return super().forward(x_BDTHW)
-        height, width = x_BDTHW.shape[3:]
-        y_BDTP = functional.conv2d(
-            x_BDTHW.flatten(3), self.weight.flatten(3), stride=(self.stride[0], 1), padding=(1, 0)
-        )
-        return y_BDTP.unflatten(3, (height, width))
+            result: Tensor = super().forward(x_BDTHW)
+            return result
+        weight_OI31 = self.weight.flatten(3)
+        y_BDTP = functional.conv2d(x_BDTHW.flatten(3), weight_OI31, stride=(self.stride[0], 1), padding=(1, 0))
+        return y_BDTP.view(*y_BDTP.shape[:3], *x_BDTHW.shape[3:])
 
 
 class Conv2Plus1D(nn.Sequential):
