@@ -1,6 +1,6 @@
 """Measures all that has a table, one after the other, and writes benchmarks/RESULTS.md.
 
-    python benchmarks/bench.py [--only NAME]        after dvc repro; let nothing else run
+    python benchmarks/bench.py [--only input_speed]        after dvc repro; let nothing else run
 
 With --only the other sections of RESULTS.md stay as they are. So does every section of it that no benchmark writes.
 """

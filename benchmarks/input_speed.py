@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from measure import Row, copy_rate, in_turns, table
+from measure import Row, clock_of, copy_rate, in_turns, no_arguments, table
 from sample_clips import sample_clips
 
 from darkaction.core.processes import keep_freed_memory
@@ -142,7 +142,7 @@ def rows() -> list[Row]:
             readers["PyAV decodes the videos"] = by_pyav
         ways = {name: plain(read) for name, read in readers.items()}
         ways["ours"] = lambda: len([ours[epoch, number] for epoch in range(8) for number in range(len(ours))])
-        rates = in_turns(ways, threads=1)
+        rates = in_turns(ways, threads=1, clock=clock_of(1))
     limit = rates["ours"].median * CLIP_BYTES / copy_rate(threads=1)
     what = "training input, 64 frames of 112x112, one core"
     return [
@@ -152,6 +152,7 @@ def rows() -> list[Row]:
 
 
 def main() -> None:
+    no_arguments(__doc__)
     print(table(rows()))
     print("\nThe limit: memory copies of a clip's bytes.")
     if not find_spec("av"):

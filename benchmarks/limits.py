@@ -4,10 +4,11 @@ python benchmarks/limits.py
 """
 
 import torch
-from measure import copy_rate, cores, matmul_rate
+from measure import copy_rate, cores, matmul_rate, no_arguments
 
 
 def main() -> None:
+    no_arguments(__doc__)
     print("| Threads | fp32, GFLOP/s | bf16, GFLOP/s | Copy, GB/s |\n|---|---|---|---|")
     for threads in dict.fromkeys((1, cores())):
         single, half = (matmul_rate(dtype, threads=threads) / 1e9 for dtype in (torch.float32, torch.bfloat16))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from measure import Row, in_turns, table
+from measure import Row, in_turns, no_arguments, table
 
 from darkaction.core.paths import ROOT
 
@@ -60,6 +60,7 @@ def rows() -> list[Row]:
 
 
 def main() -> None:
+    no_arguments(__doc__)
     found = rows()
     print(table(found))
     if len(found) < 3:

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from measure import Row, cores, in_turns, matmul_rate, table
+from measure import Row, clock_of, cores, in_turns, matmul_rate, no_arguments, table
 
 from darkaction.core.processes import keep_freed_memory
 from darkaction.models.backbones.r2plus1d import TemporalConv
@@ -97,13 +97,13 @@ def rows_of(name: str, params: Params, way: Way, *, size: int, batch: int, threa
     with FlopCounterMode(display=False) as counter:
         way(network(params, size=size, plain=True), clip_BCTHW, bf16=False)()
     flop = counter.get_total_flops() / batch
-    rates = in_turns(ways, threads=threads, rounds=rounds)
+    rates = in_turns(ways, threads=threads, rounds=rounds, clock=clock_of(threads))
     rows = []
     for ours, plain in [("fp32", "fp32"), *([("bf16", "bf16"), ("bf16", "fp32")] if chosen else [])]:
         peak = matmul_rate(torch.bfloat16 if ours == "bf16" else torch.float32, threads=threads)
         rows.append(
             Row(
-                what=f"{name}, {flop / 1e9:.2g} GFLOP a clip, {ours}, {threads} thread{'s' * (threads > 1)}",
+                what=f"{name}, {flop / 1e9:.3g} GFLOP a clip, {ours}, {threads} thread{'s' * (threads > 1)}",
                 unit="clips/s",
                 ours=rates[f"ours {ours}"],
                 alternative=f"plain PyTorch, {plain}",
@@ -127,6 +127,7 @@ def rows() -> list[Row]:
 
 
 def main() -> None:
+    no_arguments(__doc__)
     print(table(rows()))
     print("\nThe limit: a product of two matrices of 2048x2048 in the same precision and with the same threads.")
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from measure import Rate, Row, in_turns, table
+from measure import Rate, Row, clock_of, in_turns, no_arguments, table
 from sample_clips import FRAMES, sample_clips
 
 from darkaction.core.paths import ROOT, Paths
@@ -80,7 +80,9 @@ def rows() -> list[Row]:
         def decode(decoder: Decoder) -> int:
             return len([0 for video in videos for _ in decoder(video)]) // FRAMES
 
-        decoding = in_turns({name: partial(decode, decoder) for name, decoder in decoders.items()}, threads=1)
+        decoding = in_turns(
+            {name: partial(decode, decoder) for name, decoder in decoders.items()}, threads=1, clock=clock_of(1)
+        )
         network = load_weights(WEIGHTS, curve_scale=CURVE_SCALE)
         laid_out = load_weights(WEIGHTS, curve_scale=CURVE_SCALE)
         laid_out.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -97,7 +99,7 @@ def rows() -> list[Row]:
                 plain(network, video, folder / "plain.npy")
             return 4
 
-        chain = in_turns({"ours": ours, "a loop of stock tools": loop}, threads=1, rounds=3)
+        chain = in_turns({"ours": ours, "a loop of stock tools": loop}, threads=1, rounds=3, clock=clock_of(1))
     what = f"{FRAMES} frames of 320x240, one core"
     return [
         *_against(decoding, what=f"decoding, {what}", note="ours also checks the number of frames"),
@@ -114,6 +116,7 @@ def _against(rates: dict[str, Rate], *, what: str, note: str) -> list[Row]:
 
 
 def main() -> None:
+    no_arguments(__doc__)
     print(table(rows()))
     if not find_spec("av"):
         print("\nPyAV is not installed: see benchmarks/requirements.txt.")
