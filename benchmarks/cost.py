@@ -162,7 +162,7 @@ def hours(seconds: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input-rate", type=float, default=350.0, help="clips/s of a loader process: input_speed")
-    parser.add_argument("--decode-rate", type=float, default=15.0, help="clips/s a core decodes: store_speed")
+    parser.add_argument("--decode-rate", type=float, default=75.0, help="clips/s a core decodes: store_speed")
     arguments = parser.parse_args()
     network = recognizer()
     parameters = sum(parameter.numel() for parameter in network.parameters())
