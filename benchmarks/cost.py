@@ -179,7 +179,7 @@ def main() -> None:
         times = " | ".join(hours(seconds / number) for number in GPUS)
         print(
             f"| {stage.name} | {stage.flop / 1e15:.3g} | {seconds / 3600:.2g} | {times} | "
-            f"{stage.read / 1e9:.3g} GB | {stage.written / 1e9:.3g} GB |"
+            f"{stage.read / 1e9:,.0f} GB | {stage.written / 1e9:,.0f} GB |"
         )
     training = PEAK * SHARE / (3 * clip)
     fed = training * float(torch.Size(CLIP).numel())
