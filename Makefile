@@ -22,8 +22,8 @@ PORT ?= 5000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install repro smoke test test-processors test-long outage faults fuzz seeds paper-check gpu-check ui weights
-.PHONY: docs lint format lock lock-check clean
+.PHONY: help install repro smoke test test-processors test-long outage faults fuzz bench seeds paper-check gpu-check ui
+.PHONY: weights docs lint format lock lock-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -90,6 +90,10 @@ faults: $(INSTALLED)  ## kills, full disks, damaged files and other faults: repo
 
 fuzz: $(INSTALLED)  ## 2,200 damaged videos through measure and predict: reports/fuzzing.md (minutes)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:src python -m faults.fuzz --report reports/fuzzing.md $(FUZZ)
+
+# BENCH="--only input_speed": one section; the others stay as they are.
+bench: $(INSTALLED)  ## speed beside stock tools: benchmarks/RESULTS.md (a quarter of an hour, after repro, alone)
+	python benchmarks/bench.py $(BENCH)
 
 seeds: $(INSTALLED)  ## train and evaluate three seeds; mean and interval
 	python src/seeds.py

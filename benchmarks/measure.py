@@ -1,5 +1,6 @@
 """What the benchmarks share: ways of doing one thing measured in turns, the limits of this machine, and their table."""
 
+import argparse
 import os
 import statistics
 import time
@@ -48,13 +49,20 @@ class Row:
         return self.ours.median / self.theirs.median
 
 
-def in_turns(ways: Mapping[str, Callable[[], int]], *, threads: int, rounds: int = ROUNDS) -> dict[str, Rate]:
+def in_turns(
+    ways: Mapping[str, Callable[[], int]],
+    *,
+    threads: int,
+    rounds: int = ROUNDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Rate]:
     """Items a second of each way, measured in turns, so that a busy moment of the machine hits all of them.
 
     Args:
         ways: functions that do some work and return how many items it was. Each is called once before the first round.
         threads: processor threads of torch and OpenCV.
         rounds: calls of each.
+        clock: `time.process_time` for work of one thread, which then may share its core.
     """
     use_threads(threads)
     rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -62,10 +70,15 @@ def in_turns(ways: Mapping[str, Callable[[], int]], *, threads: int, rounds: int
         way()
     for _ in range(rounds):
         for name, way in ways.items():
-            started = time.perf_counter()
+            started = clock()
             items = way()
-            rates[name].append(items / (time.perf_counter() - started))
+            rates[name].append(items / (clock() - started))
     return {name: Rate(median=statistics.median(r), low=min(r), high=max(r)) for name, r in rates.items()}
+
+
+def clock_of(threads: int) -> Callable[[], float]:
+    """Time of the processor for one thread, which other programs disturb less, and of the clock for several."""
+    return time.process_time if threads == 1 else time.perf_counter
 
 
 def use_threads(threads: int) -> None:
@@ -87,7 +100,7 @@ def matmul_rate(dtype: torch.dtype, *, threads: int) -> float:
         torch.mm(a, b)
         return 2 * MATRIX**3
 
-    return in_turns({"": multiply}, threads=threads)[""].median
+    return in_turns({"": multiply}, threads=threads, clock=clock_of(threads))[""].median
 
 
 def copy_rate(*, threads: int) -> float:
@@ -99,7 +112,7 @@ def copy_rate(*, threads: int) -> float:
         target.copy_(source)
         return COPIED
 
-    return in_turns({"": copy}, threads=threads)[""].median
+    return in_turns({"": copy}, threads=threads, clock=clock_of(threads))[""].median
 
 
 def table(rows: list[Row]) -> str:
@@ -114,3 +127,8 @@ def table(rows: list[Row]) -> str:
         ratio = f"{row.ratio:.2f}x"
         lines.append(f"| {what} | {row.unit} | {row.ours} | {row.alternative} | {row.theirs} | {ratio} | {limit} |")
     return "\n".join(lines)
+
+
+def no_arguments(text: str | None) -> None:
+    """Answers --help with `text`, and refuses any other argument."""
+    argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()

@@ -1,5 +1,6 @@
 """A place where one process works at a time."""
 
+import ctypes
 import errno
 import os
 import signal
@@ -81,3 +82,29 @@ def test_where_there_are_no_locks_the_work_goes_on(
     with only_one(tmp_path / "lock", task="a training"):
         pass
     assert capsys.readouterr().err == f"{tmp_path}/lock: no locks on this file system; start a training only once\n"
+
+
+REUSE = """
+import resource, sys
+import numpy as np
+from darkaction.core.processes import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        [np.ones(2_000_000, np.uint8) for _ in range(4)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults()
+keep_freed_memory()
+faults()
+print(before, faults())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_freed_memory_is_used_again() -> None:
+    command = [sys.executable, "-c", REUSE]
+    done = subprocess.run(command, env={"PYTHONPATH": str(SRC)}, capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after < 100 < before

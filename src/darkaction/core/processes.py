@@ -2,6 +2,7 @@
 between them. The system drops a lock when its process ends, however that ends."""
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import json
@@ -25,6 +26,12 @@ of them this one is."""
 ENDED = ("Z", "X")
 STARTED = 18
 """States of /proc/<pid>/stat, and the place of the start behind the state."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's malloc.h."""
+
+LARGEST_KEPT = 2**25
+"""Bytes of a block; the most that glibc takes."""
 
 RETRY_AFTER = 0.5
 """Seconds between two looks at a lock."""
@@ -85,6 +92,15 @@ def is_first_process(processes: int) -> bool:
 def usable_processors() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Lets this process keep the memory of large arrays for the next ones. By itself glibc gives much of it back to the
+    system, and fresh pages can cost as much time as what is computed on them. Without glibc nothing happens."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextlib.contextmanager

@@ -205,7 +205,9 @@ class Predictor:
 
     def _classify(self, network: Recognizer, card: Card, clip: Clip, indices_DT: NDArray[np.int64]) -> Probabilities:
         """probabilities_DK, computed as `evaluate` does: in bfloat16 where the machine has it."""
-        clip_BCTHW = torch.stack([to_CTHW(show(clip, indices_T)) for indices_T in indices_DT]).to(self._device)
+        frames_NHWC = clip.source.load(clip.clip_id)
+        clips = [to_CTHW(show(clip, frames_NHWC, indices_T)) for indices_T in indices_DT]
+        clip_BCTHW = torch.stack(clips).to(self._device)
         bf16 = uses_bf16("auto", card.model.backbone)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
             logits_DK = network(clip_BCTHW)

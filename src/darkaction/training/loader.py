@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -68,9 +69,11 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         clip = self.clips[number]
         rng = generator(seed=self.seed, epoch=epoch, clip_id=clip.clip_id, draw=TRAINING_DRAW)
         share = ramp(epoch, self.epochs, self.delta_curriculum)
-        indices_T = self.sampler.draw_ramped(len(clip.source.load(clip.clip_id)), rng, share)
-        frames_THWC = show(clip, indices_T)
-        return to_CTHW(self.augmenter(frames_THWC, rng)), clip.label
+        frames_NHWC = clip.source.load(clip.clip_id)
+        indices_T = self.sampler.draw_ramped(len(frames_NHWC), rng, share)
+        distinct, places_T = np.unique(indices_T, return_inverse=True)  # no frame is augmented twice, nor blank ones
+        augmented_CKHW = self.augmenter(planes(show(clip, frames_NHWC, distinct)), rng)
+        return torch.from_numpy(augmented_CKHW.take(places_T, axis=1)), clip.label
 
 
 NO_CLIP = -1
@@ -103,12 +106,12 @@ class TestClips(Dataset[tuple[Tensor, int]]):
             return self[0][0], NO_CLIP
         clip = self.clips[number]
         rng = generator(seed=self.seed, epoch=0, clip_id=clip.clip_id, draw=self.draw)
-        frames = len(clip.source.load(clip.clip_id))
-        indices_T = self.sampler.draw_test(frames, rng, self.draw, self.num_draws)
+        frames_NHWC = clip.source.load(clip.clip_id)
+        indices_T = self.sampler.draw_test(len(frames_NHWC), rng, self.draw, self.num_draws)
         if self.shuffle_frames:
             shown = np.flatnonzero(indices_T != BLANK)
             indices_T[shown] = rng.permutation(indices_T[shown])
-        return to_CTHW(show(clip, indices_T)), clip.label
+        return to_CTHW(show(clip, frames_NHWC, indices_T)), clip.label
 
 
 class Shared:
@@ -207,10 +210,10 @@ class ShardSampler(Shared, IndexSampler[int]):
         return iter(range(self.rank, len(self) * self.num_replicas, self.num_replicas))
 
 
-def show(clip: Clip, indices_T: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """What the network sees of a clip: frames_THWC at the given indices, with flow as channels 4 and 5 where the clip
-    has it. Blank frames are black and still."""
-    frames_THWC = gather(clip.source.load(clip.clip_id), indices_T, blank=0)
+def show(clip: Clip, frames_NHWC: NDArray[np.uint8], indices_T: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """What the network sees of a clip whose source has loaded its frames: frames_THWC at the given indices, with flow
+    as channels 4 and 5 where the clip has it. Blank frames are black and still."""
+    frames_THWC = gather(frames_NHWC, indices_T, blank=0)
     if not clip.flow:
         return frames_THWC
     flow_THW2 = gather(clip.source.load_flow(clip.clip_id), indices_T, blank=STILL)
@@ -219,15 +222,23 @@ def show(clip: Clip, indices_T: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 def gather(frames_NHWC: NDArray[np.uint8], indices_T: NDArray[np.int64], *, blank: int) -> NDArray[np.uint8]:
     """frames_THWC at the given indices; `blank` all over where the index is BLANK."""
-    frames_THWC = np.full((len(indices_T), *frames_NHWC.shape[1:]), blank, dtype=np.uint8)
-    shown = indices_T != BLANK
-    frames_THWC[shown] = frames_NHWC[indices_T[shown]]
+    frames_THWC: NDArray[np.uint8] = np.asarray(frames_NHWC)[indices_T]
+    frames_THWC[indices_T == BLANK] = blank
     return frames_THWC
 
 
 def to_CTHW(frames_THWC: NDArray[np.uint8]) -> Tensor:
     """uint8 (T, H, W, C) -> (C, T, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(frames_THWC.transpose(3, 0, 1, 2)))
+    return torch.from_numpy(planes(frames_THWC))
+
+
+def planes(frames_THWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(T, H, W, C) -> (C, T, H, W)."""
+    steps, height, width, channels = frames_THWC.shape
+    clip_CTHW = np.empty((channels, steps, height, width), dtype=np.uint8)
+    image_HWC = np.ascontiguousarray(frames_THWC).reshape(steps * height, width, channels)
+    cv2.split(image_HWC, [*clip_CTHW.reshape(channels, steps * height, width)])  # faster than numpy's transposition
+    return clip_CTHW
 
 
 def training_loader(

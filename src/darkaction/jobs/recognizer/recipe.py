@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from darkaction.core.config import digest
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
+from darkaction.core.processes import keep_freed_memory
 from darkaction.enhancement.settings import Enhance
 from darkaction.evaluation import metrics
 from darkaction.evaluation.calibration import fit_temperature, temper
@@ -66,6 +67,7 @@ def train_fold(
     """
     pl.seed_everything(params.seed, verbose=False)
     cv2.setNumThreads(1)
+    keep_freed_memory()
     every_row = data.select(clips, fold=fold, part="train")
     data.require_every_class(every_row, params.data.classes, fold=fold)
     card = make_card(params, every_row)
