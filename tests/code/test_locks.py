@@ -1,6 +1,5 @@
 """A place where one process works at a time."""
 
-import ctypes
 import errno
 import os
 import signal
@@ -102,7 +101,6 @@ print(before, faults())
 """
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
 def test_freed_memory_is_used_again() -> None:
     command = [sys.executable, "-c", REUSE]
     done = subprocess.run(command, env={"PYTHONPATH": str(SRC)}, capture_output=True, text=True, check=True)

@@ -137,7 +137,7 @@ def test_mran_takes_batches_of_two_clips_as_the_paper_says_and_of_sixteen(monkey
         assert all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None)
     for size in (1, 3, 18):
         params = dataclasses.replace(method, train=dataclasses.replace(method.train, batch_size=size))
-        with pytest.raises(UserError, match=rf"one of each or more: train\.batch_size is {size}"):
+        with pytest.raises(UserError, match=rf"in each process: train\.batch_size is {size}"):
             recipe.source_clips(params, rows)
 
 

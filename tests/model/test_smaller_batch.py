@@ -11,6 +11,7 @@ import pytest
 import torch
 from pytorch_optimizer import Ranger
 
+from darkaction.core.parallel import Processes
 from darkaction.core.paths import Paths
 from darkaction.jobs.recognizer import pretraining
 from darkaction.jobs.recognizer import train as stage
@@ -101,12 +102,14 @@ def test_the_stage_trains_all_folds_with_half_the_batch(
 def test_a_pretraining_begins_again_with_half_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tried: list[tuple[int, Path]]
 ) -> None:
-    for name in ("generate_store", "table_of", "write_sheet", "contact_sheet"):
+    for name in ("identity", "generate_store", "table_of", "write_sheet", "contact_sheet"):
         monkeypatch.setattr(pretraining, name, lambda *_, **__: None)
     (tmp_path / "clips").mkdir()
     params = Params.load(profile="smoke", overrides=["pretrain.enabled=true", "pretrain.batch_size=8"])
     params = replace(params, train=replace(params.train, batch_size=64))  # another one
     enhancement = object()
-    pretraining.pretrain(params, Paths(), tmp_path, enhancement=enhancement, workers=0, on_epoch=lambda *_: None)
+    pretraining.pretrain(
+        params, Paths(), tmp_path, enhancement=enhancement, mapper=Processes(0), on_epoch=lambda *_: None
+    )
     assert [size for size, _ in tried] == [8, 4]
     assert capsys.readouterr().err == "pretrain.batch_size: memory did not suffice; begins again with 4\n"
