@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from smoke import ROOT, copy_project
+from smoke import copy_project
 
 LIMIT = 900.0
 """Seconds for one command."""
@@ -54,7 +54,6 @@ def commands(out: Path, *, gpus: int) -> list[tuple[str, list[str]]]:
     settings = ["--profile", "smoke", *larger]
     own = [*settings, "--out", str(out)]
     train = ["src/train.py", *own, "--set"]
-    compiled = "\n  compile:" in (ROOT / "params.yaml").read_text()
     share = ["--workers", "2", "--gpus-per-worker", "0.5"]
     model, clips = f"{out}/models/recognizer", f"{out}/data/raw/demo"
     return [
@@ -66,7 +65,6 @@ def commands(out: Path, *, gpus: int) -> list[tuple[str, list[str]]]:
         ("train bf16", [*train, "train.precision=bf16"]),
         ("train, not deterministic", [*train, "train.deterministic=false"]),
         ("train with loader processes", [*train, "train.num_workers=2"]),
-        ("train compiled", [*train, "train.compile=true"] if compiled else []),
         ("train on two devices", [*train, "train.devices=2"] if gpus != 1 else []),
         ("evaluate", ["src/evaluate.py", *own]),
         ("predict", ["src/predict.py", clips, "--model", model, "--csv", os.devnull]),

@@ -11,7 +11,7 @@ from darkaction.models.build import build_recognizer
 from darkaction.models.settings import Bert, Model
 from darkaction.training import weights
 from darkaction.training.augmentation import Augmenter
-from darkaction.training.fit import Row, fit
+from darkaction.training.fit import Hardware, Row, fit
 from darkaction.training.focal import FocalLoss
 from darkaction.training.loader import Clip, TestClips, TrainingClips, training_loader, validation_loader
 from darkaction.training.module import RecognizerModule
@@ -87,7 +87,8 @@ def run_fit(
         module,
         training_loader(training_clips(epochs), batch_size=batch_size, workers=workers, processes=devices),
         validation_loader(shown, batch_size=8, workers=0),
-        epochs=epochs, max_steps=None, bf16=bf16, devices=devices, nodes=1, deterministic=True, grad_clip=1.0,
+        epochs=epochs, max_steps=None, grad_clip=1.0,
+        hardware=Hardware(bf16=bf16, devices=devices, nodes=1, deterministic=True),
         keep=keep, checkpoints=folder, fingerprint={"seed": 0}, on_epoch=on_epoch,
     )  # fmt: skip
     return module, history

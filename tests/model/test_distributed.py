@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -171,12 +172,18 @@ def trainer_settings(monkeypatch: pytest.MonkeyPatch, folder: Path, **changes: o
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(pl, "Trainer", seen)
-    asked: dict[str, object] = {"devices": 1, "nodes": 1, "deterministic": True, **changes}
+    asked: dict[str, Any] = {
+        "bf16": False,
+        "devices": 1,
+        "nodes": 1,
+        "deterministic": True,
+        **changes,
+    }
     with pytest.raises(SeenError) as caught:
         fit.fit(
             new_module(), torch.utils.data.DataLoader([0], sampler=EpochSampler(1, seed=0, batch_size=1)), None,
-            epochs=1, max_steps=None, bf16=False, grad_clip=1.0, keep="last", checkpoints=folder, fingerprint={},
-            on_epoch=lambda epoch, row: None, **asked,
+            epochs=1, max_steps=None, hardware=fit.Hardware(**asked), grad_clip=1.0, keep="last", checkpoints=folder,
+            fingerprint={}, on_epoch=lambda epoch, row: None,
         )  # fmt: skip
     return dict(caught.value.args[0])
 

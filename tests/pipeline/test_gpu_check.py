@@ -19,7 +19,7 @@ def test_the_table_says_what_failed_and_why() -> None:
     rows = [
         gpu_check.Row(name="enhance", seconds=3.2, gpu_bytes=3 * 1024**3),
         gpu_check.Row(name="train", reason="CUDA error: a | b", seconds=60.0, gpu_bytes=0),
-        gpu_check.Row(name="train compiled", reason="not run here"),
+        gpu_check.Row(name="train on two devices", reason="not run here"),
     ]
     assert [row.failed for row in rows] == [False, True, False]
     assert gpu_check.table(rows, "two GPUs").splitlines() == [
@@ -29,7 +29,7 @@ def test_the_table_says_what_failed_and_why() -> None:
         "|---|---|---|---|",
         "| enhance | ok | 3 | 3.0 GiB |",
         "| train | failed: CUDA error: a / b | 60 | 0.0 GiB |",
-        "| train compiled | not run here | 0 |  |",
+        "| train on two devices | not run here | 0 |  |",
     ]
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,11 +131,44 @@ def synchronizes_batchnorm(processes: int) -> bool:
     return processes > 1 and torch.cuda.is_available()
 
 
-def set_arithmetic(*, exact: bool) -> None:
-    """Whether GPUs compute float32 as such, or in TF32, which has 10 of its 23 bits."""
-    if torch.cuda.is_available():
-        torch.set_float32_matmul_precision("highest" if exact else "high")
-        torch.backends.cudnn.allow_tf32 = not exact
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """On what a training computes, and how exactly.
+
+    Args:
+        bf16: compute in bfloat16 where autocast allows it; weights stay as they are.
+        devices, nodes: processes on each machine, and machines. The loaders share the batches between them.
+        deterministic: refuse operations that give other results each time, or warn of them (on GPUs; a CPU has none).
+            False: let cuDNN choose the fastest ones, and TF32.
+    """
+
+    bf16: bool
+    devices: int
+    nodes: int
+    deterministic: bool | Literal["warn"]
+
+    @property
+    def processes(self) -> int:
+        return self.devices * self.nodes
+
+    def set_arithmetic(self) -> None:
+        """Lets GPUs compute float32 as such, or in TF32, which has 10 of its 23 bits."""
+        if torch.cuda.is_available():
+            exact = self.deterministic is not False
+            torch.set_float32_matmul_precision("highest" if exact else "high")
+            torch.backends.cudnn.allow_tf32 = not exact
+
+    def for_lightning(self) -> dict[str, Any]:
+        """The same as arguments of Lightning's trainer."""
+        return {
+            "devices": self.devices,
+            "num_nodes": self.nodes,
+            "strategy": "ddp" if self.processes > 1 else "auto",
+            "sync_batchnorm": synchronizes_batchnorm(self.processes),
+            "precision": "bf16-mixed" if self.bf16 else "32-true",
+            "deterministic": self.deterministic,
+            "benchmark": self.deterministic is False,
+        }
 
 
 def fit(
@@ -144,10 +178,7 @@ def fit(
     *,
     epochs: int,
     max_steps: int | None,
-    bf16: bool,
-    devices: int,
-    nodes: int,
-    deterministic: bool | Literal["warn"],
+    hardware: Hardware,
     grad_clip: float,
     keep: str,
     checkpoints: Path,
@@ -158,10 +189,6 @@ def fit(
 
     Args:
         max_steps: stop after so many optimiser steps; None: train to the end.
-        bf16: compute in bfloat16 where autocast allows it; weights stay as they are.
-        devices, nodes: processes on each machine, and machines. The loaders share the batches between them.
-        deterministic: refuse operations that give other results each time, or warn of them (on GPUs; a CPU has none).
-            False: let cuDNN choose the fastest ones, and TF32.
         keep: `last`, or `best` for the weights of the epoch with the highest validation accuracy.
         checkpoints: folder for the states after each epoch. Resume order: the newest whole one there, when it was made
             with the same `fingerprint`; else the weights `module` came with. Removed when the training is complete.
@@ -170,22 +197,14 @@ def fit(
     """
     history = History(on_epoch, training)
     best = BestWeights() if keep == "best" and max_steps is None else None
-    processes = devices * nodes
-    last = resumable(checkpoints, fingerprint, first=is_first_process(processes))
+    last = resumable(checkpoints, fingerprint, first=is_first_process(hardware.processes))
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     terminal = sys.stderr.isatty()
-    set_arithmetic(exact=deterministic is not False)
+    hardware.set_arithmetic()
     trainer = pl.Trainer(
         max_epochs=epochs,
         max_steps=max_steps or -1,
-        devices=devices,
-        num_nodes=nodes,
-        strategy="ddp" if processes > 1 else "auto",
-        sync_batchnorm=synchronizes_batchnorm(processes),
-        precision="bf16-mixed" if bf16 else "32-true",
         gradient_clip_val=grad_clip or None,
-        deterministic=deterministic,
-        benchmark=deterministic is False,
         callbacks=[
             SameState(last),
             history,
@@ -193,10 +212,11 @@ def fit(
             saver(checkpoints),
             TQDMProgressBar() if terminal else EpochLines(),
         ],
-        plugins=[CheckedIO(), environment(processes)],
+        plugins=[CheckedIO(), environment(hardware.processes)],
         # By itself Lightning adds a bar of Rich, whose thread wakes a hundred times a second, seen or not.
         enable_progress_bar=terminal,
         default_root_dir=checkpoints,
+        **hardware.for_lightning(),
         **SWITCHED_OFF,
     )
     with warnings.catch_warnings(), lost_worker_is_said():

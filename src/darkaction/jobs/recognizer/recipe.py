@@ -28,7 +28,7 @@ from darkaction.params import Params
 from darkaction.training import data, weights
 from darkaction.training.adaptation import AdaptationModule
 from darkaction.training.augmentation import Augmenter
-from darkaction.training.fit import Batches, Row, fit
+from darkaction.training.fit import Batches, Hardware, Row, fit
 from darkaction.training.focal import FocalLoss, class_weights
 from darkaction.training.loader import Clip, TestClips, TrainingClips, training_loader, validation_loader
 from darkaction.training.module import RecognizerModule
@@ -87,10 +87,7 @@ def train_fold(
         *loaders(params, card, training, validation, source_clips(params, rows)),
         epochs=params.train.epochs,
         max_steps=max_steps,
-        bf16=uses_bf16(params.train.precision, params.model.backbone),
-        devices=params.train.devices,
-        nodes=params.train.nodes,
-        deterministic=params.train.deterministic and (params.model.backbone in DETERMINISTIC or "warn"),
+        hardware=hardware(params),
         grad_clip=params.optimizer.grad_clip,
         keep=params.train.checkpoint,
         checkpoints=checkpoints,
@@ -100,6 +97,16 @@ def train_fold(
     found = validate(params, recognizer, card, validation, validation_rows)
     write_fold(
         folder, recognizer, dataclasses.replace(card, training=trained_on(rows, before), validation=found), history
+    )
+
+
+def hardware(params: Params) -> Hardware:
+    """What the training computes on."""
+    return Hardware(
+        bf16=uses_bf16(params.train.precision, params.model.backbone),
+        devices=params.train.devices,
+        nodes=params.train.nodes,
+        deterministic=params.train.deterministic and (params.model.backbone in DETERMINISTIC or "warn"),
     )
 
 
