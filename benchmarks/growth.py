@@ -20,6 +20,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from measure import kilobytes
+
 from darkaction.data.clips import ClipStore
 from darkaction.data.index import COLUMNS, OK, read_index, read_mean_frames, summarize, write_index
 from darkaction.data.leakage import measure_leakage
@@ -181,18 +183,12 @@ def in_process() -> Iterator[Any]:
 def measured(name: str, clips: int, folder: Path) -> tuple[float, float]:
     step = STEPS[name](clips, folder)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = status("VmRSS")
+    before = kilobytes("VmRSS")
     started = time.perf_counter()
     kept = step()
     seconds = time.perf_counter() - started
     del kept
-    return seconds, (status("VmHWM") - before) / 1024
-
-
-def status(key: str) -> int:
-    """A value of /proc/self/status in kB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+    return seconds, (kilobytes("VmHWM") - before) / 1024
 
 
 def exponent(sizes: list[int], values: list[float]) -> float:

@@ -7,7 +7,6 @@ Prints one table: seconds, ratio, and the largest memory of a worker for all cli
 
 import hashlib
 import multiprocessing
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from pathlib import Path
 import cv2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from measure import kilobytes
 
 from darkaction.core.processes import usable_processors
 from darkaction.data.measure import measure
@@ -41,7 +42,7 @@ def indexed(path: Path) -> int:
 
 def peak_memory(_: int) -> float:
     """Largest memory this process had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return kilobytes("VmHWM") / 1024
 
 
 def run(work: Callable[[Path], int], paths: list[Path], workers: int) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -74,6 +75,12 @@ def in_turns(
             items = way()
             rates[name].append(items / (clock() - started))
     return {name: Rate(median=statistics.median(r), low=min(r), high=max(r)) for name, r in rates.items()}
+
+
+def kilobytes(key: str) -> int:
+    """A value of /proc/self/status: VmRSS is the memory of this process, VmHWM the most it had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
 
 
 def clock_of(threads: int) -> Callable[[], float]:

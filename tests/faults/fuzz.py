@@ -7,7 +7,6 @@ is wrong when its mean luma is more than 10 % off that of the whole file.
 import argparse
 import collections
 import re
-import resource
 import signal
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from darkaction.data.video import VideoError
 from darkaction.params import Params
 from faults.mutations import MUTATIONS, mutate, write_originals
 from faults.table import commit, machine
+from peak_memory import peak_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,13 +60,12 @@ def judge(limits: VideoLimits, path: Path) -> Judged:
         answer = refused.reason
     except Exception as other:  # noqa: BLE001 - that is what is looked for
         error = f"{type(other).__name__}: {other}"
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Judged(
         **vars(measured),
         answer=answer,
         error=error,
         seconds=time.monotonic() - started,
-        megabytes=memory,
+        megabytes=peak_memory() / 2**20,
     )
 
 

@@ -1,5 +1,6 @@
 """No password reaches a file, a log, a database or a command line, and Ray listens on loopback alone."""
 
+import contextlib
 import ipaddress
 import os
 import shutil
@@ -59,6 +60,14 @@ def family(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def listeners(process: psutil.Process) -> set[tuple[str, str]]:
+    """(program, address) of each socket that the process listens at; none of one that has ended meanwhile."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        found = process.net_connections("inet")
+        return {(process.name(), each.laddr.ip) for each in found if each.status == psutil.CONN_LISTEN}
+    return set()
+
+
 def is_loopback(address: str) -> bool:
     found = ipaddress.ip_address(address)
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
@@ -91,12 +100,7 @@ def test_a_pool_on_this_machine(home: Path, ray_folder: Path) -> None:
     environment = {**os.environ, "HOME": str(home), "RAY_TMPDIR": str(ray_folder)}
     process = pool({name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")})
     try:
-        listening = {
-            (member.name(), connection.laddr.ip)
-            for member in family(psutil.Process(process.pid))
-            for connection in member.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        }
+        listening = set.union(*map(listeners, family(psutil.Process(process.pid))))
         assert not any(PLANTED in line for line in command_lines())
     finally:
         process.communicate(timeout=60)

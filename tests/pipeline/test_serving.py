@@ -31,7 +31,7 @@ from darkaction.serving.server.application import application
 from darkaction.serving.server.guard import Guard
 from darkaction.serving.server.worker import RefusedError, Worker, Workers
 from darkaction.serving.settings import Serving, ServingParams
-from servers import Server
+from servers import Server, free_port
 from video_files import ODD, write_huge
 
 MODEL = ROOT / "models/synthetic"
@@ -298,3 +298,17 @@ def test_wrong_settings_are_one_line() -> None:
         assert done.returncode == 1
         assert message in done.stderr
         assert "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.slow
+def test_a_temporary_folder_with_a_long_path_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    command = [sys.executable, str(ROOT / "src/serve.py"), "--port", str(free_port())]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**os.environ, "TMPDIR": str(folder)}
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"error: TMPDIR: {folder} is too long for a socket in it; set a short one"
+    assert "Traceback" not in done.stderr
+    assert not list(folder.iterdir())

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections import defaultdict
@@ -80,14 +81,14 @@ def test_the_packages_are_those_of_a_served_model_and_its_server() -> None:
 
 def serve_by_hand(python: Path, folder: Path) -> None:
     """Copies what the Dockerfile copies, and runs what it runs as its user, who cannot write there."""
-    project, scratch = folder / "image", folder / "tmp"
+    project = folder / "image"
+    scratch = Path(tempfile.mkdtemp(prefix="serving-", dir="/tmp"))  # short: the workers' socket lies in it
     for source in sources():
         target = project / (Path(source).name if source.startswith("deploy") else source)
         target.parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
         copy(ROOT / source, target)
     subprocess.run(["chmod", "-R", "a+rX,a-w", str(project)], check=True)
-    scratch.mkdir()
     scratch.chmod(0o777)
     port = free_port()
     environment = dict(pair.split("=", 1) for pair in IMAGE["ENV"][0].split())
@@ -111,6 +112,7 @@ def serve_by_hand(python: Path, folder: Path) -> None:
         server.wait(15)
         subprocess.run(["chmod", "-R", "u+w", str(project)], check=True)  # so that pytest can remove it
     assert not [path for path in scratch.rglob("*") if path.is_file()]
+    shutil.rmtree(scratch)
 
 
 def wait_for(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -62,7 +63,13 @@ class Worker:
         context.set_forkserver_preload(PRELOADED)
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_work, args=(other, *self._arguments), daemon=True)
-        self._process.start()
+        try:
+            self._process.start()
+        except OSError as error:
+            if str(error) != "AF_UNIX path too long":  # Python's words
+                raise
+            folder = tempfile.gettempdir()
+            raise UserError(f"TMPDIR: {folder} is too long for a socket in it; set a short one") from error
         other.close()
         self._ready = False
 
