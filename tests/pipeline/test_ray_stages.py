@@ -67,6 +67,17 @@ def test_prepare_and_enhance_give_the_same_bytes(cluster: str, tmp_path: Path, m
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
 
 
+def test_pretrain_generates_the_same_clips(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ["--profile", "smoke", "--set", "enhance.method=gamma", "--set", "pretrain.enabled=true"]
+    settings += ["--set", "pretrain.scenes=2", "--set", "pretrain.takes=1"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    trained = []
+    for out, address in ((tmp_path / "here", ""), (tmp_path / "there", cluster)):
+        run("src/pretrain.py", *settings, "--out", str(out), cluster=address)
+        trained.append((out / "models/pretraining/fold_0/weights.safetensors").read_bytes())
+    assert trained[0] == trained[1]
+
+
 def test_evaluate_gives_the_same_predictions(cluster: str, tmp_path: Path) -> None:
     _, *arguments = make_project(tmp_path, folds=2)
     predictions = []
