@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import golden
+from darkaction.models.backbones import r2plus1d
 from darkaction.models.backbones.r2plus1d import R2Plus1D, TemporalConv
 from darkaction.models.build import ClipSize, num_tokens
 from darkaction.params import Params
@@ -82,13 +83,19 @@ def test_shape_of_features(frames: int, strides: list[int], tokens: int) -> None
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_temporal_convolution_is_the_3d_one(memory_format: torch.memory_format, stride: int) -> None:
+@pytest.mark.parametrize("small", [5 * 4 * 3, 5 * 4 * 3 - 1])
+def test_temporal_convolution_is_the_3d_one(
+    memory_format: torch.memory_format, stride: int, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Values, gradients, and the layout in memory, without which the layers behind it are slow."""
+    monkeypatch.setattr(r2plus1d, "SMALL", small)
     torch.manual_seed(0)
     ours = TemporalConv(5, 7, stride=stride).to(memory_format=memory_format)
     x_BDTHW = torch.randn(2, 5, 9, 4, 3).contiguous(memory_format=memory_format).requires_grad_()
     found, expected = ours(x_BDTHW), torch.nn.Conv3d.forward(ours, x_BDTHW)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert found.grad_fn is not None
+    assert found.grad_fn.name() == ("ViewBackward0" if small == 5 * 4 * 3 else "ConvolutionBackward0")
     assert found.is_contiguous(memory_format=memory_format)
     pull = torch.randn_like(expected)
     wanted = (x_BDTHW, ours.weight)

@@ -19,16 +19,21 @@ def mid_width(inputs: int, outputs: int) -> int:
     return (inputs * outputs * 27) // (inputs * 9 + 3 * outputs)
 
 
+SMALL = 2**16
+"""Values of a frame, channels x H x W, up to which a CPU computes a temporal convolution faster as a 2-D one."""
+
+
 class TemporalConv(nn.Conv3d):
-    """A 3x1x1 convolution. On a CPU it is computed as a 2-D one over time and places: for the 3-D one, torch falls back
-    to code three times slower in fp32 with one thread."""
+    """A 3x1x1 convolution. On a CPU, small ones are computed as 2-D ones over time and places: for the 3-D ones, torch
+    falls back to code up to six times slower in fp32 with one thread. Large ones take up to twice as long as 2-D ones.
+    `python benchmarks/step_speed.py` compares networks of both sizes."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
         super().__init__(inputs, outputs, (3, 1, 1), stride=(stride, 1, 1), padding=(1, 0, 0), bias=False)
 
     def forward(self, x_BDTHW: Tensor) -> Tensor:
         """(B, inputs, T, H, W) -> (B, outputs, T / stride, H, W)."""
-        if x_BDTHW.device.type != "cpu":
+        if x_BDTHW.device.type != "cpu" or x_BDTHW[0, :, 0].numel() > SMALL:
             result: Tensor = super().forward(x_BDTHW)
             return result
         weight_OI31 = self.weight.flatten(3)
