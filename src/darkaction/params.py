@@ -92,7 +92,7 @@ class Params:
             if len(set(values)) < len(values):
                 raise ValueError(f"{key} names an entry twice: {values}")
         for name in self.datasets:
-            if name in ("demo", "demo_lit") and name not in self.synthesize.domains:
+            if name in SYNTHETIC and name not in self.synthesize.domains:
                 raise ValueError(f"datasets lists '{name}', which synthesize.domains {self.synthesize.domains} lacks")
             if name not in self.enhance.apply:
                 raise ValueError(f"datasets lists '{name}': set enhance.apply.{name} to true (enhanced) or false")

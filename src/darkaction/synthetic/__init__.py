@@ -1,6 +1,6 @@
 """Synthetic clips of dark actions: articulated figures in rendered places, filmed with too little light.
 
-Read in this order: generator (a clip from settings to frames), scene (what a preset gives), demo and
-domain_randomization (the presets demo, demo_lit and pretraining), dataset (all clips). Below them: human (joints,
-movement, looks), world (places, furniture, objects), camera (viewpoint, pixels, darkness).
+Read in this order: generator (a clip from settings to frames), scene (what a preset gives), demo,
+domain_randomization and shifted (the presets demo, demo_lit, pretraining and shifted), dataset (all clips). Below them:
+human (joints, movement, looks), world (places, furniture, objects), camera (viewpoint, pixels, darkness).
 """

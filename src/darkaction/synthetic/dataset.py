@@ -16,9 +16,10 @@ from darkaction.synthetic.demo import DEMO, DEMO_LIT
 from darkaction.synthetic.generator import FPS, GeneratorSettings, generate_clip
 from darkaction.synthetic.human.motion import Action
 from darkaction.synthetic.settings import Synthesize
+from darkaction.synthetic.shifted import SHIFTED
 from darkaction.synthetic.world.textures import Image
 
-PRESETS = {preset.name: preset for preset in (DEMO, DEMO_LIT)}
+PRESETS = {preset.name: preset for preset in (DEMO, DEMO_LIT, SHIFTED)}
 """The presets whose clips are written as videos."""
 
 SUFFIXES = {"mp4v": ".mp4", "FFV1": ".avi"}

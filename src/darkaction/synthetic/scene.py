@@ -46,7 +46,7 @@ class Preset(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the dataset: demo | demo_lit | pretraining."""
+        """Of the dataset: demo | demo_lit | pretraining | shifted."""
 
     @property
     def stream(self) -> int:

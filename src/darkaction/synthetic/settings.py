@@ -10,7 +10,7 @@ from darkaction.core.config import STRICT, Above0, Fraction, Positive, Span
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Synthesize:
-    domains: list[Literal["demo", "demo_lit"]]
+    domains: list[Literal["demo", "demo_lit", "shifted"]]
     scenes: Positive
     takes: Positive
     height: Annotated[int, Field(ge=32)]

@@ -19,6 +19,7 @@ from darkaction.core.agreement import require_same
 from darkaction.core.config import STRICT
 from darkaction.core.errors import UserError
 from darkaction.core.folders import write_whole
+from darkaction.data.settings import SYNTHETIC as GENERATED
 from darkaction.enhancement.settings import Enhance, frame_settings
 from darkaction.models.build import build_recognizer
 from darkaction.models.recognizer import Recognizer
@@ -45,7 +46,7 @@ ENHANCER = "enhancer.safetensors"
 TRAINED_ON = "trained_on.json"
 """In models/recognizer: a digest of the clips and their parts that it was trained on."""
 
-SYNTHETIC = ("demo", "demo_lit", "synthetic", "drawn")
+SYNTHETIC = (*GENERATED, "synthetic", "drawn")
 """Datasets without a real clip: those of src/synthesize.py and that of the pretraining, formerly called drawn."""
 
 Span = tuple[float, float]
