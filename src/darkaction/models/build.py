@@ -25,6 +25,7 @@ from darkaction.models.heads.mran import MultiRepresentation
 from darkaction.models.recognizer import AverageHead, Backbone, BertHead, Recognizer
 from darkaction.models.settings import Bert as BertSettings
 from darkaction.models.settings import Model as ModelSettings
+from darkaction.models.views import Colour, Movement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,8 @@ def build_recognizer(
         )
         head = BertHead(transformer, normalize=bert.normalize, dropout=bert.head_dropout)
     mran = MultiRepresentation(backbone.width, num_classes=num_classes) if model.mran else None
-    return Recognizer(backbone, head, channels=model.channels, num_classes=num_classes, mran=mran)
+    view = Movement() if model.input == "movement" else Colour(model.channels)
+    return Recognizer(backbone, head, view=view, num_classes=num_classes, mran=mran)
 
 
 def num_tokens(model: ModelSettings, size: ClipSize) -> int:

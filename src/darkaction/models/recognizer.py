@@ -1,6 +1,6 @@
 """The recognizer, on one page:
 
-    clip_BCTHW ─ backbone ─ features_BDTHW ─ mean over H W ─ tokens_BTD ─ head ─ vector_BD ─ classifier ─ logits_BK
+    clip_BCTHW ─ view ─ backbone ─ features_BDTHW ─ mean over H W ─ tokens_BTD ─ head ─ vector_BD ─ classifier ─ logits_BK
 
 With a multi-representation module (section 4.4), which looks at the same features averaged over time:
 
@@ -16,22 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from darkaction.data.flow import STEPS_PER_PIXEL, STILL
 from darkaction.models.heads.bert import Bert
 from darkaction.models.heads.mran import MultiRepresentation
 from darkaction.models.settings import Normalization
-
-PIXEL_MEAN = (0.43216, 0.394666, 0.37645)
-PIXEL_STD = (0.22803, 0.22145, 0.216989)
-"""Statistics of Kinetics frames, RGB in [0, 1], with which the published weights were trained."""
-
-FLOW_MEAN = (STILL / 255, STILL / 255)
-FLOW_STD = (STEPS_PER_PIXEL / 255, STEPS_PER_PIXEL / 255)
-"""What makes 0 of no motion and 1 of one pixel of motion from frame to frame."""
-
-
-STATISTICS = ((PIXEL_MEAN, FLOW_MEAN), (PIXEL_STD, FLOW_STD))
-
+from darkaction.models.views import Colour, Movement
 
 class Backbone(Protocol):
     """What turns clips into features: `width` channels of them at each time step and place."""
@@ -90,19 +78,17 @@ class BertHead(nn.Module):
 class Recognizer(nn.Module):
     """Backbone, spatial mean, temporal head, linear classifier; with `mran` a second opinion of the same features."""
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
     def __init__(
         self,
         backbone: Backbone,
         head: AverageHead | BertHead,
         *,
-        channels: int,
+        view: Colour | Movement,
         num_classes: int,
         mran: MultiRepresentation | None,
     ) -> None:
         super().__init__()
+        self.view = view
         self.backbone = backbone
         self.head = head
         self.classifier = nn.Linear(backbone.width, num_classes)
@@ -114,20 +100,17 @@ class Recognizer(nn.Module):
             with torch.no_grad():  # begins as the mean of both opinions
                 self.fusion.weight.copy_(torch.eye(num_classes).repeat(1, 2) / 2)
                 self.fusion.bias.zero_()
-        mean, std = (torch.tensor([*rgb, *flow])[:channels] for rgb, flow in STATISTICS)
-        self.register_buffer("pixel_mean", mean.view(1, -1, 1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", std.view(1, -1, 1, 1, 1), persistent=False)
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
-        """(B, C, T, H, W) uint8, or float in [0, 1], RGB and perhaps flow -> (B, K) logits. Blank frames are black,
-        so they are normalised like every other frame."""
+        """(B, C, T, H, W) uint8, or float in [0, 1], RGB and perhaps flow -> (B, K) logits. Blank frames are
+        black."""
         return self.with_representations(clip_BCTHW)[0]
 
     def with_representations(self, clip_BCTHW: Tensor) -> tuple[Tensor, list[Tensor]]:
         """As `forward`, and the representations of `mran`, which has none where there is no such module."""
         if clip_BCTHW.dtype == torch.uint8:
             clip_BCTHW = clip_BCTHW.float() / 255
-        features_BDTHW = self.backbone((clip_BCTHW - self.pixel_mean) / self.pixel_std)
+        features_BDTHW = self.backbone(self.view(clip_BCTHW))
         # A mean over the axes, not AvgPool3d, whose backward pass is not deterministic on GPUs.
         tokens_BTD = features_BDTHW.mean(dim=(3, 4)).transpose(1, 2)
         logits_BK: Tensor = self.classifier(self.head(tokens_BTD))

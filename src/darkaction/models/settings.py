@@ -39,7 +39,7 @@ VECTOR_BACKBONES = ("slowfast", "c3d", "mvit")
 class Model:
     backbone: Backbone
     head: Literal["bert", "average"]
-    input: Literal["rgb", "rgb_flow"]
+    input: Literal["rgb", "rgb_flow", "movement"]
     layers: FourStages
     widths: FourStages
     temporal_strides: FourStages

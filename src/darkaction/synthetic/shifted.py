@@ -42,7 +42,7 @@ USUAL = DomainRandomization(
     noise_grain=(0.1, 0.65),
     skip_block_prob=(0.5, 0.9),
 )
-"""What a scene has where it is not shifted: nothing of FAMILIES and VIEWS."""
+"""What a scene has where it is not shifted: nothing of FAMILIES."""
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "place": {"places": ("corridor",), "lamps": (8, 14), "clutter": 1.0},
@@ -53,17 +53,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "illumination_falloff": (0.85, 0.95),
         "noise_grain": (0.65, 0.9),
     },
-    "moving camera": {"follow": 1.0, "shake": (0.012, 0.04)},
+    "camera from above": {"camera_height": (1.9, 3.2), "subject_scale": (0.25, 0.45)},  # as for surveillance
+    "camera near": {"camera_height": (0.4, 0.9), "subject_scale": (1.6, 2.0)},  # the frame cuts the person off
+    "camera moves": {"follow": 1.0, "shake": (0.012, 0.04)},
     "style": {"tempo": (0.5, 0.75), "interrupted": 0.6, "action_share": (0.35, 0.6)},
     "person": {},  # see `_other`
 }
-"""Name -> the ranges that are others. A scene has two of these."""
-
-VIEWS: dict[str, dict[str, Any]] = {
-    "far": {"camera_height": (1.9, 3.2), "subject_scale": (0.25, 0.45)},  # from above, as a surveillance camera
-    "near": {"camera_height": (0.4, 0.9), "subject_scale": (1.6, 2.0)},  # the frame cuts the person off
-}
-"""The same for where the camera stands. A scene has one of these."""
+"""Name -> the ranges that are others. A scene has one of these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +75,9 @@ class Shifted:
         return 3
 
     def sample_scene(self, rng: np.random.Generator, size_HW: tuple[int, int]) -> RandomizedScene:
-        chosen = [str(name) for name in rng.choice(list(FAMILIES), 2, replace=False)]
-        view = str(rng.choice(list(VIEWS)))
-        ranges = replace(USUAL, **FAMILIES[chosen[0]], **FAMILIES[chosen[1]], **VIEWS[view])
-        scene = Pretraining(ranges=ranges).sample_scene(rng, size_HW)
-        return replace(scene, subject=_other(rng, scene.subject)) if "person" in chosen else scene
+        family = str(rng.choice(list(FAMILIES)))
+        scene = Pretraining(ranges=replace(USUAL, **FAMILIES[family])).sample_scene(rng, size_HW)
+        return replace(scene, subject=_other(rng, scene.subject)) if family == "person" else scene
 
 
 def _other(rng: np.random.Generator, subject: Subject) -> Subject:
