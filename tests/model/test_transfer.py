@@ -79,6 +79,16 @@ def test_flow_channels_are_the_mean_of_colour_and_a_still_clip_gives_the_same_fe
         torch.testing.assert_close(target.backbone(still_BCTHW), source.backbone(rgb_BCTHW))
 
 
+def test_filters_of_movement_are_the_mean_of_those_of_colour(tmp_path: Path) -> None:
+    rgb, path = r2plus1d_file(tmp_path)
+    ours = network(2, input="movement")
+    start_from(ours, path, classes=CLASSES)
+    own, theirs = ours.backbone.state_dict(), rgb.backbone.state_dict()
+    for channel in range(3):
+        torch.testing.assert_close(own["stem.0.weight"][:, channel], theirs["stem.0.weight"].mean(1))
+    assert all(torch.equal(own[name], theirs[name]) for name in own if name != "stem.0.weight")
+
+
 def test_flow_and_squeeze_and_excitation_together(tmp_path: Path) -> None:
     _, path = r2plus1d_file(tmp_path)
     taken = start_from(network(2, backbone="se_r2plus1d", input="rgb_flow"), path, classes=CLASSES)

@@ -6,6 +6,7 @@ Each tensor of the backbone is loaded as it is, inflated, or keeps its initial v
     more input channels             inflated: the flow channels get the mean of the RGB filters
     a 2-D filter for a 3-D one      inflated: repeated over time, divided by the number of time steps
     squeeze and excitation, absent  initial
+    colour filters, for movement    their mean over the colours
 
 Whatever else differs is an error: then the file holds another architecture.
 """
@@ -23,6 +24,7 @@ from darkaction.core.errors import UserError
 from darkaction.models.backbones.slowfast import SlowFast, from_released
 from darkaction.models.backbones.squeeze_excitation import TemporalExcitation
 from darkaction.models.recognizer import Recognizer
+from darkaction.models.views import Movement
 from darkaction.training.weights import Card, misfits, read_card, read_state
 
 CLASSIFIERS = ("fc.", "classifier.", "head.")
@@ -92,6 +94,8 @@ def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Tra
         given = {f"backbone.{name}": tensor for name, tensor in state.items() if name not in unused}
     else:
         given, unused = _for_classes(state, card, classes), set(state)
+    if isinstance(recognizer.view, Movement) and (card is None or card.model.input != "movement"):
+        given = {name: _without_colour(tensor) for name, tensor in given.items()}
     assert isinstance(recognizer.backbone, nn.Module)
     fitted = _fit(recognizer.backbone, _part(given, "backbone."), path)
     own = recognizer.state_dict() | {f"backbone.{name}": tensor for name, tensor in fitted.state.items()}
@@ -126,6 +130,14 @@ def _for_classes(state: dict[str, Tensor], card: Card | None, classes: list[str]
         return kept
     rows = [card.classes.index(name) for name in classes]
     return kept | {name: tensor[rows] for name, tensor in state.items() if name.startswith("classifier.")}
+
+
+def _without_colour(given: Tensor) -> Tensor:
+    """A filter of colours as one of movement: its mean over them in each channel (Wang et al. 2016, "Temporal segment
+    networks", section 3.2); any other tensor as it is."""
+    if given.dim() not in (4, 5) or given.shape[1] != RGB:
+        return given
+    return given.mean(1, keepdim=True).expand_as(given).contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,60 @@
+"""What networks are shown: movement does not depend on light, exposure or what stands still."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from darkaction.models.views import Colour, Movement
+
+
+def moving_square(brightness: float = 1.0) -> Tensor:
+    """A square that moves to the right over a structured background, and two blank frames."""
+    torch.manual_seed(0)
+    clip_BCTHW = (0.2 + 0.2 * torch.rand(1, 3, 1, 16, 16)).repeat(1, 1, 6, 1, 1)
+    for frame in range(4):
+        clip_BCTHW[0, :, frame, 4:8, 2 * frame : 2 * frame + 4] = 0.8
+    clip_BCTHW[:, :, 4:] = 0
+    return clip_BCTHW * brightness
+
+
+def test_movement_is_seen_and_what_stands_still_is_not() -> None:
+    luma, from_mean, step = Movement()(moving_square())[0]
+    assert luma[:4].mean() == pytest.approx(0, abs=1e-5)
+    assert luma[:4].square().mean() == pytest.approx(1, abs=1e-4)
+    still = torch.ones(16, 16, dtype=torch.bool)
+    still[4:8, :10] = False
+    for difference in (from_mean[:4], step[1:4]):
+        levels = difference[:, still]
+        assert levels.std(1).max() < 1e-5  # one level for all that stands still
+        assert difference.amax((1, 2)).min() > 1 and difference.mean((1, 2)).abs().max() < 1e-5
+    assert step[0].abs().max() == 0
+
+
+def test_blank_frames_stay_blank() -> None:
+    shown = Movement()(moving_square())
+    assert shown[0, :, 4:].abs().max() == 0
+    longer = Movement()(torch.cat([moving_square(), torch.zeros(1, 3, 3, 16, 16)], 2))
+    torch.testing.assert_close(longer[:, :, :6], shown)
+    assert torch.isfinite(Movement()(torch.zeros(1, 3, 4, 8, 8))).all()
+
+
+def test_light_and_exposure_do_not_matter() -> None:
+    shown = Movement()(moving_square())
+    torch.testing.assert_close(Movement()(moving_square(0.4)), shown, atol=1e-4, rtol=1e-4)
+    drifting = moving_square()
+    drifting[:, :, :4] += torch.tensor([0.0, 0.02, 0.04, 0.06]).view(1, 1, 4, 1, 1)
+    flat = Movement()(drifting)[0, 1:, :4]
+    assert (flat - shown[0, 1:, :4]).abs().max() < 0.15 * shown[0, 1:, :4].abs().max()
+
+
+def test_noise_alone_is_not_raised_without_end() -> None:
+    faint = 0.1 + 1e-4 * torch.rand(1, 3, 8, 8, 8)
+    assert Movement()(faint).abs().max() < 0.05
+
+
+def test_colour_has_the_statistics_of_pretrained_networks() -> None:
+    clip_BCTHW = torch.full((1, 5, 2, 4, 4), 128 / 255)
+    shown = Colour(5)(clip_BCTHW)
+    assert shown[0, 0, 0, 0, 0] == pytest.approx((128 / 255 - 0.43216) / 0.22803, abs=1e-5)
+    assert shown[0, 3:].abs().max() < 1e-5  # no motion
+    assert not Colour(3).state_dict() and not Movement().state_dict()
