@@ -10,6 +10,7 @@ import pytest
 from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
+from darkaction.enhancement.apply import Settings
 from darkaction.experiments import plan, record, render
 from darkaction.experiments.plan import Method, Table
 from darkaction.experiments.record import Run
@@ -403,3 +404,21 @@ def test_an_index_of_other_settings_is_not_taken_for_todays(monkeypatch: pytest.
     paths = inputs.indexes_for(Params.load())
     assert made == ["demo"]
     assert paths.moved[Paths.index("demo")].is_relative_to(ROOT / "cache/indexes")
+
+
+def test_each_seed_has_a_pretraining_of_its_own() -> None:
+    params = Params.load(profile="smoke", overrides=["pretrain.enabled=true", "train.init_from=models/pretraining"])
+    enhancement = Settings(
+        method="gamma", gamma=2.2, weights=Path("none"), curve_scale=1.0, device="cpu", height=32, width=32, flow=False
+    )
+    start = inputs.Pretraining(params=params, paths=Paths(moved={Paths.PRETRAINING: ROOT / "cache"}))
+    given = inputs.Inputs(paths=Paths(), versions="", enhancement=enhancement, pretraining=start)
+    folders = []
+    for seed in (0, 1):
+        found = given.for_seed(seed)
+        assert found.pretraining is not None and found.pretraining.params.seed == seed
+        folders.append(found.paths.read(Paths.PRETRAINING))
+        assert found.pretraining.folder == folders[-1]
+    assert folders[0] != folders[1]
+    without = dataclasses.replace(given, pretraining=None)
+    assert without.for_seed(1) is without

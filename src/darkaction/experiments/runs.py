@@ -134,8 +134,8 @@ def _pretrain(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str, 
     """Makes the pretrainings that runs begin with, each once; how many failed. Their settings have a problem then."""
     users: dict[Path, list[str]] = {}
     tasks = []
-    for fingerprint in dict.fromkeys(fingerprint for fingerprint, _ in wanted):
-        start = comparisons.inputs[fingerprint].pretraining
+    for fingerprint, seed in wanted:
+        start = comparisons.inputs[fingerprint].for_seed(seed).pretraining
         if start is None or start.folder.exists():
             continue
         if start.folder not in users:
@@ -182,7 +182,7 @@ def _train(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str, int
 
 def job_of(comparisons: Comparisons, method: Method, params: Params, fingerprint: str, *, parent: str) -> Job:
     """What a worker needs for a run; `params` with its seed."""
-    inputs = comparisons.inputs[fingerprint]
+    inputs = comparisons.inputs[fingerprint].for_seed(params.seed)
     assert inputs.enhancement is not None
     observer = RunObserver(
         method=method.key,

@@ -48,7 +48,7 @@ GENERATOR = ("scenes", "takes", "height", "width", "codec")
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """The pretrained weights that some settings begin with, made or not. All seeds begin with the same."""
+    """The pretrained weights that some settings begin with, made or not."""
 
     params: Params
     paths: Paths
@@ -66,6 +66,16 @@ class Inputs:
     versions: str  # identifies the clips and whatever else a training begins with
     enhancement: Settings | None  # of the target; None where nothing was made
     pretraining: Pretraining | None = None  # that the settings begin with
+
+    def for_seed(self, seed: int) -> "Inputs":
+        """The same for another seed of the training, which begins with a pretraining of its own: other synthetic
+        clips, other initial weights."""
+        if self.pretraining is None or self.enhancement is None:
+            return self
+        params = replace(self.pretraining.params, seed=seed)
+        start = _pretraining_for(params, self.paths, self.enhancement)
+        moved = {**self.paths.moved, Paths.PRETRAINING: start.folder}
+        return replace(self, paths=replace(self.paths, moved=moved), pretraining=start)
 
 
 def inputs_for(params: Params, *, make: bool) -> Inputs:

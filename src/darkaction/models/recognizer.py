@@ -1,6 +1,7 @@
 """The recognizer, on one page:
 
-    clip_BCTHW ─ view ─ backbone ─ features_BDTHW ─ mean over H W ─ tokens_BTD ─ head ─ vector_BD ─ classifier ─ logits_BK
+    clip_BCTHW ─ view ─ backbone ─ features_BDTHW ─ mean over H W ─ tokens_BTD
+                                                     tokens_BTD ─ head ─ vector_BD ─ classifier ─ logits_BK
 
 With a multi-representation module (section 4.4), which looks at the same features averaged over time:
 
@@ -20,6 +21,7 @@ from darkaction.models.heads.bert import Bert
 from darkaction.models.heads.mran import MultiRepresentation
 from darkaction.models.settings import Normalization
 from darkaction.models.views import Colour, Movement
+
 
 class Backbone(Protocol):
     """What turns clips into features: `width` channels of them at each time step and place."""

@@ -43,12 +43,12 @@ class Colour(nn.Module):
 
 
 class Movement(nn.Module):
-    """Three channels that show movement, whatever the colours and the light: luma, its difference to the mean frame, and
-    to the frame before.
+    """Three channels that show movement, whatever the colours and the light: luma, its difference to the mean frame,
+    and to the frame before.
 
     Luma is standardised over the clip. Of both differences the mean over each frame is taken away, as it comes from
-    light or exposure. Frames without any light are blank: all their channels are 0, and the first frame after one has no
-    difference to it.
+    light or exposure. Frames without any light are blank: all their channels are 0, and the first frame after one has
+    no difference to it.
     """
 
     luma: Tensor
