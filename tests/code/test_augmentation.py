@@ -58,3 +58,47 @@ def test_an_item_is_as_if_each_shown_frame_were_augmented(frames: int) -> None:
         expected_THWC = warped_singly(shown_THWC, angle, shift_xy)
         expected_THWC = expected_THWC[:, :, ::-1] if flipped else expected_THWC
         np.testing.assert_array_equal(clips[epoch, 0][0].numpy(), expected_THWC.transpose(3, 0, 1, 2))
+
+
+def test_size_changes_about_the_centre() -> None:
+    frames_THWC = np.zeros((2, 41, 41, 3), np.uint8)
+    frames_THWC[:, 15:26, 15:26] = 200
+    for factor in (0.5, 2.0):
+        larger = warp(planes(frames_THWC), angle=0.0, shift_xy=(0.0, 0.0), scale=factor)
+        rows, columns = np.nonzero(larger[0, 0] > 100)
+        assert abs(np.ptp(rows) + 1 - 11 * factor) <= 1.5
+        assert abs(rows.mean() - 20) < 0.6 and abs(columns.mean() - 20) < 0.6
+
+
+def filmed(**largest: float) -> tuple[np.ndarray, np.ndarray]:
+    """A clip before and after what the last of many draws makes of it."""
+    before = planes(noise(3, 24, 32))
+    augmenter = Augmenter(flip=0.0, rotation=0.0, translation=0.0, **largest)
+    return before, augmenter(before.copy(), np.random.default_rng(5))
+
+
+def test_gamma_keeps_the_order_of_levels_and_black_and_white() -> None:
+    before, after = filmed(gamma=0.6)
+    order = np.argsort(before, axis=None)
+    assert (np.diff(after.ravel()[order].astype(int)) >= 0).all()
+    assert not np.array_equal(before, after)
+    assert set(after[before == 0]) <= {0} and set(after[before == 255]) <= {255}
+
+
+def test_blur_takes_away_what_is_fine_and_noise_adds_it() -> None:
+    before, after = filmed(blur=3.0)
+    assert after.std() < 0.8 * before.std() and abs(after.mean() - before.mean()) < 2
+    dark = np.full((3, 8, 24, 32), 100, np.uint8)
+    noisy = Augmenter(flip=0.0, rotation=0.0, translation=0.0, noise=20.0)(dark, np.random.default_rng(5)).astype(float)
+    assert 0.5 < noisy.std() < 20 and abs(noisy.mean() - 100) < 1
+    assert np.abs(noisy[:, 0] - noisy[:, 1]).mean() > 0.1  # another draw for every frame
+
+
+def test_what_is_off_draws_nothing() -> None:
+    """A training without it has the same random numbers as before there was such a thing."""
+    clip_CTHW = planes(noise(3, 24, 32))
+    plain = Augmenter(flip=0.5, rotation=10.0, translation=0.2)
+    rngs = [np.random.default_rng(1) for _ in range(2)]
+    plain(clip_CTHW, rngs[0])
+    rngs[1].uniform(size=4)
+    assert rngs[0].random() == rngs[1].random()

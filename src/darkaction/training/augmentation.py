@@ -1,5 +1,5 @@
-"""Flip, rotation and translation of a whole clip (section 3.4): one draw per clip, the same for each frame. Optical
-flow in the last two channels turns with the picture."""
+"""Flip, rotation and translation of a whole clip (section 3.4), and, ours, its size, brightness, sharpness and noise:
+one draw per clip, the same for each frame. Optical flow in the last two channels turns with the picture."""
 
 from dataclasses import dataclass
 
@@ -19,16 +19,33 @@ FLOW_TOGETHER = 2
 """OpenCV rounds positions to 1/32 of a pixel in images of two channels, and only in those. The flow of recorded results
 was warped so."""
 
+LEAST_BLUR = 0.3
+"""Pixels; less changes no level."""
+
 Planes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmenter:
-    """flip: probability; rotation: degrees; translation: fraction of height and width. Zero each: nothing happens."""
+    """What may be done to a clip; all zero, and a scale of 1, nothing.
+
+    Args:
+        flip: probability.
+        rotation: degrees to either side.
+        translation: fraction of height and width to either side.
+        scale: least and largest factor of size.
+        gamma: largest logarithm, to either side, of an exponent of the levels.
+        blur: largest standard deviation, pixels.
+        noise: largest standard deviation, levels of 255; another draw for every frame.
+    """
 
     flip: float
     rotation: float
     translation: float
+    scale: tuple[float, float] = (1.0, 1.0)
+    gamma: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
 
     def __call__(self, clip_CTHW: Planes, rng: np.random.Generator) -> Planes:
         """Augmented uint8 frames of the same shape, C = 3 or, with flow as it is stored, 5. What comes in from outside
@@ -38,15 +55,34 @@ class Augmenter:
         angle = rng.uniform(-self.rotation, self.rotation)
         shift_x = width * rng.uniform(-self.translation, self.translation)
         shift_y = height * rng.uniform(-self.translation, self.translation)
-        if self.rotation or self.translation:
-            clip_CTHW = warp(clip_CTHW, angle=angle, shift_xy=(shift_x, shift_y))
+        factor = 1.0 if self.scale == (1.0, 1.0) else float(np.exp(rng.uniform(*np.log(self.scale))))
+        if self.rotation or self.translation or factor != 1.0:
+            clip_CTHW = warp(clip_CTHW, angle=angle, shift_xy=(shift_x, shift_y), scale=factor)
+        if self.gamma or self.blur or self.noise:
+            clip_CTHW = np.concatenate([self._filmed(clip_CTHW[:RGB], rng), clip_CTHW[RGB:]])
         return mirror(clip_CTHW) if flipped else clip_CTHW
 
+    def _filmed(self, clip_3THW: Planes, rng: np.random.Generator) -> Planes:
+        """The same levels changed, blurred and with noise."""
+        exponent = np.exp(rng.uniform(-self.gamma, self.gamma))
+        spread = rng.uniform(0, self.blur)
+        deviation = rng.uniform(0, self.noise)
+        levels = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
+        clip_3THW = levels[clip_3THW]
+        if spread > LEAST_BLUR:
+            for frame_HW in clip_3THW.reshape(-1, *clip_3THW.shape[2:]):
+                cv2.GaussianBlur(frame_HW, (0, 0), spread, dst=frame_HW)
+        if deviation:
+            noisy = clip_3THW + deviation * rng.standard_normal(clip_3THW.shape, np.float32)
+            clip_3THW = np.rint(noisy).clip(0, 255).astype(np.uint8)
+        return clip_3THW
 
-def warp(clip_CTHW: Planes, *, angle: float, shift_xy: tuple[float, float]) -> Planes:
-    """Each frame rotated about its centre by `angle` degrees (counter-clockwise) and shifted by `shift_xy` pixels."""
+
+def warp(clip_CTHW: Planes, *, angle: float, shift_xy: tuple[float, float], scale: float = 1.0) -> Planes:
+    """Each frame rotated about its centre by `angle` degrees (counter-clockwise), enlarged by `scale` and shifted by
+    `shift_xy` pixels."""
     height, width = clip_CTHW.shape[2:]
-    matrix = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0), np.float64)
+    matrix = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale), np.float64)
     turn = matrix[:, :2].astype(np.float32)
     matrix[:, 2] += np.array(shift_xy)
     colour_3THW = _warp_planes(clip_CTHW[:RGB], matrix, border=0, together=COLOUR_TOGETHER)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from darkaction.core.config import STRICT, Above0, Count, Fraction, From0, Positive
+from darkaction.core.config import STRICT, Above0, Count, Fraction, From0, Positive, Span
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -28,6 +28,14 @@ class Augmentation:
     flip: Fraction
     rotation: Annotated[float, Field(ge=0, le=180)]
     translation: Fraction
+    scale: Span
+    gamma: Annotated[float, Field(ge=0, le=2)]
+    blur: Annotated[float, Field(ge=0, le=10)]
+    noise: Annotated[float, Field(ge=0, le=100)]
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.scale[0] <= self.scale[1] <= 10:
+            raise ValueError(f"scale is {list(self.scale)}; expected [low, high] within [0.1, 10]")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
