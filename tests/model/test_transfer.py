@@ -84,7 +84,7 @@ def test_filters_of_movement_are_the_mean_of_those_of_colour(tmp_path: Path) -> 
     ours = network(2, input="movement")
     start_from(ours, path, classes=CLASSES)
     own, theirs = ours.backbone.state_dict(), rgb.backbone.state_dict()
-    for channel in range(3):
+    for channel in range(2):
         torch.testing.assert_close(own["stem.0.weight"][:, channel], theirs["stem.0.weight"].mean(1))
     assert all(torch.equal(own[name], theirs[name]) for name in own if name != "stem.0.weight")
 

@@ -18,9 +18,7 @@ def moving_square(brightness: float = 1.0) -> Tensor:
 
 
 def test_movement_is_seen_and_what_stands_still_is_not() -> None:
-    luma, from_mean, step = Movement()(moving_square())[0]
-    assert luma[:4].mean() == pytest.approx(0, abs=1e-5)
-    assert luma[:4].square().mean() == pytest.approx(1, abs=1e-4)
+    from_mean, step = Movement()(moving_square())[0]
     still = torch.ones(16, 16, dtype=torch.bool)
     still[4:8, :10] = False
     for difference in (from_mean[:4], step[1:4]):
@@ -43,8 +41,8 @@ def test_light_and_exposure_do_not_matter() -> None:
     torch.testing.assert_close(Movement()(moving_square(0.4)), shown, atol=1e-4, rtol=1e-4)
     drifting = moving_square()
     drifting[:, :, :4] += torch.tensor([0.0, 0.02, 0.04, 0.06]).view(1, 1, 4, 1, 1)
-    flat = Movement()(drifting)[0, 1:, :4]
-    assert (flat - shown[0, 1:, :4]).abs().max() < 0.15 * shown[0, 1:, :4].abs().max()
+    flat, shown = Movement()(drifting)[:, :, :4], shown[:, :, :4]
+    assert (flat - shown).abs().max() < 0.15 * shown.abs().max()
 
 
 def test_noise_alone_is_not_raised_without_end() -> None:

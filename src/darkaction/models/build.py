@@ -83,13 +83,13 @@ def num_tokens(model: ModelSettings, size: ClipSize) -> int:
         backbone = BACKBONES[model.backbone](model, size)
         assert isinstance(backbone, nn.Module)
         backbone.eval()
-        clip_BCTHW = torch.empty(1, model.channels, size.num_frames, size.height, size.width)
+        clip_BCTHW = torch.empty(1, model.view_channels, size.num_frames, size.height, size.width)
         return int(backbone(clip_BCTHW).shape[2])
 
 
 def _r2plus1d(model: ModelSettings, size: ClipSize) -> Backbone:
     return R2Plus1D(
-        in_channels=model.channels,
+        in_channels=model.view_channels,
         layers=model.layers,
         widths=model.widths,
         temporal_strides=model.temporal_strides,
@@ -100,7 +100,7 @@ def _r2plus1d(model: ModelSettings, size: ClipSize) -> Backbone:
 
 def _se_r2plus1d(model: ModelSettings, size: ClipSize) -> Backbone:
     return SeR2Plus1D(
-        in_channels=model.channels,
+        in_channels=model.view_channels,
         layers=model.layers,
         widths=model.widths,
         temporal_strides=model.temporal_strides,
@@ -117,12 +117,12 @@ def _slowfast(model: ModelSettings, size: ClipSize) -> Backbone:
             f"model.slowfast_ratio is {model.slowfast_ratio}, which does not divide sampling.num_frames "
             f"{size.num_frames}"
         )
-    return SlowFast(in_channels=model.channels, ratio=model.slowfast_ratio, width=model.width, depth=model.depth)
+    return SlowFast(in_channels=model.view_channels, ratio=model.slowfast_ratio, width=model.width, depth=model.depth)
 
 
 def _c3d(model: ModelSettings, size: ClipSize) -> Backbone:
     return C3D(
-        in_channels=model.channels,
+        in_channels=model.view_channels,
         num_frames=size.num_frames,
         height=size.height,
         frame_width=size.width,
@@ -131,32 +131,32 @@ def _c3d(model: ModelSettings, size: ClipSize) -> Backbone:
 
 
 def _resnet(model: ModelSettings, size: ClipSize) -> Backbone:
-    return ResNet3D(name=model.backbone, in_channels=model.channels, width=model.width, depth=model.depth)
+    return ResNet3D(name=model.backbone, in_channels=model.view_channels, width=model.width, depth=model.depth)
 
 
 def _efficientnet(model: ModelSettings, size: ClipSize) -> Backbone:
     from darkaction.models.backbones.efficientnet import EfficientNetFrames
 
-    return EfficientNetFrames(in_channels=model.channels, width=model.width, depth=model.depth)
+    return EfficientNetFrames(in_channels=model.view_channels, width=model.width, depth=model.depth)
 
 
 def _s3d(model: ModelSettings, size: ClipSize) -> Backbone:
     from darkaction.models.backbones.torchvision_video import S3DBackbone
 
-    return S3DBackbone(in_channels=model.channels, width=model.width)
+    return S3DBackbone(in_channels=model.view_channels, width=model.width)
 
 
 def _swin3d(model: ModelSettings, size: ClipSize) -> Backbone:
     from darkaction.models.backbones.torchvision_video import Swin3DBackbone
 
-    return Swin3DBackbone(in_channels=model.channels, width=model.width, depth=model.depth)
+    return Swin3DBackbone(in_channels=model.view_channels, width=model.width, depth=model.depth)
 
 
 def _mvit(model: ModelSettings, size: ClipSize) -> Backbone:
     from darkaction.models.backbones.torchvision_video import MViTBackbone
 
     return MViTBackbone(
-        in_channels=model.channels,
+        in_channels=model.view_channels,
         num_frames=size.num_frames,
         height=size.height,
         frame_width=size.width,
@@ -177,9 +177,9 @@ BACKBONES: dict[str, Builder] = {
     "resnet50": _resnet,
     "resnet101": _resnet,
     "resnext101": _resnet,
-    "squeezenet": lambda m, size: SqueezeNet3D(in_channels=m.channels, width=m.width),
-    "shufflenet": lambda m, size: ShuffleNet3D(in_channels=m.channels, width=m.width, depth=m.depth),
-    "i3d": lambda m, size: I3D(in_channels=m.channels, width=m.width),
+    "squeezenet": lambda m, size: SqueezeNet3D(in_channels=m.view_channels, width=m.width),
+    "shufflenet": lambda m, size: ShuffleNet3D(in_channels=m.view_channels, width=m.width, depth=m.depth),
+    "i3d": lambda m, size: I3D(in_channels=m.view_channels, width=m.width),
     "s3d": _s3d,
     "mvit": _mvit,
     "swin3d": _swin3d,

@@ -28,6 +28,10 @@ Backbone = Literal[
 ]
 
 
+MOVEMENT_CHANNELS = 2
+"""Of what a network sees that is shown movement: see `views.Movement`."""
+
+
 Normalization = Literal["token", "time", "none"]
 
 
@@ -61,6 +65,11 @@ class Model:
     def channels(self) -> int:
         """Of the clips the network takes: 3 of colour, with flow 2 more."""
         return 5 if self.input == "rgb_flow" else 3
+
+    @property
+    def view_channels(self) -> int:
+        """Of what the backbone sees of them."""
+        return MOVEMENT_CHANNELS if self.input == "movement" else self.channels
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -43,12 +43,12 @@ class Colour(nn.Module):
 
 
 class Movement(nn.Module):
-    """Three channels that show movement, whatever the colours and the light: luma, its difference to the mean frame,
-    and to the frame before.
+    """Two channels that show movement and nothing that stands still, whatever the light: the difference of luma to the
+    clip's mean frame, and to the frame before.
 
-    Luma is standardised over the clip. Of both differences the mean over each frame is taken away, as it comes from
-    light or exposure. Frames without any light are blank: all their channels are 0, and the first frame after one has
-    no difference to it.
+    Luma is standardised over the clip. Of the differences the mean over each frame is taken away, as it comes from
+    light or exposure. Frames without any light are blank: both channels are 0, and the first frame after one has no
+    difference to it.
     """
 
     luma: Tensor
@@ -58,7 +58,7 @@ class Movement(nn.Module):
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1, 1), persistent=False)
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
-        """(B, 3, T, H, W) RGB in [0, 1] -> (B, 3, T, H, W)."""
+        """(B, 3, T, H, W) RGB in [0, 1] -> (B, 2, T, H, W)."""
         shown_B1T11 = (clip_BCTHW.amax((1, 3, 4), keepdim=True) > 0).to(clip_BCTHW.dtype)
         frames_B1111 = shown_B1T11.sum(2, keepdim=True).clamp_min(1)
 
@@ -74,4 +74,4 @@ class Movement(nn.Module):
         step_B1THW = (luma_B1THW[:, :, 1:] - luma_B1THW[:, :, :-1]) * both_B1T11 * STEP_GAIN
         step_B1THW = torch.cat([torch.zeros_like(luma_B1THW[:, :, :1]), step_B1THW], 2)
         differences = [x_B1THW - x_B1THW.mean((3, 4), keepdim=True) for x_B1THW in (from_mean_B1THW, step_B1THW)]
-        return torch.cat([luma_B1THW, *differences], 1)
+        return torch.cat(differences, 1)

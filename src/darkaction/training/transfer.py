@@ -24,6 +24,7 @@ from darkaction.core.errors import UserError
 from darkaction.models.backbones.slowfast import SlowFast, from_released
 from darkaction.models.backbones.squeeze_excitation import TemporalExcitation
 from darkaction.models.recognizer import Recognizer
+from darkaction.models.settings import MOVEMENT_CHANNELS
 from darkaction.models.views import Movement
 from darkaction.training.weights import Card, misfits, read_card, read_state
 
@@ -137,7 +138,7 @@ def _without_colour(given: Tensor) -> Tensor:
     networks", section 3.2); any other tensor as it is."""
     if given.dim() not in (4, 5) or given.shape[1] != RGB:
         return given
-    return given.mean(1, keepdim=True).expand_as(given).contiguous()
+    return given.mean(1, keepdim=True).expand(-1, MOVEMENT_CHANNELS, *given.shape[2:]).contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)
