@@ -85,7 +85,8 @@ def _other(rng: np.random.Generator, subject: Subject) -> Subject:
     scale = float(rng.uniform(0.68, 0.8)) if rng.random() < 0.5 else 1.0
     bones = Proportions(**{field.name: getattr(subject.bones, field.name) * scale for field in fields(subject.bones)})
     girth = float(rng.uniform(0.9, 1.1) if scale < 1 else rng.uniform(1.6, 1.9))
-    dark = tuple(float(value) for value in rng.uniform(8, 14, 3))
+    red, green, blue = rng.uniform(8, 14, 3)
+    dark = (float(red), float(green), float(blue))
     return replace(
         subject, bones=bones, girth=girth, skirted=True, hair_style="long", top=dark, trousers=dark, chest=dark,
         long_sleeves=True,
