@@ -37,7 +37,7 @@ from darkaction.report.inputs import records
 from darkaction.training import weights
 from darkaction.training.sampling import BLANK, generator
 
-SECTIONS = ["result", "lengths", "sampling", "enhancement", "classes", "leakage", "attention", "provenance"]
+SECTIONS = ["result", "lengths", "sampling", "enhancement", "classes", "mistakes", "leakage", "attention", "provenance"]
 LARGEST = 3_000_000
 """Bytes of the page."""
 

@@ -23,6 +23,7 @@ from darkaction.params import Params
 from darkaction.report import figures, pictures, published
 from darkaction.report.attention import attention
 from darkaction.report.inputs import required
+from darkaction.report.mistakes import mistakes
 from darkaction.report.sheet import contact_sheet
 from darkaction.report.strips import shortest_and_longest
 from darkaction.tracking.weights import CHECKSUM, checksum, weights_of
@@ -166,7 +167,7 @@ def describe(name: str, rows: pd.DataFrame, params: Params) -> dict[str, Any]:
 
 
 def results(params: Params, paths: Paths) -> dict[str, Any]:
-    """Confusion matrix, accuracy by draws and by luma, reliability."""
+    """Mistakes, confusion matrix, accuracy by draws and by luma, reliability."""
     path = required(paths, f"{Paths.REPORTS}/predictions.csv", EVALUATE)
     predictions = pd.read_csv(path)
     draws = pd.read_csv(required(paths, f"{Paths.REPORTS}/plots/draws.csv", EVALUATE))
@@ -185,6 +186,8 @@ def results(params: Params, paths: Paths) -> dict[str, Any]:
         predictions["predicted"].map(numbers).to_numpy(), predictions["label"].map(numbers).to_numpy(), len(numbers)
     )
     return {
+        "mistakes": mistakes(predictions, params.data.classes),
+        "samples": pictures.png(required(paths, f"{Paths.REPORTS}/plots/samples.png", EVALUATE)),
         "confusion": counts_KK.tolist(),
         "draws": figures.chart(
             "draws",
