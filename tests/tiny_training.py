@@ -54,7 +54,7 @@ def training_clips(epochs: int = 4, augmenter: Augmenter = NO_AUGMENTATION) -> T
     )
 
 
-def new_module(bert: Bert = BERT) -> RecognizerModule:
+def new_module(bert: Bert = BERT, *, freeze_batchnorm: bool = False) -> RecognizerModule:
     torch.manual_seed(0)
     recognizer = build_recognizer(MODEL, bert, num_frames=8, height=16, frame_width=16, num_classes=2)
     return RecognizerModule(
@@ -64,6 +64,7 @@ def new_module(bert: Bert = BERT) -> RecognizerModule:
         weight_decay=1e-4,
         warmup=0.25,
         seed=0,
+        freeze_batchnorm=freeze_batchnorm,
     )
 
 

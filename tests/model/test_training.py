@@ -65,6 +65,18 @@ def test_learns_the_order_of_frames(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize("freeze", [False, True])
+def test_frozen_batchnorm_keeps_its_statistics_and_learns_its_weights(freeze: bool, tmp_path: Path) -> None:
+    module = new_module(freeze_batchnorm=freeze)
+    [name, *_] = [key for key in module.state_dict() if key.endswith("running_mean")]
+    before = {key: tensor.clone() for key, tensor in module.state_dict().items()}
+    run_fit(tmp_path / "state", epochs=2, module=module)
+    after = module.state_dict()
+    assert torch.equal(before[name], after[name]) == freeze
+    weight = name.replace("running_mean", "weight")
+    assert not torch.equal(before[weight], after[weight])
+
+
 class StoppedError(Exception):
     pass
 

@@ -1,13 +1,14 @@
 """The recognizer in training, as Lightning sees it; Ranger and the One Cycle schedule (section 4.3)."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_optimizer import Ranger
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import OneCycleLR
 
 from darkaction.models.recognizer import Recognizer, channels_last
@@ -21,6 +22,7 @@ class RecognizerModule(pl.LightningModule):
     Args:
         max_lr, weight_decay, warmup: see params.yaml `optimizer`.
         seed: of dropout and masks.
+        freeze_batchnorm: BatchNorm normalises with the statistics it has, and keeps them.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class RecognizerModule(pl.LightningModule):
         weight_decay: float,
         warmup: float,
         seed: int,
+        freeze_batchnorm: bool = False,
     ) -> None:
         super().__init__()
         self.recognizer = recognizer
@@ -42,6 +45,17 @@ class RecognizerModule(pl.LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.seed = seed
+        self.freeze_batchnorm = freeze_batchnorm
+        self.train()  # Lightning takes modules as it finds them
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; frozen BatchNorm stays as in evaluation."""
+        super().train(mode)
+        if self.freeze_batchnorm:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """(B, 3, T, H, W) uint8 -> (B, K) logits."""

@@ -57,6 +57,7 @@ class Train:
     epochs: Positive
     batch_size: Positive
     init_from: str | None
+    freeze_batchnorm: bool
     shots_per_class: Count | None
     precision: Literal["auto", "fp32", "bf16"]
     devices: Positive

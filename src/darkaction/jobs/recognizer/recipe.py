@@ -317,6 +317,7 @@ def module(params: Params, recognizer: Recognizer, training: list[Clip]) -> Reco
         "weight_decay": params.optimizer.weight_decay,
         "warmup": params.optimizer.warmup,
         "seed": params.seed,
+        "freeze_batchnorm": params.train.freeze_batchnorm and params.train.init_from is not None,
     }
     if not params.model.mran:
         return RecognizerModule(**common)
