@@ -34,6 +34,7 @@ EXPECTED_WARNINGS = (
     ".*exists and is not empty.*",  # the checkpoint folder, which holds the fingerprint
     ".*have no `val_dataloader`.*",  # split.validation: none
     ".*LeafSpec.*",  # Lightning's own use of torch
+    ".*in eval mode at the start of training.*",  # BatchNorm with train.freeze_batchnorm
 )
 """Remarks of Lightning that tell the user nothing."""
 
