@@ -2,5 +2,6 @@
 
 Read in this order: generator (a clip from settings to frames), scene (what a preset gives), demo,
 domain_randomization and shifted (the presets demo, demo_lit, pretraining and shifted), dataset (all clips). Below them:
-human (joints, movement, looks), world (places, furniture, objects), camera (viewpoint, pixels, darkness).
+passers_by (who is behind), human (joints, movement, looks), world (places, seats, objects), camera (viewpoint, pixels,
+darkness).
 """

@@ -9,10 +9,11 @@ import numpy as np
 from darkaction.synthetic.camera.camera import CameraPath, sample_viewpoint
 from darkaction.synthetic.camera.sensor import sample_sensor
 from darkaction.synthetic.human.actions import TRAVELLING, Performance, perform
-from darkaction.synthetic.human.interruption import interrupt
-from darkaction.synthetic.human.motion import Action, confine, sample_timing
+from darkaction.synthetic.human.motion import SEATED, Action, confine, sample_timing, seated_squat
+from darkaction.synthetic.human.retiming import change_speed, interrupt
 from darkaction.synthetic.human.skeleton import INDEX, Floats
 from darkaction.synthetic.human.subject import randomize_subject
+from darkaction.synthetic.passers_by import PasserBy, sample_passer_by
 from darkaction.synthetic.ranges import uniform
 from darkaction.synthetic.scene import Scene
 from darkaction.synthetic.settings import DomainRandomization
@@ -30,6 +31,7 @@ class RandomizedScene(Scene):
 
     def perform(self, rng: np.random.Generator, action: Action, *, fps: int, size_HW: tuple[int, int]) -> Performance:
         ranges = self.ranges
+        (speeds,) = rng.spawn(1)  # random numbers of their own: those of `rng` stay the same
         timing = sample_timing(rng, frames=ranges.frames, share=ranges.action_share)
         yaw = np.radians(uniform(rng, ranges.yaw))
         if self.place.along and action in TRAVELLING:
@@ -38,6 +40,11 @@ class RandomizedScene(Scene):
         performance = perform(rng, action, subject, timing=timing, yaw=float(yaw), fps=fps)
         if rng.random() < ranges.interrupted:
             performance = interrupt(rng, performance)
+        speed_change = uniform(speeds, ranges.speed_change)
+        if speed_change:
+            performance = change_speed(speeds, performance, speed_change)
+        if performance.seated and self.furniture.seat.raised:
+            performance.motion.squat_N *= seated_squat(self.furniture.seat.raised, self.subject.bones.thigh) / SEATED
         height, width = size_HW
         half = self.view.distance * np.tan(self.view.field_of_view / 2) * width / height
         confine(performance.motion.place_N2, self.view.yaw, self._reach(half))
@@ -60,6 +67,14 @@ class RandomizedScene(Scene):
         if visible >= top:
             return float(top / 2 + rng.uniform(-0.2, 0.35) * (visible - top))
         return float(top - visible * rng.uniform(0.38, 0.6))
+
+    def passer_by(
+        self, rng: np.random.Generator, joints_NJ3: Floats, camera: CameraPath, *, fps: int, size_HW: tuple[int, int]
+    ) -> PasserBy | None:
+        if rng.random() >= self.ranges.passers_by:
+            return None
+        subject = randomize_subject(rng, self.ranges.subject)
+        return sample_passer_by(rng, subject, self.place, camera, joints_NJ3, width=size_HW[1], fps=fps)
 
     def background(self, camera: CameraPath, size_HW: tuple[int, int]) -> Callable[[int], Image]:
         return Background(self.place, camera, size_HW).frame

@@ -17,10 +17,12 @@ from darkaction.synthetic.camera.render import Painter, add_person, add_shadow
 from darkaction.synthetic.human.actions import Performance
 from darkaction.synthetic.human.motion import ACTIONS, Action
 from darkaction.synthetic.human.skeleton import ANKLE_HEIGHT, Floats, forward_kinematics
+from darkaction.synthetic.passers_by import PasserBy
 from darkaction.synthetic.scene import Preset, Scene
 from darkaction.synthetic.world.furniture import add_boxes, add_chair
 from darkaction.synthetic.world.objects import SceneObject, place_objects
 from darkaction.synthetic.world.props import add_objects
+from darkaction.synthetic.world.seats import add_seat
 from darkaction.synthetic.world.textures import Image
 
 FPS = 30
@@ -66,6 +68,7 @@ class ClipState:
     joints_NJ3: Floats  # world, metres
     joints_NJ2: Floats  # image, pixels
     objects: tuple[SceneObject, ...]
+    passer_by: PasserBy | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,23 +102,26 @@ def sample_clip_state(settings: GeneratorSettings, action: Action, scene: int, t
     camera = follow(rng, view, place_N2, size_HW=settings.size_HW, travels=performance.travels)
     joints_NJ2, _ = camera.project(joints_NJ3)
     objects = place_objects(performance.held, performance.motion, joints_NJ3, performance.timing.start)
+    (others,) = rng.spawn(1)  # random numbers of their own
     return ClipState(
-        performance=performance, camera=camera, joints_NJ3=joints_NJ3, joints_NJ2=joints_NJ2, objects=objects
+        performance=performance,
+        camera=camera,
+        joints_NJ3=joints_NJ3,
+        joints_NJ2=joints_NJ2,
+        objects=objects,
+        passer_by=sampled.passer_by(others, joints_NJ3, camera, fps=FPS, size_HW=settings.size_HW),
     )
 
 
 def render_clip(
     settings: GeneratorSettings, scene: int, state: ClipState, frames: Iterable[int], *, person: bool
 ) -> Image:
-    """The given frames (F, H, W, 3) of a clip in full light, with the person or of the empty place."""
+    """The given frames (F, H, W, 3) of a clip in full light, with the people or of the empty place."""
     sampled = sample_scene(settings, scene)
     painter = Painter(state.camera)
     _add_furniture(painter, sampled, state)
     if person:
-        if sampled.shadow is not None:
-            add_shadow(painter, state.joints_NJ3, sampled.shadow)
-        add_objects(painter, state.objects)
-        add_person(painter, state.joints_NJ3, sampled.subject)
+        _add_people(painter, sampled, state)
     order_NI = painter.order()
     background = sampled.background(state.camera, settings.size_HW)
     still_HWC = background(0) if state.camera.still else None
@@ -127,18 +133,34 @@ def render_clip(
     return np.stack(rendered)
 
 
+def _add_people(painter: Painter, scene: Scene, state: ClipState) -> None:
+    passer_by = state.passer_by
+    if scene.shadow is not None:
+        for joints_NJ3 in ([passer_by.joints_NJ3] if passer_by else []) + [state.joints_NJ3]:
+            add_shadow(painter, joints_NJ3, scene.shadow)
+    if passer_by:
+        add_person(painter, passer_by.joints_NJ3, passer_by.subject)
+    add_objects(painter, state.objects)
+    add_person(painter, state.joints_NJ3, scene.subject)
+
+
 def _add_furniture(painter: Painter, scene: Scene, state: ClipState) -> None:
     furniture, performance, count = scene.furniture, state.performance, len(state.joints_NJ3)
-    add_boxes(painter, furniture, count, eye_2=state.camera.position_N3[:, :2].mean(0))
+    eye_3 = state.camera.position_N3.mean(0)
+    add_boxes(painter, furniture, count, eye_2=eye_3[:2])
     squat_N = performance.motion.squat_N
     seated = np.ptp(squat_N) > 1.2 or squat_N.min() > 1.2  # the pelvis comes as low as a seat
     colour = furniture.chair or (_PLAIN_CHAIR if seated and not state.objects else None)
-    if colour is None:
+    if colour is None or furniture.seat.kind == "none":
         return
     start, seat = performance.motion.place_N2[0], performance.seat_place
     seat_at = (float(start[0] + seat[0]), float(start[1] + seat[1]))
     seat_height = scene.subject.bones.shin + ANKLE_HEIGHT - 0.09  # a thigh's radius below the hip of who sits
-    add_chair(painter, colour, furniture.chair_back, seat_at, performance.seat_yaw, seat_height, count)
+    seat_height += furniture.seat.raised
+    if furniture.seat.kind == "chair":
+        add_chair(painter, colour, furniture.chair_back, seat_at, performance.seat_yaw, seat_height, count)
+    else:
+        add_seat(painter, furniture.seat, colour, seat_at, performance.seat_yaw, seat_height, eye_3=eye_3, count=count)
 
 
 def generate_clip(settings: GeneratorSettings, action: Action, scene: int, take: int) -> SyntheticClip:

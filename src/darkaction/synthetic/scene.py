@@ -14,6 +14,7 @@ from darkaction.synthetic.human.actions import Performance
 from darkaction.synthetic.human.motion import Action
 from darkaction.synthetic.human.skeleton import Floats
 from darkaction.synthetic.human.subject import Subject
+from darkaction.synthetic.passers_by import PasserBy
 from darkaction.synthetic.world.furniture import Furniture
 from darkaction.synthetic.world.textures import Image
 
@@ -35,6 +36,12 @@ class Scene(ABC):
     @abstractmethod
     def aim(self, rng: np.random.Generator, joints_NJ3: Floats) -> float:
         """Height at which the camera is pointed, metres."""
+
+    def passer_by(
+        self, rng: np.random.Generator, joints_NJ3: Floats, camera: CameraPath, *, fps: int, size_HW: tuple[int, int]
+    ) -> PasserBy | None:
+        """Somebody behind the person of the given joints; None: nobody."""
+        return None
 
     @abstractmethod
     def background(self, camera: CameraPath, size_HW: tuple[int, int]) -> Callable[[int], Image]:

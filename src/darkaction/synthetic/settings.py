@@ -19,6 +19,7 @@ class Synthesize:
 
 
 PlaceKind = Literal["room", "street", "corridor"]
+SeatKind = Literal["chair", "bench", "stool", "step", "none"]
 
 
 SPANS: dict[str, Span] = {
@@ -27,11 +28,14 @@ SPANS: dict[str, Span] = {
     "subject_scale": (0.1, 3),
     "subject_offset": (-0.5, 0.5),
     "shake": (0, 0.2),
+    "seat_height": (-0.15, 0.15),
     "lamps": (0, 30),
+    "texture": (0, 1),
     "yaw": (-360, 360),
     "frames": (8, 2000),
     "action_share": (0.05, 1),
     "tempo": (0.25, 4),
+    "speed_change": (0, 1.5),
     "luma": (1, 255),
     "black": (0, 60),
     "contrast": (0.3, 4),
@@ -42,6 +46,8 @@ SPANS: dict[str, Span] = {
     "banding": (0, 20),
     "noise_grain": (0, 1),
     "skip_block_prob": (0, 1),
+    "exposure_change": (0, 1),
+    "blur": (0, 4),
 }
 """Within what the ranges of `DomainRandomization` may lie."""
 
@@ -51,7 +57,8 @@ class DomainRandomization:
     """What differs from one synthetic clip to the next, as ranges and probabilities; params.yaml says what each is.
 
     Place, camera, person, light and sensor are sampled for a scene and hold for all its clips; the movement (yaw to
-    interrupted) is a clip's own. subject_scale, luma and photons are sampled log-uniformly, the others uniformly.
+    interrupted) and passers-by are a clip's own. subject_scale, luma and photons are sampled log-uniformly, the others
+    uniformly.
     """
 
     places: Annotated[tuple[PlaceKind, ...], Field(min_length=1)]
@@ -62,12 +69,17 @@ class DomainRandomization:
     follow: Fraction
     shake: Span
     clutter: Fraction
+    seats: Annotated[tuple[SeatKind, ...], Field(min_length=1)]
+    seat_height: Span
     lamps: tuple[int, int]
+    texture: Span
+    passers_by: Fraction
     subject: Fraction
     yaw: Span
     frames: tuple[int, int]
     action_share: Span
     tempo: Span
+    speed_change: Span
     interrupted: Fraction
     dark: bool
     luma: Span
@@ -80,6 +92,8 @@ class DomainRandomization:
     banding: Span
     noise_grain: Span
     skip_block_prob: Span
+    exposure_change: Span
+    blur: Span
 
     def __post_init__(self) -> None:
         for name, (least, most) in SPANS.items():

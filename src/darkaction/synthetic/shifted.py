@@ -23,12 +23,17 @@ USUAL = DomainRandomization(
     follow=0.35,
     shake=(0.0, 0.012),
     clutter=0.5,
+    seats=("chair",),
+    seat_height=(0.0, 0.0),
     lamps=(0, 7),
+    texture=(0.0, 0.0),
+    passers_by=0.0,
     subject=1.0,
     yaw=(-180.0, 180.0),
     frames=(33, 105),
     action_share=(0.6, 1.0),
     tempo=(0.75, 1.3),
+    speed_change=(0.0, 0.0),
     interrupted=0.15,
     dark=True,
     luma=(8.5, 32.0),
@@ -41,6 +46,8 @@ USUAL = DomainRandomization(
     banding=(0.0, 0.3),
     noise_grain=(0.1, 0.65),
     skip_block_prob=(0.5, 0.9),
+    exposure_change=(0.0, 0.0),
+    blur=(0.0, 0.0),
 )
 """What a scene has where it is not shifted: nothing of FAMILIES."""
 
@@ -85,8 +92,8 @@ def _other(rng: np.random.Generator, subject: Subject) -> Subject:
     scale = float(rng.uniform(0.68, 0.8)) if rng.random() < 0.5 else 1.0
     bones = Proportions(**{field.name: getattr(subject.bones, field.name) * scale for field in fields(subject.bones)})
     girth = float(rng.uniform(0.9, 1.1) if scale < 1 else rng.uniform(1.6, 1.9))
-    red, green, blue = rng.uniform(8, 14, 3)
-    dark = (float(red), float(green), float(blue))
+    red, green, blue = (float(value) for value in rng.uniform(8, 14, 3))
+    dark = (red, green, blue)
     return replace(
         subject, bones=bones, girth=girth, skirted=True, hair_style="long", top=dark, trousers=dark, chest=dark,
         long_sleeves=True,

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from darkaction.synthetic.camera.camera import smooth_noise
 from darkaction.synthetic.human.skeleton import Floats
 from darkaction.synthetic.ranges import log_uniform, uniform
 from darkaction.synthetic.settings import DomainRandomization
@@ -22,6 +23,7 @@ HIGHLIGHT = 215  # levels of randomized scenes above this one stand for light so
 _FLAT = 7.0  # level of 255
 _FIELDS = 8  # noise fields of a scene
 _MARGIN = 32  # pixels by which they are larger than a frame
+_SWITCHED = 0.2  # share of clips in which a lamp is switched
 _BLOCK = 8  # pixels on a side of a codec's block
 
 
@@ -96,6 +98,9 @@ class RandomizedSensor:
     banding: float  # levels
     softness: float  # pixels
     skip_block_prob: float  # share of blocks that keep the noise of the frame before
+    exposure_change: float  # log units by which the brightness wanders or steps
+    defocus: float  # pixels
+    exposure_time: float  # frames
     chroma_HWC: NDArray[np.float32]  # stains of colour, levels
     noise_KHW: NDArray[np.float32]  # fields of unit variance, larger than a frame
 
@@ -114,15 +119,21 @@ class RandomizedSensor:
         flicker_NH1 = (self.banding * np.sin(wave)).astype(np.float32)[..., None]
         noise = self.noise_KHW[0, :height, :width].copy()
         filmed_NHWC = np.empty_like(frames_NHWC)
+        (changes,) = rng.spawn(1)  # random numbers of their own: those of `rng` stay the same
+        gain_N = _gains(changes, count, self.exposure_change)
+        black, kernel = self.black * np.array(self.color_cast, np.float32), (0, 0) if self.defocus else (3, 3)
         for number, (field, top, left) in enumerate(picks):
-            soft = cv2.GaussianBlur(frames_NHWC[number], (3, 3), self.softness)
+            moved = _exposed(frames_NHWC, number, self.exposure_time)
+            soft = cv2.GaussianBlur(moved, kernel, float(np.hypot(self.softness, self.defocus)))
             lit = cv2.multiply(soft, lamp_HWC, dtype=cv2.CV_8U)
             fresh = self.noise_KHW[field, top : top + height, left : left + width]
             mask = cv2.resize(renewed[number], (width, height), interpolation=cv2.INTER_NEAREST)
             cv2.copyTo(fresh, mask, noise)
-            rough = noise * cv2.LUT(lit[..., 1], deviation)
+            gain = gain_N[number]
+            rough = noise * cv2.LUT(lit[..., 1], deviation * gain)
             rough += flicker_NH1[number]
-            signal = cv2.add(cv2.LUT(lit, table), self.chroma_HWC)
+            levels_HWC = cv2.LUT(lit, table if gain == 1 else black + gain * (table - black))
+            signal = cv2.add(levels_HWC, self.chroma_HWC)
             cv2.add(signal, cv2.merge([rough, rough, rough]), filmed_NHWC[number], dtype=cv2.CV_8U)
         return filmed_NHWC
 
@@ -142,6 +153,26 @@ class RandomizedSensor:
         return np.asarray(np.minimum(slope * np.sqrt(electrons + self.read_noise**2), 30.0), np.float32)
 
 
+def _gains(rng: np.random.Generator, count: int, amount: float) -> NDArray[np.float32]:
+    """Factor on every frame's levels (N,): the camera adapts slowly, and in one of five clips a lamp is switched."""
+    if not amount:
+        return np.ones(count, np.float32)
+    log_N = amount * np.clip(smooth_noise(rng, count, period=80) / 1.5, -1, 1)
+    if rng.random() < _SWITCHED:
+        log_N[int(count * rng.uniform(0.2, 0.8)) :] += amount * rng.uniform(0.5, 1.0) * rng.choice([-1, 1])
+    return np.asarray(np.exp(log_N - log_N.mean()), np.float32)
+
+
+def _exposed(frames_NHWC: Image, number: int, exposure_time: float) -> Image:
+    """One frame as the mean of what moves linearly from the frame before to the frame after, over up to two frames."""
+    share = min(exposure_time, 2.0) / 8  # of each neighbour
+    if not share:
+        return np.asarray(frames_NHWC[number])
+    before, after = frames_NHWC[max(number - 1, 0)], frames_NHWC[min(number + 1, len(frames_NHWC) - 1)]
+    around = cv2.addWeighted(before, 0.5, after, 0.5, 0)
+    return np.asarray(cv2.addWeighted(frames_NHWC[number], 1 - 2 * share, around, 2 * share, 0), np.uint8)
+
+
 def _noise_fields(rng: np.random.Generator, size_HW: tuple[int, int], grain: float) -> NDArray[np.float32]:
     height, width = (side + _MARGIN for side in size_HW)
     fields = []
@@ -156,6 +187,7 @@ def _noise_fields(rng: np.random.Generator, size_HW: tuple[int, int], grain: flo
 
 def sample_sensor(rng: np.random.Generator, ranges: DomainRandomization, size_HW: tuple[int, int]) -> RandomizedSensor:
     """A random light and sensor from the ranges."""
+    (changes,) = rng.spawn(1)  # random numbers of their own
     height, width = size_HW
     y, x = np.mgrid[:height, :width]
     spread = rng.uniform(0.4, 1.0) * width
@@ -178,6 +210,9 @@ def sample_sensor(rng: np.random.Generator, ranges: DomainRandomization, size_HW
         banding=uniform(rng, ranges.banding),
         softness=float(rng.uniform(0.3, 0.6)),
         skip_block_prob=uniform(rng, ranges.skip_block_prob),
+        exposure_change=uniform(changes, ranges.exposure_change),
+        defocus=uniform(changes, ranges.blur),
+        exposure_time=uniform(changes, ranges.blur),
         chroma_HWC=np.asarray(cv2.resize(stains, (width, height), interpolation=cv2.INTER_CUBIC), np.float32),
         noise_KHW=_noise_fields(rng, size_HW, grain),
     )

@@ -26,10 +26,11 @@ class Performance:
     held: tuple[HeldObject, ...]
     seat_place: tuple[float, float]
     seat_yaw: float
+    seated: bool  # the person sits on it at some time
     travels: bool
 
 
-def _go(rng: np.random.Generator, motion: Motion, timing: Timing, gait: Gait, fps: float) -> None:
+def go(rng: np.random.Generator, motion: Motion, timing: Timing, gait: Gait, fps: float) -> None:
     """Walk or run along the heading."""
     weight_N = envelope(timing.num_frames, timing.start, timing.stop, 9)
     phase_N = np.cumsum(weight_N) * np.pi * gait.steps / fps + rng.uniform(0, 2 * np.pi)
@@ -110,8 +111,8 @@ def _act(
     """Put the action into the motion; returns the objects it uses."""
     tempo, vigour = subject.tempo, subject.vigour
     acts: dict[Action, Callable[[], tuple[HeldObject, ...] | None]] = {
-        "run": lambda: _go(rng, motion, timing, sample_running(rng, tempo=tempo, vigour=vigour), fps),
-        "walk": lambda: _go(rng, motion, timing, sample_walking(rng, tempo=tempo, vigour=vigour), fps),
+        "run": lambda: go(rng, motion, timing, sample_running(rng, tempo=tempo, vigour=vigour), fps),
+        "walk": lambda: go(rng, motion, timing, sample_walking(rng, tempo=tempo, vigour=vigour), fps),
         "sit": lambda: _sit_down(rng, motion, timing),
         "stand": lambda: _sit_down(rng, motion, timing),
         "turn": lambda: _turn(rng, motion, timing, fps),
@@ -157,5 +158,6 @@ def perform(
         held=held,
         seat_place=(float(back * np.sin(seat_yaw)), float(-back * np.cos(seat_yaw))),
         seat_yaw=seat_yaw,
+        seated=sits or seated_through,
         travels=action in TRAVELLING,
     )

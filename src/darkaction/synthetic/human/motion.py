@@ -24,7 +24,7 @@ MEDIAN_FRAMES: dict[Action, float] = {
     "run": 74, "sit": 82, "stand": 80, "turn": 84, "walk": 88, "wave": 90, "jump": 78,
     "drink": 86, "pick": 80, "pour": 88, "push": 86,
 }  # fmt: skip
-SEATED = np.radians(86.0)
+SEATED = float(np.radians(86.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,11 @@ def sample_timing(rng: np.random.Generator, *, frames: tuple[float, float], shar
     duration = int(np.clip(round(num_frames * rng.uniform(*share)), 1, num_frames))
     start = int(rng.integers(0, num_frames - duration + 1))
     return Timing(num_frames=num_frames, start=start, stop=start + duration)
+
+
+def seated_squat(raised: float, thigh: float) -> float:
+    """The squat (radians) of who sits `raised` metres higher than with SEATED; `thigh` is the bone's length."""
+    return float(np.arccos(np.clip(np.cos(SEATED) + raised / thigh, -0.7, 0.7)))
 
 
 def confine(place_N2: Floats, yaw: float, reach: tuple[float, float]) -> None:

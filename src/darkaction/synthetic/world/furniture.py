@@ -7,6 +7,7 @@ import numpy as np
 from darkaction.synthetic.camera.render import Painter
 from darkaction.synthetic.colours import Colour, shade
 from darkaction.synthetic.human.skeleton import Floats
+from darkaction.synthetic.world.seats import Seat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +21,13 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Furniture:
-    """The boxes along a wall, and the looks of the chair."""
+    """The boxes along a wall, and what there is to sit on."""
 
     boxes: tuple[Box, ...]
     angle: float  # radians by which the boxes are turned about the origin, counter-clockwise from above
-    chair: Colour | None
-    chair_back: float  # height of the back rest over the seat, 0 for a stool
+    seat: Seat
+    chair: Colour | None  # of the seat
+    chair_back: float  # height of a chair's back rest over the seat, 0 for none
 
 
 def add_boxes(painter: Painter, furniture: Furniture, count: int, *, eye_2: Floats) -> None:

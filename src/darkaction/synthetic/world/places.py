@@ -6,7 +6,7 @@ before it, from far to near. World axes as in `skeleton`; the person stands near
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from darkaction.synthetic.human.skeleton import Floats
 from darkaction.synthetic.ranges import log_uniform, uniform
 from darkaction.synthetic.settings import DomainRandomization, PlaceKind
 from darkaction.synthetic.world.furniture import Box, Furniture
-from darkaction.synthetic.world.textures import Image, facade, furnished, greenery, ground, plain
+from darkaction.synthetic.world.seats import sample_seat
+from darkaction.synthetic.world.textures import Image, facade, furnished, greenery, ground, pink_noise, plain, textured
 
 Surface = Callable[[np.random.Generator, float, float, float], Image]  # random numbers, luma, length, height
 Point = tuple[float, float]  # metres, on the floor
@@ -142,6 +143,7 @@ def _boxes(rng: np.random.Generator, luma: float, back: float) -> tuple[Box, ...
 
 def sample_place(rng: np.random.Generator, ranges: DomainRandomization) -> Place:
     """A random place of one of the wanted kinds."""
+    stains, seats = rng.spawn(2)  # random numbers of their own: those of `rng` stay the same
     kind: PlaceKind = ranges.places[int(rng.integers(len(ranges.places)))]
     luma = log_uniform(rng, (45, 120))
     angle = np.radians(uniform(rng, ranges.oblique)) * (0.4 if kind == "corridor" else 1.0)
@@ -155,6 +157,11 @@ def sample_place(rng: np.random.Generator, ranges: DomainRandomization) -> Place
     side = min(3.0, *(abs(x) for x in (walls[-1].start[0], walls[-2].start[0]))) if kind == "corridor" else 3.0
     low, high = ranges.lamps
     floor_HWC = ground(rng, float(np.clip(luma * rng.uniform(0.4, 1.1), 12, 200)), kerb=kind == "street")
+    texture = uniform(stains, ranges.texture)
+    if texture:
+        noise = pink_noise(stains)
+        walls = [replace(wall, image_HWC=textured(stains, wall.image_HWC, noise, texture)) for wall in walls]
+        floor_HWC = textured(stains, floor_HWC, noise, texture)
     red, green, blue = (float(value) for value in floor_HWC[::4, ::4].mean((0, 1)))
     lamps = _lamps(rng, int(rng.integers(low, high + 1)), kind, float(min(depth, 14.0)))
     chair = muted(rng, float(rng.uniform(30, 150))) if rng.random() < ranges.clutter else None
@@ -163,7 +170,9 @@ def sample_place(rng: np.random.Generator, ranges: DomainRandomization) -> Place
         walls=tuple(walls),
         floor_HWC=floor_HWC,
         floor=(red, green, blue),
-        furniture=Furniture(boxes=boxes, angle=float(angle), chair=chair, chair_back=chair_back),
+        furniture=Furniture(
+            boxes=boxes, angle=float(angle), seat=sample_seat(seats, ranges), chair=chair, chair_back=chair_back
+        ),
         sky=(sky * 0.95, sky * 0.97, sky * 1.05),
         lamps=lamps,
         reach=(float(max(0.5, side - 0.4)), float(np.clip(back - 0.4, 0.4, 6.0))),

@@ -9,6 +9,7 @@ from darkaction.synthetic.camera.camera import CameraPath
 from darkaction.synthetic.colours import tinted
 from darkaction.synthetic.human.skeleton import Floats
 from darkaction.synthetic.world.furniture import Box, Furniture
+from darkaction.synthetic.world.seats import CHAIR
 from darkaction.synthetic.world.textures import Image, grain, wall_image
 
 WALL_SCALE = 24.0  # texture pixels a metre
@@ -58,6 +59,7 @@ def sample_room(rng: np.random.Generator, *, lit: bool) -> Room:
         furniture=Furniture(
             boxes=tuple(boxes),
             angle=0.0,
+            seat=CHAIR,
             chair=tinted(rng, float(np.clip(luma + 35, 10, 220))),
             chair_back=float(rng.choice([0.0, rng.uniform(0.35, 0.5)])),
         ),

@@ -11,6 +11,8 @@ Image = NDArray[np.uint8]
 
 SCALE = 16.0  # pixels a metre
 FLOOR_SIDE = 40.0  # metres
+_TILE = 512  # pixels on a side of a tile of 1/f noise
+_BRIGHTEST = 210  # level that stains make nothing brighter than: above are light sources
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, int], cell: float, strength: float) -> Floats:
@@ -113,3 +115,21 @@ def ground(rng: np.random.Generator, luma: float, *, kerb: bool) -> Image:
         image[edge : edge + 3] = luma * rng.uniform(1.1, 1.8)
     image += grain(rng, (side, side), 20, 5) + grain(rng, (side, side), 3, 4)
     return np.clip(image, 0, 220).astype(np.uint8)
+
+
+def pink_noise(rng: np.random.Generator) -> NDArray[np.float32]:
+    """A tile (512, 512) of noise with the 1/f spectrum of photographs, mean 0, variance 1; opposite edges fit."""
+    spectrum = np.fft.rfft2(rng.standard_normal((_TILE, _TILE)))
+    frequency = np.hypot(np.fft.fftfreq(_TILE)[:, None], np.fft.rfftfreq(_TILE))
+    frequency[0, 0] = np.inf
+    noise = np.fft.irfft2(spectrum / frequency, (_TILE, _TILE))
+    return np.asarray(noise / noise.std(), np.float32)
+
+
+def textured(rng: np.random.Generator, image_HWC: Image, noise: NDArray[np.float32], amount: float) -> Image:
+    """A texture whose brightness follows a random part of the noise, `amount` its deviation in log units."""
+    height, width = image_HWC.shape[:2]
+    top, left = rng.integers(_TILE, size=2)
+    rows, columns = ((first + np.arange(size)) % _TILE for first, size in ((top, height), (left, width)))
+    factor_HW1 = np.exp(amount * noise[np.ix_(rows, columns)] - amount**2 / 2)[..., None]
+    return np.asarray(np.minimum(image_HWC * factor_HW1, np.maximum(image_HWC, _BRIGHTEST)), np.uint8)

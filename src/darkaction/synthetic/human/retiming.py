@@ -1,9 +1,13 @@
-"""Actions that halt, or are broken off and done again. N frames."""
+"""Performances in another time: actions that halt, or are broken off and done again, or speed up and slow down.
+
+N frames.
+"""
 
 from dataclasses import fields, replace
 
 import numpy as np
 
+from darkaction.synthetic.camera.camera import smooth_noise
 from darkaction.synthetic.human.actions import Performance
 from darkaction.synthetic.human.motion import Timing
 from darkaction.synthetic.human.skeleton import Floats, Motion
@@ -39,7 +43,24 @@ def _resample(channel: Floats, moment_N: Floats) -> Floats:
 
 def interrupt(rng: np.random.Generator, performance: Performance) -> Performance:
     """The performance with a break: the action halts, or goes back and on again."""
-    moment_N = _moments(rng, performance.timing, travels=performance.travels)
+    return _retimed(performance, _moments(rng, performance.timing, travels=performance.travels))
+
+
+def change_speed(rng: np.random.Generator, performance: Performance, amount: float) -> Performance:
+    """The performance at a speed that wanders by up to `amount`, in log units, to either side of its mean. The first
+    and the last pose stay.
+    """
+    timing, count = performance.timing, performance.timing.num_frames
+    log_speed_N = amount * np.clip(smooth_noise(rng, count, period=45) / 1.5, -1, 1)
+    moment_N = np.concatenate([[0.0], np.cumsum(np.exp(log_speed_N[1:]))])
+    moment_N *= (count - 1) / moment_N[-1]
+    start = min(int(np.searchsorted(moment_N, timing.start)), count - 1)
+    stop = max(int(np.searchsorted(moment_N, timing.stop)), start + 1)
+    return replace(_retimed(performance, moment_N), timing=Timing(num_frames=count, start=start, stop=stop))
+
+
+def _retimed(performance: Performance, moment_N: Floats) -> Performance:
+    """The performance whose every frame shows the given moment of this one."""
     channels = {field.name: getattr(performance.motion, field.name) for field in fields(Motion)}
     motion = Motion(**{name: _resample(channel, moment_N) for name, channel in channels.items()})
     nearest_N = np.rint(moment_N).astype(np.intp)
