@@ -48,6 +48,7 @@ class Optimizer:
 class Train:
     epochs: Positive
     batch_size: Positive
+    members: Positive
     init_from: str | None
     shots_per_class: Count | None
     precision: Literal["auto", "fp32", "bf16"]
