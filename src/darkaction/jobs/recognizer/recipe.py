@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 
 from darkaction.core.config import digest
 from darkaction.core.errors import UserError
+from darkaction.core.folders import write_whole
 from darkaction.core.paths import Paths
 from darkaction.core.processes import is_first_process, keep_freed_memory
 from darkaction.enhancement.settings import Enhance
@@ -136,7 +137,7 @@ def write_fold(params: Params, folder: Path, recognizer: Recognizer, card: weigh
     if not is_first_process(params.train.processes):
         return
     table = pd.DataFrame(history, columns=None if history else ["epoch"])
-    table.to_csv(folder / "history.csv", index=False, float_format="%.6g")
+    write_whole(folder / "history.csv", table.to_csv(index=False, float_format="%.6g"))
     weights.save(folder / weights.WEIGHTS, recognizer, card)
 
 
