@@ -6,6 +6,8 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,12 +26,15 @@ from darkaction.jobs.identity import training_settings
 from darkaction.jobs.recognizer import cost, evaluation, pretrain, pretraining, recipe, scoring
 from darkaction.jobs.recognizer import train as stage
 from darkaction.params import Params
+from darkaction.search import search
+from darkaction.search.settings import SearchParams
+from darkaction.serving import package
 from darkaction.serving.predictor import Predictor
 from darkaction.tracking.runs import Run
 from darkaction.tracking.weights import checksum, find_weights
 from darkaction.training import weights
 from stores import make_store
-from tiny_models import CLASSES, TINY, make_model
+from tiny_models import CLASSES, TINY, TRAINING, make_model
 
 QUICK = (*golden_curve.SETTINGS, "train.epochs=1", "model.layers=[1, 1, 1, 1]", "enhance.method=none")
 
@@ -230,3 +235,32 @@ def test_every_member_has_learning_curves(tmp_path: Path) -> None:
     evaluation.plot_histories(Params.load(), paths, tmp_path)
     assert (tmp_path / "learning_curves_0.csv").read_text().endswith("0,0,0,0\n")
     assert (tmp_path / "learning_curves_0_member_1.csv").read_text().endswith("0,1,0,0\n")
+
+
+def test_all_members_are_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into the weights that come with the project, here a folder of its own."""
+    for member in (0, 1):
+        made = make_model(tmp_path / f"m{member}", seed=member, training=TRAINING, temperature=1.0)
+        shutil.copytree(made / "fold_0", tmp_path / Paths.PRETRAINING / place(0, member))
+    (tmp_path / Paths.ENHANCER).mkdir()
+    shutil.copy(made / weights.ENHANCER, tmp_path / Paths.ENHANCER / weights.WEIGHTS)
+    video = tmp_path / "data/raw/demo/Up/Up_1_1.mp4"
+    video.parent.mkdir(parents=True)
+    write_video(video, np.zeros((30, 48, 64, 3), np.uint8), fps=30, codec="mp4v")
+    monkeypatch.setattr(Paths, "SHIPPED", str(tmp_path / "packaged"))
+    assert "the probabilities of 1 clips change by 0.0" in package.package_weights(Paths(root=tmp_path))
+    first, second = networks(tmp_path / "packaged")
+    assert second == tmp_path / "packaged/fold_0/member_1" / weights.WEIGHTS
+    assert not torch.equal(*(weights.read_state(path)["classifier.weight"] for path in (first, second)))
+    assert "| Networks | 2, whose probabilities" in (tmp_path / "packaged/README.md").read_text()
+
+
+def test_a_search_trains_one_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def check(params: SearchParams) -> None:
+        raise UserError(f"checked with {params.train.members}")
+
+    monkeypatch.setattr(search, "check", check)
+    asked: Any = SimpleNamespace(apply=False)
+    with pytest.raises(UserError, match="checked with 1"):
+        search.search(SearchParams.load(overrides=["train.members=3"]), asked)
+    assert capsys.readouterr().out == "train.members is 3; a trial trains one network\n"
