@@ -85,7 +85,7 @@ def test_the_stage_trains_all_folds_with_half_the_batch(
 
     for name in ("copy_enhancer", "model_card"):
         monkeypatch.setattr(stage, name, lambda *_: "")
-    monkeypatch.setattr(stage, "starting_weights", lambda *_: (None, None))
+    monkeypatch.setattr(stage, "starting_weights", lambda *_: [[None], [None]])
     monkeypatch.setattr(stage, "start_run", start_run)
     monkeypatch.setattr(stage.data, "usable_clips", lambda *_: pd.DataFrame())
     monkeypatch.setattr(stage.data, "split_digest", lambda *_: "")

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 import programs
 from darkaction.core import config
+from darkaction.core.model_folder import networks
 from darkaction.core.paths import Paths
 from darkaction.params import Params
 from darkaction.training import weights
@@ -181,3 +182,31 @@ def test_the_study_of_limited_data_pretrains_once(continued: Tables) -> None:
     assert str(run.info.run_name).startswith("pretraining ") and run.info.status == "FINISHED"
     [weights] = (continued.project / "cache/pretraining").glob("*/models/pretraining/fold_*/weights.safetensors")
     assert (weights.parent / "clips.png").stat().st_size > 5000
+
+
+ENSEMBLE = """
+source_domain: {}
+common: {pretrain.enabled: true, pretrain.scenes: 2, pretrain.takes: 1, train.init_from: models/pretraining}
+tables:
+  ensemble:
+    title: Networks
+    methods:
+      one: {name: One, published: null}
+      two: {name: Two, published: null, set: {train.members: 2}}
+"""
+
+
+def test_an_ensemble_is_compared_with_one_network(continued: Tables) -> None:
+    """Each of its members has a pretraining; the cost is that of both."""
+    (continued.project / "experiments/ensemble.yaml").write_text(ENSEMBLE)
+    out = continued("--experiments", "experiments/ensemble.yaml", "--seeds", "1")
+    assert "2 runs, 2 of them to train" in out and "pretrainings to make first: 2" in out
+    runs = {run["method"]: run for run in continued.runs()}
+    assert int(runs["two"]["parameters"]) == 2 * int(runs["one"]["parameters"])
+    [made] = (continued.project / "cache/pretraining").glob("*-2/models/pretraining")
+    first, second = networks(made)
+    assert first.read_bytes() != second.read_bytes()
+    client = MlflowClient(continued.store)
+    run = client.get_run(runs["two"]["run_id"])
+    assert {"train_loss", "member_1.train_loss"} <= run.data.metrics.keys()
+    assert "0 of them to train" in continued("--experiments", "experiments/ensemble.yaml", "--seeds", "1")

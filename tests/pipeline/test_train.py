@@ -90,7 +90,7 @@ def test_a_fold_that_was_trained_before_a_stop_stays_unless_it_is_damaged(
 
     def train_folds() -> None:
         params = Params.load(profile="smoke", overrides=["split.folds=2"])
-        stage.train_folds(params, Paths(), pd.DataFrame(), tmp_path, (None, None), record=lambda *_: None)
+        stage.train_folds(params, Paths(), pd.DataFrame(), tmp_path, [[None], [None]], record=lambda *_: None)
 
     monkeypatch.setattr(stage.recipe, "train_fold", train_fold)
     train_folds()

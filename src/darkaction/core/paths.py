@@ -20,12 +20,12 @@ class Paths:
     """weights.safetensors (of methods that are learnt), metrics.json, contact_sheet.png."""
 
     PRETRAINING: ClassVar[str] = "models/pretraining"
-    """fold_<k>/weights.safetensors, history.csv and clips.png of the pretraining; settings.json; README.md alone
-    where it is off."""
+    """fold_0/weights.safetensors, history.csv and clips.png of the pretraining (see core/model_folder.py);
+    settings.json; README.md alone where it is off."""
 
     RECOGNIZER: ClassVar[str] = "models/recognizer"
-    """fold_<k>/weights.safetensors and history.csv; enhancer.safetensors; README.md; trained_on.json. All that
-    prediction needs."""
+    """fold_<k>/weights.safetensors and history.csv (see core/model_folder.py); enhancer.safetensors; README.md;
+    trained_on.json. All that prediction needs."""
 
     SHIPPED: ClassVar[str] = "models/synthetic"
     """Laid out as RECOGNIZER, in git: weights to predict with before anything was trained (`make weights`)."""

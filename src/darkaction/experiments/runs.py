@@ -67,7 +67,8 @@ class RunObserver(Observer):
         assert test is not None
         found = scores(test, own.params)
         network, _ = weights.load(own.folder / "fold_0" / weights.WEIGHTS)
-        gflop, clip_seconds = cost(network, own.params)
+        members = own.params.train.members  # of an ensemble: each looks at each clip
+        gflop, clip_seconds = (members * value for value in cost(network, own.params))
         result = Run(
             method=self.method,
             dataset=own.params.datasets[0],
@@ -82,7 +83,7 @@ class RunObserver(Observer):
             n=int(found["n"]),
             scenes=int(found["scenes"]),
             val_accuracy=None if validation is None else float(validation.correct_N.mean()),
-            parameters=sum(tensor.numel() for tensor in network.parameters()),
+            parameters=members * sum(tensor.numel() for tensor in network.parameters()),
             gflop=gflop,
             clip_seconds=clip_seconds,
             frame_seconds=frame_seconds(self.enhancement, self.paths, own.params.datasets[0]),

@@ -74,6 +74,7 @@ def training_settings(params: Params) -> dict[str, Any]:
     sections += ["pretrain"] if params.train.init_from == Paths.PRETRAINING else []
     unused = {"train.num_workers"}
     unused |= {key for key in flat if key.startswith("enhance.apply.") and key[14:] not in params.datasets}
+    unused |= {"train.members"} if params.train.members == 1 else set()
     unused |= {"train.nodes"} if params.train.nodes == 1 else set()
     unused |= {"train.deterministic"} if params.train.deterministic else set()
     unused |= set() if method == "gamma" else {"enhance.gamma"}

@@ -118,7 +118,7 @@ def _given_weights(params: Params, paths: Paths) -> dict[str, Any]:
     """
     if params.train.init_from in (None, Paths.PRETRAINING):
         return {}
-    return {"weights": [sha256(path) for path in starting_weights(params, paths) if path is not None]}
+    return {"weights": [sha256(path) for own in starting_weights(params, paths) for path in own if path is not None]}
 
 
 def indexes_for(params: Params) -> Paths:
@@ -230,7 +230,8 @@ def _pretraining_for(params: Params, paths: Paths, enhancement: Settings) -> Pre
     """
     if not params.pretrain.enabled:
         raise UserError(f"train.init_from is {Paths.PRETRAINING}, but pretrain.enabled is false")
-    out = ROOT / CACHE / "pretraining" / pretraining.identity(params, enhancement)
+    several = f"-{params.train.members}" if params.train.members > 1 else ""
+    out = ROOT / CACHE / "pretraining" / f"{pretraining.identity(params, enhancement)}{several}"
     moved = {**paths.moved, Paths.PRETRAINING: out / Paths.PRETRAINING}
     return Pretraining(params=params, paths=replace(paths, out=out, moved=moved))
 

@@ -23,10 +23,10 @@ from darkaction.core.processes import only_one
 from darkaction.data.splits import other_validation
 from darkaction.enhancement.apply import Settings
 from darkaction.jobs.identity import identity, index_digests, index_settings, training_code
-from darkaction.jobs.recognizer import pretraining
+from darkaction.jobs.recognizer import pretraining, recipe
 from darkaction.jobs.recognizer.scoring import Predictions, predict_part
 from darkaction.jobs.recognizer.smaller_batch import with_smaller_batch
-from darkaction.jobs.recognizer.train import train_folds
+from darkaction.jobs.recognizer.train import Inits, train_folds
 from darkaction.params import Params
 from darkaction.tracking.runs import Child, Run, child_run
 from darkaction.training import data, weights
@@ -104,7 +104,7 @@ class Job:
     code: str
     score: tuple[str, ...]  # parts to score, val and test; of the first one there must be clips
     observer: Observer
-    inits: tuple[Path | None, ...]  # weights to begin with, for each fold
+    inits: Inits
     enhancement: Settings | None = None  # of synthetic clips, where the job pretrains with settings of its own
     seeds: int = 1  # how many are trained
     first_seed: int = 0  # the first is params.seed plus this
@@ -205,7 +205,13 @@ def _train_seeds(job: Job, params: Params, work: Path, run: Run) -> list[Trained
         folder = work / f"seed_{own.seed}-batch_{own.train.batch_size}"
         inits = job.inits
         if job.enhancement is not None:
-            inits = (_pretrain(own, job.paths, folder / "pretraining", job.enhancement, run),)
+            begun = folder / "pretraining"
+            inits = [
+                [
+                    _pretrain(recipe.of_member(own, member), job.paths, begun / str(member), job.enhancement, run)
+                    for member in range(own.train.members)
+                ]
+            ]
         prefix = f"seed_{number}." if job.seeds > 1 else ""
         started = time.monotonic()
         train_folds(own, job.paths, clips, folder, inits, record=_recorder(run, prefix, job))

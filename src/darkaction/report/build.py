@@ -13,6 +13,7 @@ from darkaction.core import config
 from darkaction.core.agreement import recorded_in
 from darkaction.core.errors import UserError
 from darkaction.core.folders import write_whole
+from darkaction.core.model_folder import members
 from darkaction.core.paths import Paths
 from darkaction.core.provenance import dvc_md5s, origin_tags
 from darkaction.evaluation import plots
@@ -50,6 +51,7 @@ def write_report(params: Params, paths: Paths) -> Path:
     weights_file = required(paths, f"{Paths.RECOGNIZER}/fold_0/{weights.WEIGHTS}", TRAIN)
     network, card = weights.load(weights_file)
     weights.check_card(card, network_wanted(params), weights_file)
+    cards = [weights.read_card(path) for path in members(weights_file)]
     test = data.select(target, fold=0, part="test")
     if test.empty:
         raise UserError(f"{Paths.index(params.datasets[0])}: no clip is marked test; run prepare again")
@@ -68,7 +70,8 @@ def write_report(params: Params, paths: Paths) -> Path:
         | {"min_frames": card.min_frames, "max_frames": card.max_frames},
         "attention": attention(network, card, test, params, paths),
         "folds": params.split.folds,
-        "temperature": None if card.validation is None else card.validation.temperature,
+        "members": len(cards),
+        "temperatures": [own.validation.temperature for own in cards if own is not None and own.validation is not None],
         "settings": settings(params),
     }
     path = paths.write(Paths.REPORT)

@@ -76,7 +76,9 @@ def search(params: SearchParams, asked: Request) -> None:
             f"these settings: python src/configure.py {asked.settings_text}; dvc repro; python src/tune.py; then "
             "--resume --apply"
         )
-    params = replace(params, train=replace(params.train, devices=1, nodes=1))  # a trial has one device
+    if params.train.members > 1:
+        print(f"train.members is {params.train.members}; a trial trains one network")
+    params = replace(params, train=replace(params.train, devices=1, nodes=1, members=1))  # a trial has one device
     check(params)
     storage = address(asked.storage)
     connect(storage)
@@ -96,7 +98,7 @@ def search(params: SearchParams, asked: Request) -> None:
         return
 
     def confirmed(highest: Scored) -> Comparison:
-        inits = starting_weights(params, inputs.paths) if template.enhancement is None else (None,)
+        inits = starting_weights(params, inputs.paths) if template.enhancement is None else []
         job = replace(template, parent=study.token, inits=inits)
         return confirm(
             highest,
@@ -130,7 +132,7 @@ def _run(study: Search, params: SearchParams, inputs: Inputs, template: Job, sto
         with start_pool(address=asked.ray_address, workers=asked.workers, gpu=asked.gpus_per_worker) as pool:
             print(f"study '{study.name}': {budget} trials, {pool.size} workers with {pool.threads} threads")
             _pretrain(inputs, pool)
-            inits = starting_weights(params, inputs.paths) if template.enhancement is None else (None,)
+            inits = starting_weights(params, inputs.paths) if template.enhancement is None else []
             job = replace(template, parent=study.token, threads=pool.threads, inits=inits)
             trials = Trials(study, params, storage=storage, template=job, budget=budget, deadline=deadline)
             with trials.heartbeats():

@@ -8,6 +8,7 @@ import numpy as np
 
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
+from darkaction.core.model_folder import members, place
 from darkaction.core.paths import Paths
 from darkaction.core.provenance import git_commit
 from darkaction.serving.predictor import Predictor
@@ -24,18 +25,20 @@ def package_weights(paths: Paths) -> str:
     Raises:
         UserError: when 16 bits change a probability by more than MOST_CHANGE.
     """
-    made = paths.read(Paths.PRETRAINING) / "fold_0" / weights.WEIGHTS
-    recognizer, card = weights.load(made)
+    made = members(paths.read(Paths.PRETRAINING) / place(0, 0) / weights.WEIGHTS)
+    card = weights.load(made[0])[1]
     clips = sorted(paths.read(Paths.raw("demo")).glob("*/*_1_1.*"))
     target = Paths().write(Paths.SHIPPED)
     with tempfile.TemporaryDirectory() as whole, new_folder(target) as folder:
-        for place in (Path(whole), folder):
-            (place / "fold_0").mkdir()
-            shutil.copyfile(paths.read(Paths.ENHANCER) / "weights.safetensors", place / weights.ENHANCER)
-        shutil.copyfile(made, Path(whole) / "fold_0" / weights.WEIGHTS)
-        weights.save(folder / "fold_0" / weights.WEIGHTS, recognizer, card, half=True)
+        for own in (Path(whole), folder):
+            shutil.copyfile(paths.read(Paths.ENHANCER) / "weights.safetensors", own / weights.ENHANCER)
+        for member, path in enumerate(made):
+            for own in (Path(whole), folder):
+                (own / place(0, member)).mkdir()
+            shutil.copyfile(path, Path(whole) / place(0, member) / weights.WEIGHTS)
+            weights.save(folder / place(0, member) / weights.WEIGHTS, *weights.load(path), half=True)
         change = largest_change(Path(whole), folder, clips)
-        (folder / "README.md").write_text(model_card(card))
+        (folder / "README.md").write_text(model_card(card, networks=len(made)))
     return f"{Paths.SHIPPED}: in 16 bits the probabilities of {len(clips)} clips change by {change:.4f} at most"
 
 
@@ -53,11 +56,12 @@ def largest_change(whole: Path, half: Path, clips: list[Path]) -> float:
     return change
 
 
-def model_card(card: Card) -> str:
-    """What a person who uses the weights should know, as Markdown."""
+def model_card(card: Card, *, networks: int) -> str:
+    """What a person who uses the weights should know, as Markdown; the figures are of the first of the networks."""
     trained, validation = card.training, card.validation
     if trained is None or validation is None:
         raise UserError("the pretraining has no card of its clips and its validation; train it anew: make weights")
+    ensemble = f"| Networks | {networks}, whose probabilities are averaged; the rest is of the first |\n"
     lengths = f"{trained.frames[0]:.0f} to {trained.frames[1]:.0f} frames"
     return f"""# Weights for trying the program: {", ".join(card.classes)}
 
@@ -67,6 +71,7 @@ def model_card(card: Card) -> str:
 | what | value |
 |---|---|
 | Made by | `make weights` (profiles/weights.yaml) at commit {git_commit(Paths().root) or "unknown"} |
+{ensemble if networks > 1 else ""}\
 | Training clips | {trained.clips} synthetic clips of {trained.scenes} scenes, digest `{trained.digest}`; {lengths}, \
 {trained.width[0]:.0f}x{trained.height[0]:.0f} pixels, mean luma {trained.luma[0]:.0f} to {trained.luma[1]:.0f} of 255 |
 | Input | {card.sampling.num_frames} frames of {card.enhance.height}x{card.enhance.width} by {card.sampling.strategy} \

@@ -1,7 +1,7 @@
 """From a video file to an action: the one way of prediction that the command line, MLflow and its server share.
 
 A model is a folder with fold_<k>/weights.safetensors (whose card says how frames are sampled and enhanced) and
-enhancer.safetensors where it needs one. The networks of several folds are averaged.
+enhancer.safetensors where it needs one. The networks of several folds, and the members of an ensemble, are averaged.
 
 Legend of names: D sampling draws, K classes, N frames of the video, T sampled frames.
 """
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from darkaction.core.errors import UserError
+from darkaction.core.model_folder import networks
 from darkaction.data.flow import between
 from darkaction.data.settings import VideoLimits
 from darkaction.data.video import BT_601, Frames, Video, VideoError, VideoInfo, iter_frames, unusable
@@ -70,7 +71,7 @@ class Predictor:
         Raises:
             UserError: when weights are missing, damaged or do not fit each other.
         """
-        paths = sorted(folder.glob(f"fold_*/{WEIGHTS}"))
+        paths = networks(folder)
         if not paths:
             raise UserError(
                 f"{folder}: no fold_0/{WEIGHTS} there; dvc repro trains a model, dvc pull gets one from a remote"
@@ -156,7 +157,7 @@ class Predictor:
 
     @property
     def training(self) -> Training | None:
-        """What the networks of all folds were trained on; None where their cards do not say."""
+        """What all networks were trained on; None where their cards do not say."""
         cards = [card.training for card in self._cards if card.training is not None]
         return join(cards) if len(cards) == len(self._cards) else None
 
@@ -256,7 +257,7 @@ def join(cards: list[Training]) -> Training:
 
     return Training(
         datasets=list(dict.fromkeys(name for card in cards for name in card.datasets)),
-        digest=" ".join(card.digest for card in cards),
+        digest=" ".join(dict.fromkeys(card.digest for card in cards)),
         clips=max(card.clips for card in cards),
         scenes=max(card.scenes for card in cards),
         luma=span("luma"),

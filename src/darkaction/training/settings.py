@@ -56,6 +56,7 @@ class Optimizer:
 class Train:
     epochs: Positive
     batch_size: Positive
+    members: Positive
     init_from: str | None
     freeze_batchnorm: bool
     shots_per_class: Count | None

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from darkaction.core import model_folder
 from darkaction.core.agreement import require_same
 from darkaction.core.config import STRICT
 from darkaction.core.errors import UserError
@@ -37,7 +38,7 @@ FORMER_WORDS = {
 }
 """In the cards of weights that were trained before a setting had its name of today."""
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS = model_folder.WEIGHTS
 """In models/recognizer/fold_<k>."""
 
 ENHANCER = "enhancer.safetensors"

@@ -119,8 +119,11 @@ def describe(params: Params) -> str:
     """Parameters, operations and memory of a training, for a person."""
     found = cost(params)
     own = params.train.batch_size // params.train.processes
+    networks = params.train.members
+    ensemble = [f"ensemble           {networks} networks, one after the other; of each:"] if networks > 1 else []
     return "\n".join(
         [
+            *ensemble,
             f"network            {params.model.backbone}, head {params.model.head}",
             f"parameters         {found.parameters / 1e6:.2f} M",
             f"operations         {found.gflop_per_clip:.2f} GFLOP per clip (forward)",

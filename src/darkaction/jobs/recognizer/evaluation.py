@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder, write_whole
+from darkaction.core.model_folder import WEIGHTS, members, place
 from darkaction.core.paths import Paths
 from darkaction.data.clips import ClipStore
 from darkaction.data.index import fold_columns
@@ -153,15 +154,17 @@ def plot_reliability(predictions: Predictions, folder: Path) -> None:
 
 
 def plot_histories(params: Params, paths: Paths, folder: Path) -> None:
-    """learning_curves_<fold>.csv and .png from the history of each training that has one: not of weights taken as they
-    are, nor of a training that ended within its first epoch."""
+    """learning_curves_<fold>[_member_<m>].csv and .png from the history of each training that has one: not of weights
+    taken as they are, nor of a training that ended within its first epoch."""
     for fold in range(params.split.folds):
-        history = paths.read(Paths.RECOGNIZER) / f"fold_{fold}" / "history.csv"
-        if not history.exists() or len(history.read_text().splitlines()) < 2:
-            continue
-        copy = folder / f"learning_curves_{fold}.csv"
-        copy.write_bytes(history.read_bytes())
-        plots.learning_curves(copy, copy.with_suffix(".png"))
+        first = paths.read(Paths.RECOGNIZER) / place(fold, 0) / WEIGHTS
+        for member, network in enumerate(members(first)):
+            history = network.with_name("history.csv")
+            if not history.exists() or len(history.read_text().splitlines()) < 2:
+                continue
+            copy = folder / f"learning_curves_{fold}{f'_member_{member}' if member else ''}.csv"
+            copy.write_bytes(history.read_bytes())
+            plots.learning_curves(copy, copy.with_suffix(".png"))
 
 
 def chosen_samples(predictions: Predictions, paths: Paths) -> list[Sample]:

@@ -78,6 +78,7 @@ def settings_of(params: Params) -> Params:
             **nested["train"],
             "epochs": wanted.epochs,
             "batch_size": wanted.batch_size,
+            "members": 1,
             "init_from": None,
             "shots_per_class": None,
             "devices": 1,

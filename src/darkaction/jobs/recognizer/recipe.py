@@ -13,8 +13,9 @@ import pytorch_lightning as pl
 
 from darkaction.core.config import digest
 from darkaction.core.errors import UserError
+from darkaction.core.folders import write_whole
 from darkaction.core.paths import Paths
-from darkaction.core.processes import keep_freed_memory
+from darkaction.core.processes import is_first_process, keep_freed_memory
 from darkaction.enhancement.settings import Enhance
 from darkaction.evaluation import metrics
 from darkaction.evaluation.calibration import fit_temperature, temper
@@ -37,6 +38,9 @@ from darkaction.training.transfer import start_from
 DETERMINISTIC = ("r2plus1d", "se_r2plus1d", "efficientnet", "swin3d")
 """Backbones whose every operation gives the same result each time on GPUs; the others pool in 3-D."""
 
+
+SEEDS_APART = 1000
+"""Between the seeds of two members: more than a comparison has seeds."""
 
 CARD_RESAMPLES, CARD_CONFIDENCE = 2000, 0.95
 """Of the interval on a card. Not those of `evaluate`, which are of reports: a change there must not train again."""
@@ -79,7 +83,7 @@ def train_fold(
     if params.train.shots_per_class == 0:
         if before is not None:
             card = dataclasses.replace(card, training=before.training, validation=before.validation)
-        write_fold(folder, recognizer, card, [])
+        write_fold(params, folder, recognizer, card, [])
         return
     print(f"fold {fold}: {len(training)} training clips, {len(validation)} validation clips")
     history = fit(
@@ -95,9 +99,15 @@ def train_fold(
         on_epoch=on_epoch,
     )
     found = validate(params, recognizer, card, validation, validation_rows)
-    write_fold(
-        folder, recognizer, dataclasses.replace(card, training=trained_on(rows, before), validation=found), history
-    )
+    card = dataclasses.replace(card, training=trained_on(rows, before), validation=found)
+    write_fold(params, folder, recognizer, card, history)
+
+
+def of_member(params: Params, number: int) -> Params:
+    """The settings of one member of an ensemble: those of a training of its own with another seed, for the first one
+    `seed` itself. Weights, sampling, augmentation, shots, and a pretraining's clips, differ; the split does not."""
+    seed = params.seed + SEEDS_APART * number
+    return dataclasses.replace(params, seed=seed, train=dataclasses.replace(params.train, members=1))
 
 
 def hardware(params: Params) -> Hardware:
@@ -122,10 +132,12 @@ def open_clips(params: Params, paths: Paths, rows: pd.DataFrame) -> list[Clip]:
     return data.open_clips(rows, paths, params.data.classes, params.enhance, flow=flow)
 
 
-def write_fold(folder: Path, recognizer: Recognizer, card: weights.Card, history: list[Row]) -> None:
-    """Writes history.csv, which has a line an epoch, and then weights.safetensors."""
+def write_fold(params: Params, folder: Path, recognizer: Recognizer, card: weights.Card, history: list[Row]) -> None:
+    """Writes history.csv, which has a line an epoch, and then weights.safetensors; of several processes the first."""
+    if not is_first_process(params.train.processes):
+        return
     table = pd.DataFrame(history, columns=None if history else ["epoch"])
-    table.to_csv(folder / "history.csv", index=False, float_format="%.6g")
+    write_whole(folder / "history.csv", table.to_csv(index=False, float_format="%.6g"))
     weights.save(folder / weights.WEIGHTS, recognizer, card)
 
 

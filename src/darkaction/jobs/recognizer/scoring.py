@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkaction.core.errors import UserError
+from darkaction.core.model_folder import members, place
 from darkaction.core.parallel import Mapper, Processes
 from darkaction.core.paths import Paths
 from darkaction.evaluation import metrics, statistics
@@ -21,6 +22,8 @@ from darkaction.models.precision import uses_bf16
 from darkaction.params import Params
 from darkaction.training import data, weights
 
+Probabilities = NDArray[np.float64]
+
 PIECE = 16
 """Batches that a worker predicts at a time."""
 
@@ -28,11 +31,12 @@ PIECE = 16
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
     """Clips of all folds, one row each, with what the network says, in the order of the rows: probabilities_DNK of
-    each draw as it comes from the softmax, and the temperature that calibrates their mean."""
+    each draw as it comes from the softmax, and their calibrated mean averaged_NK. Of an ensemble both are means over
+    its members, each of which is calibrated by its own temperature."""
 
     clips: pd.DataFrame
     probabilities_DNK: NDArray[np.float64]
-    temperature_N: NDArray[np.float64]
+    averaged_NK: NDArray[np.float64]
     classes: list[str]
 
     @property
@@ -46,10 +50,6 @@ class Predictions:
     @property
     def uncalibrated_NK(self) -> NDArray[np.floating]:
         return metrics.average_draws(self.probabilities_DNK)
-
-    @property
-    def averaged_NK(self) -> NDArray[np.floating]:
-        return temper(self.uncalibrated_NK, self.temperature_N[:, None])
 
     @property
     def predicted_N(self) -> NDArray[np.int64]:
@@ -125,9 +125,16 @@ class Piece:
     shuffle_frames: bool
 
 
-def _predict_piece(params: Params, paths: Paths, folder: Path, piece: Piece) -> tuple[NDArray[np.float64], float]:
-    """probabilities_DNK, and the temperature that calibrates them."""
-    path = folder / f"fold_{piece.fold}" / weights.WEIGHTS
+def _predict_piece(params: Params, paths: Paths, folder: Path, piece: Piece) -> tuple[Probabilities, Probabilities]:
+    """probabilities_DNK and averaged_NK of `Predictions`."""
+    networks = members(folder / place(piece.fold, 0) / weights.WEIGHTS)
+    found = [_predict_with(path, params, paths, piece) for path in networks]
+    averaged = [temper(metrics.average_draws(said_DNK), temperature) for said_DNK, temperature in found]
+    return np.mean([said_DNK for said_DNK, _ in found], axis=0), np.mean(averaged, axis=0)
+
+
+def _predict_with(path: Path, params: Params, paths: Paths, piece: Piece) -> tuple[Probabilities, float]:
+    """probabilities_DNK of one network, and the temperature that calibrates them."""
     network, card = weights.load(path)
     weights.check_card(card, network_wanted(params), path)
     flow = params.model.input == "rgb_flow"
@@ -152,7 +159,7 @@ def _together(found: Sequence[tuple[Piece, Any]], classes: list[str]) -> Predict
     return Predictions(
         clips=pd.concat([piece.rows.assign(fold=piece.fold) for piece, _ in found], ignore_index=True),
         probabilities_DNK=np.concatenate([probabilities_DNK for _, (probabilities_DNK, _) in found], axis=1),
-        temperature_N=np.concatenate([np.full(len(piece.rows), value) for piece, (_, value) in found]),
+        averaged_NK=np.concatenate([averaged_NK for _, (_, averaged_NK) in found]),
         classes=classes,
     )
 

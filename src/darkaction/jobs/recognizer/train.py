@@ -1,10 +1,11 @@
-"""The stage `train`: trains the recognizer on the clip stores: -> models/recognizer/fold_<k>."""
+"""The stage `train`: trains the recognizer on the clip stores: -> models/recognizer/fold_<k>[/member_<m>]."""
 
 import contextlib
 import io
+import itertools
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,25 +13,37 @@ import pandas as pd
 import torch
 
 from darkaction.core.agreement import recorded_in, require_same
+from darkaction.core.config import digest
 from darkaction.core.errors import UserError
 from darkaction.core.folders import new_folder
+from darkaction.core.model_folder import label, members, place
 from darkaction.core.paths import Paths
 from darkaction.core.processes import is_first_process, only_one
 from darkaction.data.clips import ENHANCER, SETTINGS, ClipStore
 from darkaction.enhancement import LEARNT
-from darkaction.jobs.identity import index_settings, pretraining_settings, sha256
+from darkaction.jobs.identity import (
+    identity,
+    index_settings,
+    pretraining_settings,
+    sha256,
+    training_code,
+    training_settings,
+)
 from darkaction.jobs.recognizer import recipe
 from darkaction.jobs.recognizer.smaller_batch import say_halved, with_smaller_batch
 from darkaction.models.precision import uses_bf16
 from darkaction.params import Params
 from darkaction.tracking.runs import start_run
-from darkaction.tracking.weights import find_weights
+from darkaction.tracking.weights import checksum, find_weights
 from darkaction.training import data, weights
 from darkaction.training.checkpoints import remove_states
 from darkaction.training.fit import Row, synchronizes_batchnorm
 
 HALVED = "halved"
 """Among the states of a training, those with half the batch size."""
+
+Inits = Sequence[Sequence[Path | None]]
+"""Weights to begin with, for each fold and member; None: fresh ones."""
 
 
 def train(params: Params, paths: Paths, *, max_steps: int | None) -> None:
@@ -63,7 +76,8 @@ def _train(params: Params, paths: Paths, *, max_steps: int | None, first: bool) 
         alone if first else contextlib.nullcontext(),  # states and run belong to one training at a time
         start_run(stage="train", params=params, paths=paths, resume=True, recorded=first) as run,
     ):
-        run.set_tags({f"sha256.init.fold_{fold}": sha256(path) for fold, path in enumerate(inits) if path is not None})
+        begun = {label(fold, member): path for fold, own in enumerate(inits) for member, path in enumerate(own)}
+        run.set_tags({f"sha256.init.{name}": sha256(path) for name, path in begun.items() if path is not None})
 
         def record(prefix: str, epoch: int, row: Row) -> None:
             run.log_metrics({f"{prefix}{name}": value for name, value in row.items()}, step=epoch)
@@ -76,34 +90,53 @@ def _train(params: Params, paths: Paths, *, max_steps: int | None, first: bool) 
             copy_enhancer(params, paths, folder)
             checkpoints = paths.write(f"{Paths.CHECKPOINTS}/recognizer")
 
-            def train_all(own: Params) -> None:
-                for fold in folder.glob("fold_*"):  # all folds have the same batch size
-                    shutil.rmtree(fold)
-                states = checkpoints if own is params else checkpoints / HALVED
-                train_folds(own, paths, clips, folder, inits, record=record, checkpoints=states, max_steps=max_steps)
+            key = identity_of(params, clips, begun, folder / weights.ENHANCER, max_steps)
 
-            with_smaller_batch(train_all, params, halved)
-            for states in (HALVED, *(f"fold_{fold}" for fold in range(params.split.folds))) if first else ():
-                remove_states(checkpoints / states)  # of the batch that memory did not suffice for
+            def train_all(own: Params) -> Path:
+                states = checkpoints if own is params else checkpoints / HALVED  # all networks have one batch size
+                made = states / f"made-{key}"  # whole networks, which a stopped training does not train again
+                train_folds(own, paths, clips, made, inits, record=record, checkpoints=states, max_steps=max_steps)
+                return made
+
+            made = with_smaller_batch(train_all, params, halved)
+            if not first:
+                return
+            shutil.copytree(made, folder, dirs_exist_ok=True)
             card = weights.load(folder / "fold_0" / weights.WEIGHTS)[1]
             (folder / "README.md").write_text(model_card(params, clips, card))
             (folder / weights.TRAINED_ON).write_text(json.dumps({"split": data.split_digest(clips)}) + "\n")
             run.set_tags(checksums(folder))
+        for states in checkpoints.glob("*"):
+            remove_states(states)
         run.log_artifact(target, Paths.MODEL_ARTIFACT)
         run.describe(
             "trained, not yet evaluated" if max_steps is None else f"unfinished model: stopped after {max_steps} steps"
         )
 
 
-def starting_weights(params: Params, paths: Paths) -> tuple[Path | None, ...]:
-    """The weights that train.init_from names, for each fold.
+def identity_of(
+    params: Params, clips: pd.DataFrame, begun: Mapping[str, Path | None], enhancer: Path, max_steps: int | None
+) -> str:
+    """Of whatever decides the networks of all folds and members."""
+    used = {
+        "clips": digest(clips.astype(str).values.tolist()),
+        "starting weights": {name: path and sha256(path) for name, path in begun.items()},
+        "enhancer": sha256(enhancer) if enhancer.is_file() else None,
+        "max_steps": max_steps,
+    }
+    return identity(training_settings(params) | {"seed": params.seed}, inputs=used, code=training_code())
+
+
+def starting_weights(params: Params, paths: Paths) -> Inits:
+    """The weights that train.init_from names, for each fold and member.
 
     Raises:
         UserError: when there are none.
     """
-    source = params.train.init_from
-    folds = range(params.split.folds)
-    return tuple(None if source is None else find_weights(source, paths, fold=fold) for fold in folds)
+    source, folds, several = params.train.init_from, range(params.split.folds), range(params.train.members)
+    if source is None:
+        return [[None for _ in several] for _ in folds]
+    return [[find_weights(source, paths, fold=fold, member=member) for member in several] for fold in folds]
 
 
 def train_folds(
@@ -111,35 +144,39 @@ def train_folds(
     paths: Paths,
     clips: pd.DataFrame,
     folder: Path,
-    inits: Sequence[Path | None],
+    inits: Inits,
     *,
     record: Callable[[str, int, Row], None],
     checkpoints: Path | None = None,
     max_steps: int | None = None,
 ) -> None:
-    """Trains each fold into folder/fold_<k>, unless that was done before a stop.
+    """Trains each member of each fold into folder/fold_<k>[/member_<m>], unless that was done before a stop.
 
     Args:
         clips: the index, of all parts.
-        inits: weights to begin with, for each fold.
-        record: called with `fold_<k>.` (empty where there is one fold), the epoch and its metrics.
+        record: called with `fold_<k>.` (empty where there is one fold) and `member_<m>.` (empty for the first one), the
+            epoch and its metrics.
         checkpoints: for the states to go on from; None: in `folder`.
         max_steps: see `recipe.train_fold`.
     """
-    for fold in range(params.split.folds):
-        target = folder / f"fold_{fold}"
+    states = checkpoints or folder / "checkpoints"
+    for fold, member in itertools.product(range(params.split.folds), range(params.train.members)):
+        target = folder / place(fold, member)
         if recipe.is_trained(target):
             continue
         target.mkdir(parents=True, exist_ok=True)
-        prefix = "" if params.split.folds == 1 else f"fold_{fold}."
+        own = recipe.of_member(params, member)
+        if params.train.members > 1:
+            print(f"member {member}, seed {own.seed}")
+        prefix = ("" if params.split.folds == 1 else f"fold_{fold}.") + (f"member_{member}." if member else "")
         recipe.train_fold(
-            params,
+            own,
             paths,
             clips,
             fold,
             target,
-            checkpoints=(checkpoints or folder / "checkpoints") / f"fold_{fold}",
-            init=inits[fold],
+            checkpoints=states / label(fold, member),
+            init=inits[fold][member],
             max_steps=max_steps,
             on_epoch=partial(record, prefix),
         )
@@ -157,7 +194,7 @@ def model_card(params: Params, clips: pd.DataFrame, card: weights.Card) -> str:
 
     Args:
         clips: the index, of all parts.
-        card: of the first fold.
+        card: of the first network.
     """
     training = clips[clips["fold_0"] == "train"]
     counts = ", ".join(f"{label} {count}" for label, count in training["label"].value_counts().sort_index().items())
@@ -165,6 +202,8 @@ def model_card(params: Params, clips: pd.DataFrame, card: weights.Card) -> str:
     limits = "synthetic clips: it says nothing about real people" if synthetic else "clips of the named datasets only"
     size = f"{params.enhance.height}x{params.enhance.width}"
     found = card.validation
+    several = params.train.members > 1
+    ensemble = f", an ensemble of {params.train.members} networks whose probabilities are averaged" if several else ""
     validation = "no validation clips, so probabilities are not calibrated"
     if found is not None:
         validation = (
@@ -174,11 +213,11 @@ def model_card(params: Params, clips: pd.DataFrame, card: weights.Card) -> str:
         )
     return f"""# Actions in the dark: {", ".join(params.data.classes)}
 
-`{params.model.backbone}` with the head `{params.model.head}`, trained on {", ".join(params.datasets)}.
+`{params.model.backbone}` with the head `{params.model.head}`, trained on {", ".join(params.datasets)}{ensemble}.
 Made for research.
 
 - Training clips (fold 0): {len(training)} ({counts}); seed {params.seed}
-- Validation (fold 0): {validation}
+- Validation (fold 0{", first network" if several else ""}): {validation}
 - Input: {params.sampling.num_frames} frames of {size} by {params.sampling.strategy} sampling
 - Enhancement: {recipe.enhancement_of_target(params).method}
 - Known limits: {limits}; nobody has looked at how it treats different people
@@ -188,9 +227,15 @@ Made for research.
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of each fold's weights, as tags: the same code, data, settings and machine give the same again."""
-    paths = sorted(folder.glob(f"fold_*/{weights.WEIGHTS}"))
-    return {f"sha256.{path.parent.name}": sha256(path) for path in paths}
+    """`checksum` of each fold's weights, and of an ensemble's SHA-256 of each member's, as tags: the same code, data,
+    settings and machine give the same again."""
+    found = {}
+    for fold, first in enumerate(sorted(folder.glob(f"fold_*/{weights.WEIGHTS}"))):
+        found[f"sha256.fold_{fold}"] = checksum(first)
+        several = members(first)
+        if len(several) > 1:
+            found |= {f"sha256.fold_{fold}.member_{number}": sha256(path) for number, path in enumerate(several)}
+    return found
 
 
 def copy_enhancer(params: Params, paths: Paths, folder: Path) -> None:
