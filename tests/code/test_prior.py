@@ -1,8 +1,11 @@
 """Probabilities that agree with a known share of each class."""
 
 import numpy as np
+import pandas as pd
 
 from darkaction.evaluation.prior import with_shares
+from darkaction.jobs.recognizer.scoring import Piece, _together
+from darkaction.params import Params
 
 
 def test_means_are_the_shares_and_the_order_of_clips_stays() -> None:
@@ -29,3 +32,16 @@ def test_a_bias_to_one_class_is_taken_away() -> None:
 def test_what_agrees_already_stays() -> None:
     probabilities_NK = np.array([[0.7, 0.3], [0.3, 0.7]])
     np.testing.assert_array_equal(with_shares(probabilities_NK, np.array([0.5, 0.5])), probabilities_NK)
+
+
+def test_scores_take_it_where_it_is_asked_for() -> None:
+    rows = pd.DataFrame({"clip_id": ["a", "b"], "label": ["sit", "stand"]})
+    said_DNK = np.array([[[0.9, 0.1], [0.6, 0.4]]])
+    piece = Piece(part=0, fold=0, start=0, rows=rows, shuffle_frames=False)
+    predicted = []
+    for prior in ("null", "uniform"):
+        params = Params.load(overrides=["data.classes=[sit, stand]", f"evaluate.class_prior={prior}"])
+        found = _together([(piece, (said_DNK, said_DNK[0]))], params)
+        assert found is not None
+        predicted.append(found.predicted_N.tolist())
+    assert predicted == [[0, 0], [0, 1]]

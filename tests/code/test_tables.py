@@ -16,7 +16,7 @@ from darkaction.experiments.plan import Method, Table
 from darkaction.experiments.record import Run
 from darkaction.experiments.render import Exam, Finished, Statistics
 from darkaction.experiments.write import choose
-from darkaction.jobs import inputs
+from darkaction.jobs import identity, inputs
 from darkaction.jobs.job import COMPLETE, FAILED, STOPPED, Outcome
 from darkaction.jobs.launcher import Task, Tasks, launch
 from darkaction.jobs.pool import Done, Pool
@@ -290,7 +290,8 @@ def test_the_study_of_limited_data_has_valid_methods_and_pairs() -> None:
     path = ROOT / "experiments/limited_data.yaml"
     main, ablations = plan.load(path, config.as_nested(Params.load(profile="arid-sample")))
     pairs = {method.key: method.against for method in main.methods if method.against != main.reference.key}
-    assert pairs == {f"scratch_{n}": f"pretrained_{n}" for n in ("1", "2", "4", "tgap")}
+    scratch = {f"scratch_{n}": f"pretrained_{n}" for n in ("1", "2", "4", "tgap")}
+    assert pairs == {**scratch, "pretrained_0_prior": "pretrained_0"}
     assert main.reference.key == "pretrained_all"
     by_key = {method.key: method.fallback for method in main.methods}
     for name, params in by_key.items():
@@ -301,7 +302,7 @@ def test_the_study_of_limited_data_has_valid_methods_and_pairs() -> None:
             optimizer=dataclasses.replace(params.optimizer, max_lr=0.002),
         )
         assert same == partner, name
-    assert len({plan.fingerprint(method.fallback) for table in (main, ablations) for method in table.methods}) == 24
+    assert len({plan.fingerprint(method.fallback) for table in (main, ablations) for method in table.methods}) == 26
     assert {method.fallback.pretrain.epochs for method in ablations.methods} == {12}
     generators = {method.key: method.fallback.pretrain for method in ablations.methods}
     assert sum(key.endswith("_alone") for key in generators) == 6
@@ -422,3 +423,9 @@ def test_each_seed_has_a_pretraining_of_its_own() -> None:
     assert folders[0] != folders[1]
     without = dataclasses.replace(given, pretraining=None)
     assert without.for_seed(1) is without
+
+
+def test_a_class_prior_makes_another_run_of_the_same_training() -> None:
+    plain, scaled = (Params.load(profile="smoke", overrides=given) for given in ([], ["evaluate.class_prior=uniform"]))
+    assert plan.fingerprint(plain) != plan.fingerprint(scaled)
+    assert identity.training_settings(plain) == identity.training_settings(scaled)

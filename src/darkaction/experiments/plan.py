@@ -252,7 +252,8 @@ def _build(values: dict[str, Any], origin: str) -> Params:
 
 def fingerprint(params: Params) -> str:
     """Identifies the settings that decide what a run scores, but for the seed."""
-    return identity(training_settings(params))
+    prior = params.evaluate.class_prior
+    return identity(training_settings(params) | ({} if prior is None else {"evaluate.class_prior": prior}))
 
 
 def as_yaml(params: Params) -> str:

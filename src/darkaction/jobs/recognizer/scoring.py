@@ -17,6 +17,7 @@ from darkaction.core.paths import Paths
 from darkaction.evaluation import metrics, statistics
 from darkaction.evaluation.calibration import temper
 from darkaction.evaluation.predict import predict
+from darkaction.evaluation.prior import with_shares
 from darkaction.jobs.identity import network_wanted
 from darkaction.models.precision import uses_bf16
 from darkaction.params import Params
@@ -108,10 +109,7 @@ def predict_parts(
     lost = [piece for piece, result in found if result is None]
     if lost:
         raise UserError("evaluate: a worker process died, perhaps for want of memory")
-    return [
-        _together([done for done in found if done[0].part == number], params.data.classes)
-        for number in range(len(parts))
-    ]
+    return [_together([done for done in found if done[0].part == number], params) for number in range(len(parts))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,14 +150,18 @@ def _predict_with(path: Path, params: Params, paths: Paths, piece: Piece) -> tup
     return probabilities_DNK, 1.0 if card.validation is None else card.validation.temperature
 
 
-def _together(found: Sequence[tuple[Piece, Any]], classes: list[str]) -> Predictions | None:
+def _together(found: Sequence[tuple[Piece, Any]], params: Params) -> Predictions | None:
     """The pieces of a part, in order."""
     if not found:
         return None
+    classes = params.data.classes
+    averaged_NK = np.concatenate([averaged_NK for _, (_, averaged_NK) in found])
+    if params.evaluate.class_prior == "uniform":
+        averaged_NK = with_shares(averaged_NK, np.full(len(classes), 1 / len(classes)))
     return Predictions(
         clips=pd.concat([piece.rows.assign(fold=piece.fold) for piece, _ in found], ignore_index=True),
         probabilities_DNK=np.concatenate([probabilities_DNK for _, (probabilities_DNK, _) in found], axis=1),
-        averaged_NK=np.concatenate([averaged_NK for _, (_, averaged_NK) in found]),
+        averaged_NK=averaged_NK,
         classes=classes,
     )
 
