@@ -290,15 +290,7 @@ def loaders(
     training_clips = TrainingClips(
         training,
         sampler=card.sampler(),
-        augmenter=Augmenter(
-            flip=params.augmentation.flip,
-            rotation=params.augmentation.rotation,
-            translation=params.augmentation.translation,
-            scale=params.augmentation.scale,
-            gamma=params.augmentation.gamma,
-            blur=params.augmentation.blur,
-            noise=params.augmentation.noise,
-        ),
+        augmenter=Augmenter(**vars(params.augmentation)),
         seed=params.seed,
         epochs=params.train.epochs,
         delta_curriculum=params.sampling.delta_curriculum,
