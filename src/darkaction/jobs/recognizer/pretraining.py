@@ -80,6 +80,7 @@ def settings_of(params: Params) -> Params:
             "batch_size": wanted.batch_size,
             "members": 1,
             "init_from": None,
+            "freeze_batchnorm": False,
             "shots_per_class": None,
             "devices": 1,
             "nodes": 1,
