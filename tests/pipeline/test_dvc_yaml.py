@@ -58,6 +58,7 @@ NO_PARAMETER = {
         "train.epochs": "pretrain.epochs takes its place",
         "train.batch_size": "pretrain.batch_size takes its place",
         "train.init_from": "it begins with fresh weights",
+        "train.freeze_batchnorm": "the same",
         "train.shots_per_class": "it learns from all synthetic clips",
         "train": "its other settings are listed one by one",
         "train.devices": "it has one device",
