@@ -186,7 +186,7 @@ def test_the_study_of_limited_data_pretrains_once(continued: Tables) -> None:
 
 ENSEMBLE = """
 source_domain: {}
-common: {pretrain.enabled: true, pretrain.scenes: 2, pretrain.takes: 1, train.init_from: models/pretraining}
+common: {pretrain.enabled: true, pretrain.scenes: 3, pretrain.takes: 1, train.init_from: models/pretraining}
 tables:
   ensemble:
     title: Networks
