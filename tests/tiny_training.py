@@ -75,6 +75,7 @@ def run_fit(
     on_epoch: Callable[[int, Row], None] = lambda epoch, row: None,
     module: RecognizerModule | None = None,
     keep: str = "last",
+    patience: int | None = None,
     workers: int = 0,
     batch_size: int = 8,
     devices: int = 1,
@@ -90,6 +91,6 @@ def run_fit(
         validation_loader(shown, batch_size=8, workers=0),
         epochs=epochs, max_steps=None, grad_clip=1.0,
         hardware=Hardware(bf16=bf16, devices=devices, nodes=1, deterministic=True),
-        keep=keep, checkpoints=folder, fingerprint={"seed": 0}, on_epoch=on_epoch,
+        keep=keep, patience=patience, checkpoints=folder, fingerprint={"seed": 0}, on_epoch=on_epoch,
     )  # fmt: skip
     return module, history

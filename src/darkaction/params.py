@@ -114,10 +114,11 @@ class Params:
             raise ValueError(f"model.mran adapts between two domains: datasets is {self.datasets}, give two or more")
         if self.train.shots_per_class == 0 and self.train.init_from is None:
             raise ValueError("train.shots_per_class is 0: without clips to learn from, train.init_from must be given")
-        if self.train.checkpoint == "best" and self.split.validation == "none":
-            raise ValueError(
-                "train.checkpoint is 'best', which needs validation clips: split.validation is scene or take"
-            )
+        for name, value in (("checkpoint", self.train.checkpoint), ("early_stopping", self.train.early_stopping)):
+            if value not in ("last", None) and self.split.validation == "none":
+                raise ValueError(
+                    f"train.{name} is {value!r}, which needs validation clips: split.validation is scene or take"
+                )
 
 
 def settings_of(arguments: argparse.Namespace) -> tuple[Params, Paths]:

@@ -116,6 +116,10 @@ def test_value_of_none_of_several_kinds_is_one_line() -> None:
             ["train.checkpoint=best", "split.validation=none"],
             "train.checkpoint is 'best', which needs validation clips",
         ),
+        (
+            ["train.early_stopping=3", "split.validation=none"],
+            "train.early_stopping is 3, which needs validation clips",
+        ),
         (["sampling.delta_min=2", "sampling.delta_max=1"], "delta_max is 1.0, below delta_min 2.0"),
     ],
 )

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from safetensors.torch import save, save_file
 from darkaction.core.errors import UserError
 from darkaction.models.build import build_recognizer
 from darkaction.models.settings import Model
-from darkaction.training import data, transfer, weights
+from darkaction.training import data, fit, transfer, weights
 from darkaction.training.augmentation import Augmenter
 from darkaction.training.checkpoints import CheckedIO, is_whole, resumable
 from darkaction.training.loader import EpochSampler, TestClips, lost_worker_is_said, training_loader
@@ -225,6 +226,42 @@ def test_best_epoch_is_kept(tmp_path: Path) -> None:
     module, history = run_fit(tmp_path / "state", epochs=6, on_epoch=remember, module=module, keep="best")
     best = max(range(6), key=lambda epoch: (history[epoch]["val_accuracy"], -epoch))
     assert torch.equal(module.recognizer.classifier.weight, states[best])
+
+
+def test_training_stops_where_the_validation_loss_no_longer_falls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And one stopped after that, before its state was removed, has no further epoch."""
+    _, whole = run_fit(tmp_path / "whole", epochs=12)
+    losses = [row["val_loss"] for row in whole]
+    capsys.readouterr()
+    stopped, history = run_fit(tmp_path / "state", epochs=12, patience=1)
+    end = next(epoch for epoch in range(1, 12) if losses[epoch] >= min(losses[:epoch]))
+    assert end < 11 and [row["val_loss"] for row in history] == losses[: end + 1]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == end + 1 and all(re.search(r"  \d+ (s|min) left$", line) for line in lines)
+
+    def leave(folder: Path) -> None:
+        raise StoppedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "remove_states", leave)
+        with pytest.raises(StoppedError):
+            run_fit(tmp_path / "killed", epochs=12, patience=1)
+    again, same = run_fit(tmp_path / "killed", epochs=12, patience=1)
+    assert same == history and digest(again) == digest(stopped)
+
+
+def test_uneven_classes_are_said_unless_the_loss_weighs_them(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = pd.DataFrame({"label": ["walk"] * 13 + ["jump"] * 4})
+    for alpha in ("balanced", [0.3, 0.7]):
+        data.say_imbalance(rows, alpha, fold=0)
+    data.say_imbalance(rows[1:], None, fold=0)
+    assert capsys.readouterr().err == ""
+    data.say_imbalance(rows, None, fold=1)
+    assert capsys.readouterr().err == (
+        "fold 1: 13 training clips of walk, 4 of jump; focal.alpha: balanced weighs the classes\n"
+    )
 
 
 def test_weights_round_trip(tmp_path: Path) -> None:

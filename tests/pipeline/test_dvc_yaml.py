@@ -64,6 +64,7 @@ NO_PARAMETER = {
         "train.devices": "it has one device",
         "train.nodes": "it has one device",
         "train.checkpoint": "the last epoch counts",
+        "train.early_stopping": "it trains to the end",
         "train.num_workers": "how many processes load clips changes no figure",
         "mran.target_labels": "there is one domain",
         "mran.weight": "there is one domain",

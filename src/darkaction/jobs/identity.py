@@ -75,6 +75,7 @@ def training_settings(params: Params) -> dict[str, Any]:
     unused = {"train.num_workers"}
     unused |= {key for key in flat if key.startswith("enhance.apply.") and key[14:] not in params.datasets}
     unused |= {"train.members"} if params.train.members == 1 else set()
+    unused |= {"train.early_stopping"} if params.train.early_stopping is None else set()
     unused |= {"train.nodes"} if params.train.nodes == 1 else set()
     unused |= {"train.deterministic"} if params.train.deterministic else set()
     unused |= set() if method == "gamma" else {"enhance.gamma"}

@@ -1,5 +1,6 @@
 """Which clips take part in what."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from darkaction.data.index import OK, TARGET, fold_columns, read_index, require_
 from darkaction.enhancement.settings import Enhance, frames_wanted
 from darkaction.training.loader import Clip
 from darkaction.training.weights import TRAINED_ON
+
+IMBALANCE = 3
+"""Between the clips of two classes: more is worth a line."""
 
 
 def usable_clips(paths: Paths, settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -58,6 +62,18 @@ def require_every_class(training: pd.DataFrame, classes: Sequence[str], *, fold:
         raise UserError(
             f"data.classes: fold {fold} has no training clip of class {', '.join(lacking)}; add clips, leave the class "
             "out, or change split.*, and run prepare again"
+        )
+
+
+def say_imbalance(training: pd.DataFrame, alpha: list[float] | float | str | None, *, fold: int) -> None:
+    """Says on standard error where one class has more than IMBALANCE times the training clips of another and the loss
+    does not weigh classes."""
+    counts = training["label"].value_counts()
+    if isinstance(alpha, float | None) and counts.max() > IMBALANCE * counts.min():
+        print(
+            f"fold {fold}: {counts.max()} training clips of {counts.idxmax()}, {counts.min()} of {counts.idxmin()}; "
+            "focal.alpha: balanced weighs the classes",
+            file=sys.stderr,
         )
 
 

@@ -16,7 +16,7 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -107,14 +107,43 @@ class SameState(Callback):
 
 
 class EpochLines(Callback):
-    """Progress where no terminal shows a bar: a line an epoch in the log, from the first process."""
+    """Progress where no terminal shows a bar: a line an epoch in the log, from the first process, with the time that
+    the remaining epochs take at the mean pace of those since the start."""
+
+    def __init__(self) -> None:
+        self._started = 0.0
+        self._first = 0
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._started, self._first = time.monotonic(), trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {numbers}", flush=True)
+        done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
+        remaining = (time.monotonic() - self._started) / (done - self._first) * (total - done)
+        print(f"epoch {done}/{total}  {numbers}{f'  {for_people(remaining)} left' if done < total else ''}", flush=True)
+
+
+def for_people(seconds: float) -> str:
+    """The same in the largest unit of which there are two or more: 90 s, 12 min, 3 h."""
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+class Patience(EarlyStopping):
+    """Ends a training after so many epochs without a lower validation loss. The count is part of the state: one that
+    goes on from its very end has no further epoch."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__("val_loss", patience=epochs, mode="min")
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience
 
 
 def environment(processes: int) -> ClusterEnvironment:
@@ -182,6 +211,7 @@ def fit(
     hardware: Hardware,
     grad_clip: float,
     keep: str,
+    patience: int | None,
     checkpoints: Path,
     fingerprint: Mapping[str, Any],
     on_epoch: Callable[[int, Row], None],
@@ -191,6 +221,7 @@ def fit(
     Args:
         max_steps: stop after so many optimiser steps; None: train to the end.
         keep: `last`, or `best` for the weights of the epoch with the highest validation accuracy.
+        patience: epochs without a lower validation loss after which the training ends; None: it does not end early.
         checkpoints: folder for the states after each epoch. Resume order: the newest whole one there, when it was made
             with the same `fingerprint`; else the weights `module` came with. Removed when the training is complete.
         fingerprint: whatever decides the result, by names.
@@ -210,6 +241,7 @@ def fit(
             SameState(last),
             history,
             *([] if best is None else [best]),
+            *([] if patience is None else [Patience(patience)]),
             saver(checkpoints),
             TQDMProgressBar() if terminal else EpochLines(),
         ],

@@ -66,6 +66,7 @@ class Train:
     deterministic: bool
     num_workers: Count
     checkpoint: Literal["last", "best"]
+    early_stopping: Positive | None
 
     def __post_init__(self) -> None:
         if self.batch_size % self.processes:

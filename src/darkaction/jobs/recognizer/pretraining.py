@@ -85,6 +85,7 @@ def settings_of(params: Params) -> Params:
             "devices": 1,
             "nodes": 1,
             "checkpoint": "last",
+            "early_stopping": None,
         },
     }
     return config.build(Params, whole, origin="the settings of pretrain")

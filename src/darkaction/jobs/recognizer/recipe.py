@@ -86,6 +86,7 @@ def train_fold(
         write_fold(params, folder, recognizer, card, [])
         return
     print(f"fold {fold}: {len(training)} training clips, {len(validation)} validation clips")
+    data.say_imbalance(rows, params.focal.alpha, fold=fold)
     history = fit(
         module(params, recognizer, training),
         *loaders(params, card, training, validation, source_clips(params, rows)),
@@ -94,6 +95,7 @@ def train_fold(
         hardware=hardware(params),
         grad_clip=params.optimizer.grad_clip,
         keep=params.train.checkpoint,
+        patience=params.train.early_stopping,
         checkpoints=checkpoints,
         fingerprint=fingerprint(params, rows, validation_rows, init),
         on_epoch=on_epoch,
