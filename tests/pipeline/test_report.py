@@ -32,9 +32,10 @@ from darkaction.evaluation.statistics import FEW_SCENES
 from darkaction.models.build import build_recognizer
 from darkaction.models.heads.bert import Bert, cls_attention
 from darkaction.params import Params
-from darkaction.report import build, figures, pictures, sheet
+from darkaction.report import build, figures, heat, pictures, sheet
 from darkaction.report.inputs import records
 from darkaction.training import weights
+from darkaction.training.loader import Clip
 from darkaction.training.sampling import BLANK, generator
 
 SECTIONS = ["result", "lengths", "sampling", "enhancement", "classes", "mistakes", "leakage", "attention", "provenance"]
@@ -268,6 +269,35 @@ def test_a_head_without_attention_is_said(project: Path) -> None:
     page = build.write_report(params, Paths(root=project, out=out)).read_text()
     assert "no attention to show" in text_of(page)
     assert "4567net.dir" not in page  # dvc.lock knows nothing of the network under --out
+
+
+class Noise:
+    """A clip of 20 frames of 32x32."""
+
+    def load(self, clip_id: str) -> np.ndarray:
+        return np.random.default_rng(0).integers(1, 255, (20, 32, 32, 3), dtype=np.uint8)
+
+
+def test_heat_of_a_clip_stands_on_the_page(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = params_of()
+    torch.manual_seed(0)
+    network = build_recognizer(params.model, params.bert, num_frames=8, height=32, frame_width=32, num_classes=3)
+    card = weights.load(project / "models/recognizer/fold_0/weights.safetensors")[1]
+    clip = Clip(clip_id="demo/Run_1_1", label=0, source=Noise(), flow=False)
+    row = heat._row(network, card, clip, {"clip_id": "demo/Run_1_1", "label": "no class"})
+    assert row.predicted in card.classes and 1 / 3 < row.probability < 1
+    assert len(row.frames) == heat.FRAMES == len({frame.picture for frame in row.frames})
+    shares = [frame.attention for frame in row.frames if frame.attention is not None]
+    assert len(shares) == len(row.frames) and max(shares) == 1 and min(shares) > 0
+    monkeypatch.setattr(build, "heat", lambda *arguments: [row])
+    page = build.write_report(params, Paths(root=project, out=project / "heat")).read_text()
+    assert f"demo/Run_1_1 : {row.predicted} {row.probability:.0%} in truth no class" in text_of(page)
+    assert all(frame.picture in page for frame in row.frames)
+
+
+def test_a_network_whose_features_have_no_places_has_no_heat(page: str) -> None:
+    """The project's frames of 16x16 become one place."""
+    assert "Grad-CAM" not in text_of(page)
 
 
 def test_another_enhancement_becomes_a_column(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

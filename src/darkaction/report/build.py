@@ -23,6 +23,7 @@ from darkaction.jobs.identity import index_settings, network_wanted
 from darkaction.params import Params
 from darkaction.report import figures, pictures, published
 from darkaction.report.attention import attention
+from darkaction.report.heat import heat
 from darkaction.report.inputs import required
 from darkaction.report.mistakes import mistakes
 from darkaction.report.sheet import contact_sheet
@@ -69,6 +70,7 @@ def write_report(params: Params, paths: Paths) -> Path:
         "sampling": dataclasses.asdict(params.sampling)
         | {"min_frames": card.min_frames, "max_frames": card.max_frames},
         "attention": attention(network, card, test, params, paths),
+        "heat": heat(network, card, test, params, paths),
         "folds": params.split.folds,
         "members": len(cards),
         "temperatures": [own.validation.temperature for own in cards if own is not None and own.validation is not None],
