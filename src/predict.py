@@ -3,6 +3,7 @@
     python src/predict.py clip.mp4                                 the most probable actions
     python src/predict.py folder/ --csv actions.csv                one row per video
     python src/predict.py clip.mp4 --save seen.mp4                 raw | enhanced, with the action written on it
+    python src/predict.py clip.mp4 --explain why.png               where and when the answer comes from
     python src/predict.py clip.mp4 --model models:/darkaction@champion
 
 The default model is that of the last `dvc repro` or, before the first, the weights in models/synthetic. Probabilities
@@ -24,7 +25,7 @@ def main() -> None:
     arguments = parse_arguments()
     from darkaction.serving import videos
 
-    found = videos.find_videos(arguments.videos, to_save=arguments.save is not None)
+    found = videos.find_videos(arguments.videos, alone=arguments.save or arguments.explain)
     model = videos.load_model(arguments.model)
     single, unsure = len(found) == 1 and arguments.csv is None, arguments.unsure_below
     rows, predictions = videos.predict_videos(model, found, unsure_below=unsure, stop=single)
@@ -35,6 +36,8 @@ def main() -> None:
         print(f"note: {note}", file=sys.stderr)
     if arguments.save is not None and not failures:
         videos.save(found[0], model, predictions[0], unsure, arguments.save)
+    if arguments.explain is not None and not failures:
+        videos.explain(found[0], model, predictions[0], arguments.explain)
     write_rows(rows, model.card.classes, as_json=arguments.json, as_text=single, path=arguments.csv)
     if failures:
         raise UserError(f"{failures} of {len(found)} videos could not be used; the column error says why")
@@ -50,6 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table (several videos: standard output)")
     parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="write raw | enhanced with the action on it")
+    parser.add_argument("--explain", type=Path, metavar="OUT.png", help="write where and when the answer comes from")
     return parser.parse_args()
 
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from darkaction.core.errors import UserError
-from darkaction.evaluation.explanation import explain, overlay, share_inside
 from darkaction.models.build import build_recognizer
+from darkaction.models.explanation import explain, overlay, share_inside
 from darkaction.models.heads.bert import Bert, cls_attention
 from darkaction.models.recognizer import AverageHead, BertHead, Recognizer
 from darkaction.models.views import Colour

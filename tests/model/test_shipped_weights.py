@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from darkaction.core.paths import ROOT, Paths
-from darkaction.data.video import write_video
+from darkaction.data.video import iter_frames, write_video
 from darkaction.params import Params
+from darkaction.serving.explain import SHOWN, WIDTH, look, write_explanation
 from darkaction.serving.predictor import Predictor
 from darkaction.synthetic.domain_randomization import Pretraining
 from darkaction.synthetic.generator import FPS, GeneratorSettings, generate_clip
@@ -62,6 +64,25 @@ def test_they_name_synthetic_clips_that_they_never_saw(clips: list[tuple[str, Pa
     right = np.mean([prediction.label == action for action, prediction in answers])
     # 78 % on the card's 264 clips; of 33 clips, 99 of 100 samples at that rate have 60 % or more, and chance has 9 %.
     assert right >= 0.55
+
+
+def test_their_answer_is_explained_on_the_frames(clips: list[tuple[str, Path]], tmp_path: Path) -> None:
+    predictor = Predictor.load(SHIPPED)
+    path = clips[0][1]
+    prediction = predictor.predict(path)
+    seen = look(predictor, iter_frames(path), prediction.frames)
+    num_frames, (height, width) = predictor.card.sampling.num_frames, seen.small_THWC.shape[1:3]
+    assert len(seen.numbers_T) == num_frames and (np.diff(seen.numbers_T) >= 0).all()
+    assert (seen.numbers_T[0], seen.numbers_T[-1] >= 0.9 * prediction.frames - 1) == (0, True)
+    assert (height, width) == (predictor.card.enhance.height, predictor.card.enhance.width)
+    assert len(seen.raw) == SHOWN and all(frame.shape[1] == WIDTH for frame in seen.raw.values())
+    bright = np.mean([frame.mean() for frame in seen.enhanced.values()])
+    assert bright > 1.5 * np.mean([frame.mean() for frame in seen.raw.values()])
+    write_explanation(predictor, path, prediction, tmp_path / "why.png")
+    picture_HWC = cv2.imread(str(tmp_path / "why.png"))
+    assert picture_HWC is not None and picture_HWC.shape[1] > 1000
+    write_explanation(predictor, path, prediction, tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "why.png").read_bytes()
 
 
 def test_they_answer_where_nothing_was_trained(clips: list[tuple[str, Path]]) -> None:

@@ -278,7 +278,10 @@ def test_a_saved_video_shows_raw_and_enhanced(model: Path, videos: Path, tmp_pat
         (["{videos}/absent.mp4"], "absent.mp4: no such file, and no video in it (.mp4, "),
         (["{videos}/deep/bad.mp4"], "bad.mp4: not a video"),
         (["{videos}/deep/1.mp4", "--model", "{videos}"], "no fold_0/weights.safetensors there; dvc repro trains"),
-        (["{videos}", "--save", "x.mp4"], "--save writes one video; 4 were given"),
+        (["{videos}", "--save", "x.mp4"], "x.mp4: --save and --explain take one video; 4 were given"),
+        (["{videos}", "--explain", "x.png"], "x.png: --save and --explain take one video; 4 were given"),
+        (["{videos}/deep/1.mp4", "--explain", "x.jpg"], "--explain x.jpg: writes a picture; its name ends in .png"),
+        (["{videos}/deep/1.mp4", "--explain", "x.png"], "model.backbone: the last features of this network are ("),
         (["{videos}/deep/1.mp4", "--model", "models:/nothing@champion"], "models:/nothing@champion: no model there"),
     ],
 )

@@ -12,7 +12,7 @@ import torch
 from darkaction.core.errors import UserError
 from darkaction.core.paths import Paths
 from darkaction.data.video import Frames
-from darkaction.evaluation.explanation import Explanation, explain, overlay
+from darkaction.models.explanation import Explanation, explain, overlay
 from darkaction.models.recognizer import Recognizer, channels_last
 from darkaction.params import Params
 from darkaction.report import pictures

@@ -64,6 +64,12 @@ class Predictor:
         """How the model was made; that of the first fold."""
         return self._cards[0]
 
+    def networks_alike(self) -> list[tuple[Recognizer, torch.device]]:
+        """The networks that are shown as many frames as the first, and where they are."""
+        num_frames = self.card.sampling.num_frames
+        pairs = zip(self._networks, self._cards, strict=True)
+        return [(network, self._device) for network, card in pairs if card.sampling.num_frames == num_frames]
+
     @classmethod
     def load(cls, folder: Path, limits: VideoLimits | None = None) -> "Predictor":
         """The model in `folder`, laid out as models/recognizer. It refuses videos over `limits`.

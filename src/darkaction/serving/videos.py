@@ -24,14 +24,14 @@ SHOWN_HEIGHT = 360
 """Pixels of the larger frames in a saved video."""
 
 
-def find_videos(names: list[str], *, to_save: bool) -> list[Path]:
+def find_videos(names: list[str], *, alone: Path | None) -> list[Path]:
     """The files that paths, folders (all videos below) and patterns name, in order.
 
     Args:
-        to_save: whether --save writes a video, which it does for one alone.
+        alone: what --save or --explain writes, which they do for one video.
 
     Raises:
-        UserError: when one of them names nothing, or there are several to save.
+        UserError: when one of them names nothing, or there are several and `alone` is given.
     """
     found: list[Path] = []
     for name in names:
@@ -43,8 +43,8 @@ def find_videos(names: list[str], *, to_save: bool) -> list[Path]:
         if not chosen:
             raise UserError(f"{name}: no such file, and no video in it ({', '.join(CONTAINERS)})")
         found += chosen
-    if to_save and len(found) != 1:
-        raise UserError(f"--save writes one video; {len(found)} were given")
+    if alone is not None and len(found) != 1:
+        raise UserError(f"{alone}: --save and --explain take one video; {len(found)} were given")
     return found
 
 
@@ -112,6 +112,20 @@ def save(video: Path, predictor: "Predictor", prediction: Prediction, unsure_bel
     frames = tqdm(_side_by_side(video, predictor, lines), total=prediction.frames, desc="save", unit="frame")
     write_video(target, frames, fps=prediction.fps if 1 <= prediction.fps <= 240 else 30.0, codec="mp4v")
     print(f"{target}: {prediction.frames} frames", file=sys.stderr)
+
+
+def explain(video: Path, predictor: "Predictor", prediction: Prediction, target: Path) -> None:
+    """Writes `explain.write_explanation`'s picture.
+
+    Raises:
+        UserError: when `target` is no PNG file, or the model cannot be explained.
+    """
+    from darkaction.serving.explain import write_explanation  # with what draws figures, a second
+
+    if target.suffix.lower() != ".png":
+        raise UserError(f"--explain {target}: writes a picture; its name ends in .png")
+    write_explanation(predictor, video, prediction, target)
+    print(f"{target}: where and when the answer comes from", file=sys.stderr)
 
 
 def _side_by_side(video: Path, predictor: "Predictor", lines: list[str]) -> Iterator[Frames]:
