@@ -4,13 +4,15 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from darkaction.core.config import read_yaml
+from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT
-from darkaction.synthetic.generator import GeneratorSettings, generate_clip, sample_scene
+from darkaction.synthetic.generator import ClipState, GeneratorSettings, generate_clip, sample_clip_state, sample_scene
 from darkaction.synthetic.human.motion import ACTIONS
 from darkaction.synthetic.settings import DomainRandomization
-from darkaction.synthetic.shifted import FAMILIES, SHIFTED, USUAL
+from darkaction.synthetic.shifted import FAMILIES, SHIFTED, USUAL, shifted_in
 
 SETTINGS = GeneratorSettings(preset=SHIFTED, classes=ACTIONS, scenes=60, takes=1, height=120, width=160, seed=0)
 
@@ -51,3 +53,57 @@ def test_scenes_have_families_and_the_same_seed_the_same_clips() -> None:
     first, again = (generate_clip(small, "walk", 1, 1).dark_NHWC for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert first.std() > 0
+
+
+def states(changes: dict[str, object]) -> dict[str, list[ClipState]]:
+    settings = replace(SETTINGS, preset=shifted_in(changes), scenes=12)
+    return {action: [sample_clip_state(settings, action, scene, 1) for scene in range(1, 13)] for action in ACTIONS}
+
+
+def test_a_range_of_ones_own_shifts_every_scene_and_nothing_else() -> None:
+    usual, low = (shifted_in(changes) for changes in ({}, {"camera_height": [0.2, 0.3]}))
+    scenes, others = ([sample_scene(replace(SETTINGS, preset=one), n) for n in range(1, 13)] for one in (usual, low))
+    assert all(0.9 <= scene.view.height <= 1.7 for scene in scenes)
+    assert all(0.2 <= scene.view.height <= 0.3 for scene in others)
+    assert [scene.subject.bones for scene in scenes] == [scene.subject.bones for scene in others]
+    assert shifted_in(None) is SHIFTED
+
+
+def test_lengths_go_by_the_class_as_far_as_they_are_told_to() -> None:
+    """Rank correlation of class and mean length: that of chance, a perfect one, and a perfect one in reverse."""
+    for bias, least, most in ((0.0, -0.6, 0.6), (1.0, 1.0, 1.0), (-1.0, -1.0, -1.0)):
+        lengths = [
+            np.mean([state.performance.timing.num_frames for state in own])
+            for own in states({"length_bias": bias}).values()
+        ]
+        assert least <= spearmanr(range(len(lengths)), lengths).statistic <= most
+    half = [state.performance.timing.num_frames for state in states({"length_bias": 0.5})["walk"]]
+    whole = [state.performance.timing.num_frames for state in states({"length_bias": 1.0})["walk"]]
+    assert len(set(whole)) == 1 and len(set(half)) > 1
+    assert all(33 <= length <= 105 for length in half + whole)
+
+
+def test_the_action_is_early_or_late_in_the_clip() -> None:
+    places = {
+        name: [
+            timing.start / max(timing.num_frames - (timing.stop - timing.start), 1)
+            for own in states({"position": [name, name], "action_share": [0.4, 0.4]}).values()
+            for timing in [state.performance.timing for state in own]
+        ]
+        for name in (0.0, 1.0)
+    }
+    assert max(places[0.0]) == 0 and min(places[1.0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lumma": [6, 10]}, "synthesize.shifted: unknown key 'lumma'; did you mean 'luma'?"),
+        ({"luma": [10, 6]}, "luma is [10, 6]; expected [low, high] within [1, 255]"),
+        ({"length_bias": 2}, "synthesize.shifted: length_bias is 2"),
+    ],
+)
+def test_wrong_ranges_are_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        shifted_in(changes)
+    assert message in str(caught.value)

@@ -42,7 +42,7 @@ CACHE = "cache"
 """Everything that is made here; safe to delete."""
 
 INDEX_SECTIONS = ("seed", "data", "video", "prepare", "split")
-GENERATOR = ("scenes", "takes", "height", "width", "codec")
+GENERATOR = ("scenes", "takes", "height", "width", "codec", "shifted")
 """Settings that decide the index of a dataset, and those of `synthesize` that decide its clips."""
 
 

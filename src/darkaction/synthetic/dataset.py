@@ -15,12 +15,10 @@ from darkaction.data.video import write_video
 from darkaction.synthetic.demo import DEMO, DEMO_LIT
 from darkaction.synthetic.generator import FPS, GeneratorSettings, generate_clip
 from darkaction.synthetic.human.motion import Action
+from darkaction.synthetic.scene import Preset
 from darkaction.synthetic.settings import Synthesize
-from darkaction.synthetic.shifted import SHIFTED
+from darkaction.synthetic.shifted import shifted_in
 from darkaction.synthetic.world.textures import Image
-
-PRESETS = {preset.name: preset for preset in (DEMO, DEMO_LIT, SHIFTED)}
-"""The presets whose clips are written as videos."""
 
 SUFFIXES = {"mp4v": ".mp4", "FFV1": ".avi"}
 """Codec -> file name suffix."""
@@ -53,8 +51,8 @@ def synthesize(
     mapper: Mapper,
     fingerprint: str,
 ) -> int:
-    """Writes the dataset `name`, a key of PRESETS, into the folder `target`, which appears whole or not at all. When it
-    is stopped, the next one goes on with the clips that are missing.
+    """Writes the dataset `name`, one of data.settings.SYNTHETIC, into the folder `target`, which appears whole or
+    not at all. When it is stopped, the next one goes on with the clips that are missing.
 
     Args:
         mapper: where clips are generated.
@@ -64,10 +62,11 @@ def synthesize(
         The number of clips.
 
     Raises:
-        UserError: when a class is none of the generator's.
+        UserError: when a class is none of the generator's, or `section.shifted` is wrong.
     """
+    presets: dict[str, Preset] = {"demo": DEMO, "demo_lit": DEMO_LIT, "shifted": shifted_in(section.shifted)}
     settings = GeneratorSettings(
-        preset=PRESETS[name],
+        preset=presets[name],
         classes=tuple(classes),  # type: ignore[arg-type]  # checked by the settings
         scenes=section.scenes,
         takes=section.takes,

@@ -32,7 +32,7 @@ class RandomizedScene(Scene):
     def perform(self, rng: np.random.Generator, action: Action, *, fps: int, size_HW: tuple[int, int]) -> Performance:
         ranges = self.ranges
         (speeds,) = rng.spawn(1)  # random numbers of their own: those of `rng` stay the same
-        timing = sample_timing(rng, frames=ranges.frames, share=ranges.action_share)
+        timing = sample_timing(rng, action, ranges)
         yaw = np.radians(uniform(rng, ranges.yaw))
         if self.place.along and action in TRAVELLING:
             yaw = self.place.furniture.angle + np.pi * rng.integers(2) + np.radians(rng.normal(0, 10))

@@ -1,6 +1,6 @@
 """Sections `synthesize` and `pretrain` of params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -16,6 +16,7 @@ class Synthesize:
     height: Annotated[int, Field(ge=32)]
     width: Annotated[int, Field(ge=32)]
     codec: Literal["mp4v", "FFV1"]
+    shifted: dict[str, Any] | None
 
 
 PlaceKind = Literal["room", "street", "corridor"]
@@ -34,6 +35,7 @@ SPANS: dict[str, Span] = {
     "yaw": (-360, 360),
     "frames": (8, 2000),
     "action_share": (0.05, 1),
+    "position": (0, 1),
     "tempo": (0.25, 4),
     "speed_change": (0, 1.5),
     "luma": (1, 255),
@@ -77,7 +79,9 @@ class DomainRandomization:
     subject: Fraction
     yaw: Span
     frames: tuple[int, int]
+    length_bias: Annotated[float, Field(ge=-1, le=1)]
     action_share: Span
+    position: Span
     tempo: Span
     speed_change: Span
     interrupted: Fraction

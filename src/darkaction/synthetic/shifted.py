@@ -1,14 +1,19 @@
 """The preset `shifted`: scenes beyond the ranges of `pretraining`, to choose a pretraining by. How well a network does
 on them says more of real clips than new scenes of the kind it was trained on.
 
-Its ranges are constants, so that results stay comparable. experiments/held_out.yaml keeps pretrainings off them.
+Its ranges are constants, so that results stay comparable. experiments/held_out.yaml keeps pretrainings off them. With
+`synthesize.shifted` the scenes are shifted in just the ranges given there, all of them, and in no others.
 """
 
-from dataclasses import dataclass, fields, replace
+import json
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
+from darkaction.core.errors import UserError
+from darkaction.core.explain import explain
 from darkaction.synthetic.domain_randomization import Pretraining, RandomizedScene
 from darkaction.synthetic.human.skeleton import Proportions
 from darkaction.synthetic.human.subject import Subject
@@ -31,7 +36,9 @@ USUAL = DomainRandomization(
     subject=1.0,
     yaw=(-180.0, 180.0),
     frames=(33, 105),
+    length_bias=0.0,
     action_share=(0.6, 1.0),
+    position=(0.0, 1.0),
     tempo=(0.75, 1.3),
     speed_change=(0.0, 0.0),
     interrupted=0.15,
@@ -71,7 +78,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Shifted:
-    """The preset `shifted`."""
+    """The preset `shifted`; with `ranges` all scenes are of these."""
+
+    ranges: DomainRandomization | None = None
 
     @property
     def name(self) -> str:
@@ -82,6 +91,8 @@ class Shifted:
         return 3
 
     def sample_scene(self, rng: np.random.Generator, size_HW: tuple[int, int]) -> RandomizedScene:
+        if self.ranges is not None:
+            return Pretraining(ranges=self.ranges).sample_scene(rng, size_HW)
         family = str(rng.choice(list(FAMILIES)))
         scene = Pretraining(ranges=replace(USUAL, **FAMILIES[family])).sample_scene(rng, size_HW)
         return replace(scene, subject=_other(rng, scene.subject)) if family == "person" else scene
@@ -98,6 +109,22 @@ def _other(rng: np.random.Generator, subject: Subject) -> Subject:
         subject, bones=bones, girth=girth, skirted=True, hair_style="long", top=dark, trousers=dark, chest=dark,
         long_sleeves=True,
     )  # fmt: skip
+
+
+def shifted_in(changes: dict[str, Any] | None) -> Shifted:
+    """The preset for `synthesize.shifted`: ranges by name over USUAL's; None: the families.
+
+    Raises:
+        UserError: naming a range that there is not, or a wrong value.
+    """
+    if changes is None:
+        return SHIFTED
+    try:
+        values = json.dumps(asdict(USUAL) | changes, default=str)
+        return Shifted(ranges=TypeAdapter(DomainRandomization).validate_json(values))
+    except ValidationError as error:
+        lines = explain(DomainRandomization, error)
+        raise UserError("\n".join(f"synthesize.shifted: {line}" for line in lines)) from None
 
 
 SHIFTED = Shifted()

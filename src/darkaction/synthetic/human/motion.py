@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 
 from darkaction.synthetic.human.skeleton import Floats
+from darkaction.synthetic.ranges import uniform
+from darkaction.synthetic.settings import DomainRandomization
 
 Action = Literal["run", "sit", "stand", "turn", "walk", "wave", "jump", "drink", "pick", "pour", "push"]
 # A clip's random numbers depend on its action's place here: new actions go to the end.
@@ -77,16 +79,22 @@ def sample_angle(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.radians(rng.uniform(low, high)))
 
 
-def sample_timing(rng: np.random.Generator, *, frames: tuple[float, float], share: tuple[float, float]) -> Timing:
-    """Length of a clip and place of the action in it, from ranges: frames, and the share of them that the action fills.
+def sample_timing(rng: np.random.Generator, action: Action, ranges: DomainRandomization) -> Timing:
+    """Length of a clip and place of the action in it, from the ranges `frames`, `action_share` and `position`.
 
-    Lengths are normal around the middle of the range, as those of real clips.
+    Lengths are normal around the middle of the range, as those of real clips; with `length_bias` they go by the action.
     """
-    low, high = frames
+    low, high = ranges.frames
     length = rng.normal((low + high) / 2, (high - low) / 4.5)
+    if ranges.length_bias:
+        rank = (ACTIONS.index(action) + 0.5) / len(ACTIONS)
+        own = low + (high - low) * (rank if ranges.length_bias > 0 else 1 - rank)
+        length += abs(ranges.length_bias) * (own - length)
     num_frames = int(np.clip(round(length), low, high))
-    duration = int(np.clip(round(num_frames * rng.uniform(*share)), 1, num_frames))
+    duration = int(np.clip(round(num_frames * rng.uniform(*ranges.action_share)), 1, num_frames))
     start = int(rng.integers(0, num_frames - duration + 1))
+    if ranges.position != (0, 1):
+        start = round((num_frames - duration) * uniform(rng, ranges.position))
     return Timing(num_frames=num_frames, start=start, stop=start + duration)
 
 
