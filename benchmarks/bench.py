@@ -33,7 +33,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     "index_speed": ("Index", []),
     "generator_speed": ("Generator", ["2"]),
     "start_speed": ("Start of programs", []),
-    "tracking_overhead": ("Recording with MLflow", ["--rounds", "2"]),
+    "tracking_overhead": ("Recording with MLflow", []),
 }
 """Module: title in RESULTS.md, arguments."""
 

@@ -112,7 +112,7 @@ NOT_RUN = {
     "python benchmarks/growth.py": "a measurement of minutes",
     "python benchmarks/generator_speed.py [SCENES]": "a measurement of minutes",
     "python benchmarks/index_speed.py [FOLDER]": "a measurement of minutes",
-    "python benchmarks/tracking_overhead.py [--epochs N] [--rounds N]": "a measurement of minutes",
+    "python benchmarks/tracking_overhead.py [--epochs N]": "a measurement of minutes",
     "python src/import_weights.py r2plus1d_34_clip32_ig65m": MACHINE,
     "python src/predict.py clip.mp4 --model models:/darkaction@champion": ELSEWHERE + "tests/pipeline/test_predict.py",
     "python src/predict.py data/raw/arid --model models/synthetic --csv actions.csv": "needs ARID on disk",
