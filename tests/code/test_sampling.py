@@ -73,6 +73,16 @@ def test_capped_long_video_is_a_window() -> None:
     assert place(40, rate, kept, 4, 1.0).tolist() == [24, 28, 32, 36]
 
 
+def test_delta_below_0_shows_a_part_of_the_clip_more_densely() -> None:
+    """128 frames on 64 places are every second one; with delta -0.5 every 1.5th, of which 85 there are 64 shown; never
+    less than one frame on, and a clip of fewer frames than places stays whole."""
+    assert delta_rate(128, -0.5, 64, 4.0) == (Fraction(3, 2), 85)
+    assert delta_rate(128, -5.0, 64, 4.0) == (1, 128)
+    assert delta_rate(40, -0.5, 64, 4.0) == (Fraction(40, 64), 64)
+    shown = sampler(delta_min=-0.5, delta_max=-0.5).draw(128, rng())
+    assert len(shown) == 64 and shown[-1] - shown[0] < 96 and set(np.diff(shown).tolist()) == {1, 2}
+
+
 def test_test_windows_are_spread_over_a_long_video() -> None:
     draws = [sampler(num_frames=4).draw_test(40, rng(), draw, 3).tolist() for draw in range(3)]
     assert [window[0] for window in draws] == [0, 12, 24]

@@ -232,6 +232,8 @@ def table_of(*methods: Method) -> Table:
         confusions=(("sit", "stand"),),
         confused=("tgap", "r_bert"),
         curves={},
+        study=None,
+        level="",
         methods=methods,
     )
 

@@ -12,9 +12,9 @@ from darkaction.core.paths import ROOT
 from darkaction.synthetic.generator import ClipState, GeneratorSettings, generate_clip, sample_clip_state, sample_scene
 from darkaction.synthetic.human.motion import ACTIONS
 from darkaction.synthetic.settings import DomainRandomization
-from darkaction.synthetic.shifted import FAMILIES, SHIFTED, USUAL, shifted_in
+from darkaction.synthetic.shifted import FAMILIES, USUAL, Shifted, preset_of
 
-SETTINGS = GeneratorSettings(preset=SHIFTED, classes=ACTIONS, scenes=60, takes=1, height=120, width=160, seed=0)
+SETTINGS = GeneratorSettings(preset=Shifted(), classes=ACTIONS, scenes=60, takes=1, height=120, width=160, seed=0)
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "person"])
@@ -56,17 +56,18 @@ def test_scenes_have_families_and_the_same_seed_the_same_clips() -> None:
 
 
 def states(changes: dict[str, object]) -> dict[str, list[ClipState]]:
-    settings = replace(SETTINGS, preset=shifted_in(changes), scenes=12)
+    settings = replace(SETTINGS, preset=preset_of("usual", changes), scenes=12)
     return {action: [sample_clip_state(settings, action, scene, 1) for scene in range(1, 13)] for action in ACTIONS}
 
 
 def test_a_range_of_ones_own_shifts_every_scene_and_nothing_else() -> None:
-    usual, low = (shifted_in(changes) for changes in ({}, {"camera_height": [0.2, 0.3]}))
+    usual, low = (preset_of("shifted", changes) for changes in ({}, {"camera_height": [0.2, 0.3]}))
     scenes, others = ([sample_scene(replace(SETTINGS, preset=one), n) for n in range(1, 13)] for one in (usual, low))
     assert all(0.9 <= scene.view.height <= 1.7 for scene in scenes)
     assert all(0.2 <= scene.view.height <= 0.3 for scene in others)
     assert [scene.subject.bones for scene in scenes] == [scene.subject.bones for scene in others]
-    assert shifted_in(None) is SHIFTED
+    assert preset_of("shifted", None) == Shifted() and preset_of("usual", None) == preset_of("usual", {})
+    assert sample_scene(replace(SETTINGS, preset=preset_of("usual", {})), 1).subject.bones != scenes[0].subject.bones
 
 
 def test_lengths_go_by_the_class_as_far_as_they_are_told_to() -> None:
@@ -105,5 +106,5 @@ def test_the_action_is_early_or_late_in_the_clip() -> None:
 )
 def test_wrong_ranges_are_named(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        shifted_in(changes)
+        preset_of("shifted", changes)
     assert message in str(caught.value)

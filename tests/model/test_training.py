@@ -19,6 +19,7 @@ from safetensors.torch import save, save_file
 from darkaction.core.errors import UserError
 from darkaction.models.build import build_recognizer
 from darkaction.models.settings import Model
+from darkaction.params import Params
 from darkaction.training import data, fit, transfer, weights
 from darkaction.training.augmentation import Augmenter
 from darkaction.training.checkpoints import CheckedIO, is_whole, resumable
@@ -250,6 +251,19 @@ def test_training_stops_where_the_validation_loss_no_longer_falls(
             run_fit(tmp_path / "killed", epochs=12, patience=1)
     again, same = run_fit(tmp_path / "killed", epochs=12, patience=1)
     assert same == history and digest(again) == digest(stopped)
+
+
+def test_no_shots_of_the_target_leave_the_other_datasets() -> None:
+    clips = pd.DataFrame(
+        {"dataset": ["shifted", "usual"] * 3, "fold_0": ["train", "train", "test", "train", "val", "test"]}
+    )
+    own, both = ["shifted"], ["shifted", "usual"]
+    assert data.training_rows(clips, both, fold=0, shots=0)["dataset"].tolist() == ["usual", "usual"]
+    assert data.training_rows(clips, both, fold=0, shots=2)["dataset"].tolist() == ["shifted", "usual", "usual"]
+    assert data.training_rows(clips[clips["dataset"] == "shifted"], own, fold=0, shots=0)["dataset"].tolist() == own
+    assert Params.load(overrides=["train.shots_per_class=0", "train.init_from=x"]).learns_nothing
+    wanted = ["train.shots_per_class=0", "datasets=[shifted,usual]", "synthesize.domains=[shifted,usual]"]
+    assert not Params.load(overrides=wanted).learns_nothing
 
 
 def test_uneven_classes_are_said_unless_the_loss_weighs_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ def test_what_the_generator_lacks_is_named() -> None:
         pretraining.settings_of(Params.load(profile="smoke", overrides=["pretrain.classes=[run, jump]"]))
     with pytest.raises(UserError, match=r"subject_scale is \[2, 1\]; expected \[low, high\] within \[0\.1, 3\]"):
         Params.load(overrides=["pretrain.domain_randomization.subject_scale=[2, 1]"])
-    with pytest.raises(UserError, match=r"train\.init_from must be given"):
+    with pytest.raises(UserError, match=r"train\.init_from or a second dataset must be given"):
         Params.load(overrides=["train.shots_per_class=0"])
 
 

@@ -91,6 +91,7 @@ NOT_RUN = {
     "python src/reproduce_tables.py --tables limited_data_ablations --seeds 2": HOURS,
     "python src/reproduce_tables.py --experiments experiments/finetuning.yaml": HOURS,
     "python src/reproduce_tables.py --experiments experiments/held_out.yaml": HOURS,
+    "python src/reproduce_tables.py --profile tables-cpu --experiments experiments/claims.yaml": HOURS,
     "python src/train.py --set train.shots_per_class=0 --out DIR": ELSEWHERE + "tests/pipeline/test_pretrain.py",
     "python src/tune.py --profile smoke --trials 8": ELSEWHERE + "tests/pipeline/test_tune.py",
     "python benchmarks/search_speed.py workers": "a measurement of minutes",

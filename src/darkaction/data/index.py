@@ -50,6 +50,7 @@ MISSING_RAW = {
     "demo": "dvc repro synthesize",
     "demo_lit": "dvc repro synthesize",
     "shifted": "dvc repro synthesize",
+    "usual": "dvc repro synthesize",
     "arid": "python src/import_dataset.py arid PATH (or dvc pull, where a remote has it)",
     "hmdb51": "python src/import_dataset.py hmdb51 PATH (or dvc pull, where a remote has it)",
 }

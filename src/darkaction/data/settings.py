@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from darkaction.core.config import STRICT, Above0, Fraction, Positive
 
-SYNTHETIC = ("demo", "demo_lit", "shifted")
+SYNTHETIC = ("demo", "demo_lit", "shifted", "usual")
 """Datasets that the generator makes."""
 
 ACTIONS = ("drink", "jump", "pick", "pour", "push", "run", "sit", "stand", "turn", "walk", "wave")

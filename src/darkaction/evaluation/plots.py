@@ -12,7 +12,18 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from darkaction.evaluation.statistics import FEW_SCENES, Interval
-from darkaction.evaluation.style import BLUE, GREY, INK, ORANGE, PAPER, WHISKER, interval_lengths, percent, png_figure
+from darkaction.evaluation.style import (
+    BLUE,
+    COLOURS,
+    GREY,
+    INK,
+    ORANGE,
+    PAPER,
+    WHISKER,
+    interval_lengths,
+    percent,
+    png_figure,
+)
 
 ROOMS_SHOWN = 8
 """Test clips shown with the training clip filmed in the most similar room."""
@@ -267,7 +278,8 @@ def comparison(
 
 
 def curves(
-    lines: Mapping[str, Sequence[tuple[int | None, Interval]]],
+    lines: Mapping[str, Mapping[str, Interval]],
+    places: Sequence[str],
     *,
     chance: float,
     confidence: float,
@@ -275,21 +287,22 @@ def curves(
     title: str,
     path: Path,
 ) -> None:
-    """Accuracy with its interval against a number, a line for each of up to three names; None, for all there are,
-    stands last."""
-    colours = (ORANGE, BLUE, GREY)[: len(lines)]
-    numbers = sorted({number for points in lines.values() for number, _ in points if number is not None})
-    places: dict[int | None, int] = {number: place for place, number in enumerate(numbers)}
-    places[None] = len(numbers)
+    """Accuracy with its interval at some places, a line for each of up to as many names as there are colours.
+
+    Args:
+        lines: name -> place -> accuracy; a line may lack places.
+        places: in their order.
+    """
     with png_figure(path, width=6.4, height=4.0) as figure:
         axis = figure.subplots()
-        for shift, (colour, (name, points)) in enumerate(zip(colours, lines.items(), strict=True)):
-            x = [places[number] + 0.06 * shift for number, _ in points]
-            mean = [found.mean for _, found in points]
-            errors = [[found.mean - found.low for _, found in points], [found.high - found.mean for _, found in points]]
+        for shift, (colour, (name, points)) in enumerate(zip(COLOURS[: len(lines)], lines.items(), strict=True)):
+            shown = [(number, points[place]) for number, place in enumerate(places) if place in points]
+            x = [number + 0.06 * (shift - (len(lines) - 1) / 2) for number, _ in shown]
+            mean = [found.mean for _, found in shown]
+            errors = [[found.mean - found.low for _, found in shown], [found.high - found.mean for _, found in shown]]
             axis.errorbar(x, mean, yerr=errors, fmt="o-", color=colour, capsize=3, linewidth=1.8, label=name)
         axis.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
-        axis.set_xticks(range(len(places)), [*(str(number) for number in numbers), "all"])
+        axis.set_xticks(range(len(places)), places)
         axis.set(ylim=(0, 1), xlabel=xlabel, ylabel=f"test accuracy, {confidence:.0%} intervals")
         percent(axis.yaxis)
         axis.grid(axis="y")

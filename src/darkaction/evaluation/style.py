@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 INK, PAPER, GRID = "#1f2933", "#ffffff", "#dde3e8"
 BLUE, ORANGE, GREY = "#2f6f9f", "#d9722e", "#8795a1"
+COLOURS = (ORANGE, BLUE, "#3a8a5f", "#7a5aa6", "#b03a5b", GREY)
+"""Of the lines of a chart, in their order."""
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",

@@ -21,6 +21,7 @@ from darkaction.core.errors import UserError
 from darkaction.core.explain import nearest
 from darkaction.core.paths import Paths
 from darkaction.data.settings import SYNTHETIC
+from darkaction.evaluation.style import COLOURS
 from darkaction.jobs.identity import identity, training_settings
 from darkaction.params import Params
 
@@ -53,12 +54,55 @@ class TableFile:
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class StudyFile:
+    """A claim as it stands in the file: the same methods where a cause is weaker or stronger. A level is a table.
+
+    axis: what the levels are of, for the chart.
+    levels: name -> settings.
+    """
+
+    title: str
+    claim: str
+    axis: str
+    levels: Annotated[dict[str, dict[str, Any]], Field(min_length=2)]
+    methods: Annotated[dict[str, MethodFile], Field(min_length=1, max_length=len(COLOURS))]
+    set: dict[str, Any] = Field(default_factory=dict)
+
+    def tables(self, key: str) -> dict[str, TableFile]:
+        """A table for each level, by its key."""
+        return {
+            f"{key}-{level}": TableFile(
+                title=f"{self.title}; {self.axis}: {level}",
+                methods=self.methods,
+                set={**self.set, **settings},
+                note=self.claim,
+            )
+            for level, settings in self.levels.items()
+        }
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
 class PlanFile:
     """The whole file."""
 
     source_domain: dict[str, str]
     common: dict[str, Any]
-    tables: Annotated[dict[str, TableFile], Field(min_length=1)]
+    tables: dict[str, TableFile] = Field(default_factory=dict)
+    studies: dict[str, StudyFile] = Field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.tables and not self.studies:
+            raise ValueError("neither tables nor studies are there")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A claim whose tables are levels of a cause; see StudyFile."""
+
+    key: str
+    title: str
+    claim: str
+    axis: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +125,7 @@ class Table:
 
     confusions: pairs of classes, to be said how often the methods `confused` take one for the other.
     curves: name -> keys of the methods, by the number of real clips that each learns from.
+    study, level: of which it is a level; None and empty for a table of its own.
     """
 
     key: str
@@ -90,6 +135,8 @@ class Table:
     confused: tuple[str, ...]
     curves: dict[str, tuple[str, ...]]
     methods: tuple[Method, ...]
+    study: Study | None
+    level: str
 
     @property
     def reference(self) -> Method:
@@ -111,7 +158,7 @@ def load(
     Args:
         values: the settings in use, as nested plain values, over which the file's lie.
         source_domain: the source domain, a second dataset; None: the file's for the target.
-        tables: keys of those that are wanted; empty: all.
+        tables: keys of those that are wanted, or of studies; empty: all.
         methods: keys of the methods that are wanted; empty: all. A reference stays.
         given: settings that a person gave beside params.yaml and profile; the file may not set them for all methods.
 
@@ -121,7 +168,13 @@ def load(
     plan = _read(path)
     if source_domain is not None:
         plan = dataclasses.replace(plan, source_domain={values["datasets"][0]: source_domain})
-    _known(tables, list(plan.tables), f"--tables: {path.name} has")
+    studies = {key: list(study.tables(key)) for key, study in plan.studies.items()}
+    plan = dataclasses.replace(
+        plan,
+        tables={**plan.tables, **{k: v for key, study in plan.studies.items() for k, v in study.tables(key).items()}},
+    )
+    _known(tables, [*plan.tables, *studies], f"--tables: {path.name} has")
+    tables = [key for name in tables for key in studies.get(name, [name])]
     _known(methods, [key for table in plan.tables.values() for key in table.methods], f"--methods: {path.name} has")
     chosen = [table for key, table in plan.tables.items() if not tables or key in tables]
     if overruled := [key for key in given if key in plan.common or any(key in table.set for table in chosen)]:
@@ -183,6 +236,7 @@ def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted:
         if name in kept
     ]
     classes = values["data"]["classes"]
+    study, level = _study_of(plan, key)
     return Table(
         key=key,
         title=source.title,
@@ -191,7 +245,18 @@ def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted:
         confused=tuple(source.confused),
         curves={name: tuple(key for key in keys if key in kept) for name, keys in source.curves.items()},
         methods=tuple(methods),
+        study=study,
+        level=level,
     )
+
+
+def _study_of(plan: PlanFile, key: str) -> tuple[Study | None, str]:
+    """Of which study a table is a level, and of which level."""
+    for name, study in plan.studies.items():
+        for level in study.levels:
+            if key == f"{name}-{level}":
+                return Study(key=name, title=study.title, claim=study.claim, axis=study.axis), level
+    return None, ""
 
 
 def _method(

@@ -289,15 +289,18 @@ def draw_curves(
 ) -> None:
     """Accuracy against the number of real clips of a class learnt from, for a table with `curves`."""
     by_key = {finished.method.key: finished for finished in methods}
-    curves: dict[str, list[tuple[int | None, Interval]]] = {}
+    curves: dict[str, dict[int | None, Interval]] = {}
     for name, keys in table.curves.items():
         done = [by_key[key] for key in keys if by_key[key].runs]
-        points = [(each.method.fallback.train.shots_per_class, interval(each.runs, exam, how)) for each in done]
-        if points:
-            curves[name] = points
+        if done:
+            shots = [each.method.fallback.train.shots_per_class for each in done]
+            curves[name] = {count: interval(each.runs, exam, how) for count, each in zip(shots, done, strict=True)}
+    numbers = sorted({count for points in curves.values() for count in points if count is not None})
+    names: dict[int | None, str] = {**{number: str(number) for number in numbers}, None: "all"}
     if curves:
         plots.curves(
-            curves,
+            {name: {names[count]: found for count, found in points.items()} for name, points in curves.items()},
+            list(names.values()),
             chance=1 / len(exam.classes),
             confidence=how.confidence,
             xlabel="real clips of each class that were learnt from",

@@ -23,6 +23,7 @@ from darkaction.experiments.comparisons import Comparisons
 from darkaction.experiments.plan import Method, Table
 from darkaction.experiments.record import Run
 from darkaction.experiments.render import Exam, Finished, Statistics
+from darkaction.experiments.study import write_studies
 from darkaction.jobs.identity import index_settings, training_code
 from darkaction.params import Params
 from darkaction.training import data
@@ -62,6 +63,7 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
             render.draw_curves(table, methods, exam, how, subtitle=subtitle, path=made / f"{name}_curves.png")
             draw_enhancements(comparisons, table, made / f"{name}_frames.png")
         print(f"\n{text}")
+    write_studies(comparisons.tables, folder, confidence=base.evaluate.confidence)
 
 
 def draw_enhancements(comparisons: Comparisons, table: Table, path: Path) -> None:

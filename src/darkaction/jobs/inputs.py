@@ -42,7 +42,7 @@ CACHE = "cache"
 """Everything that is made here; safe to delete."""
 
 INDEX_SECTIONS = ("seed", "data", "video", "prepare", "split")
-GENERATOR = ("scenes", "takes", "height", "width", "codec", "shifted")
+GENERATOR = ("scenes", "takes", "height", "width", "codec", "shifted", "usual")
 """Settings that decide the index of a dataset, and those of `synthesize` that decide its clips."""
 
 

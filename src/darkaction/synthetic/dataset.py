@@ -17,7 +17,7 @@ from darkaction.synthetic.generator import FPS, GeneratorSettings, generate_clip
 from darkaction.synthetic.human.motion import Action
 from darkaction.synthetic.scene import Preset
 from darkaction.synthetic.settings import Synthesize
-from darkaction.synthetic.shifted import shifted_in
+from darkaction.synthetic.shifted import preset_of
 from darkaction.synthetic.world.textures import Image
 
 SUFFIXES = {"mp4v": ".mp4", "FFV1": ".avi"}
@@ -62,9 +62,14 @@ def synthesize(
         The number of clips.
 
     Raises:
-        UserError: when a class is none of the generator's, or `section.shifted` is wrong.
+        UserError: when a class is none of the generator's, or ranges in `section` are wrong.
     """
-    presets: dict[str, Preset] = {"demo": DEMO, "demo_lit": DEMO_LIT, "shifted": shifted_in(section.shifted)}
+    presets: dict[str, Preset] = {
+        "demo": DEMO,
+        "demo_lit": DEMO_LIT,
+        "shifted": preset_of("shifted", section.shifted),
+        "usual": preset_of("usual", section.usual),
+    }
     settings = GeneratorSettings(
         preset=presets[name],
         classes=tuple(classes),  # type: ignore[arg-type]  # checked by the settings

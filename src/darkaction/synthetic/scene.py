@@ -53,7 +53,7 @@ class Preset(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the dataset: demo | demo_lit | pretraining | shifted."""
+        """Of the dataset: demo | demo_lit | pretraining | shifted | usual."""
 
     @property
     def stream(self) -> int:

@@ -10,13 +10,14 @@ from darkaction.core.config import STRICT, Above0, Fraction, Positive, Span
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Synthesize:
-    domains: list[Literal["demo", "demo_lit", "shifted"]]
+    domains: list[Literal["demo", "demo_lit", "shifted", "usual"]]
     scenes: Positive
     takes: Positive
     height: Annotated[int, Field(ge=32)]
     width: Annotated[int, Field(ge=32)]
     codec: Literal["mp4v", "FFV1"]
     shifted: dict[str, Any] | None
+    usual: dict[str, Any] | None
 
 
 PlaceKind = Literal["room", "street", "corridor"]

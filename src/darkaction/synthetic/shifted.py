@@ -1,13 +1,14 @@
-"""The preset `shifted`: scenes beyond the ranges of `pretraining`, to choose a pretraining by. How well a network does
-on them says more of real clips than new scenes of the kind it was trained on.
+"""The presets `shifted` and `usual`. `shifted` has scenes beyond the ranges of `pretraining`, to choose a pretraining
+by: how well a network does on them says more of real clips than new scenes of the kind it was trained on. `usual` has
+those that it is shifted from.
 
-Its ranges are constants, so that results stay comparable. experiments/held_out.yaml keeps pretrainings off them. With
-`synthesize.shifted` the scenes are shifted in just the ranges given there, all of them, and in no others.
+The ranges are constants, so that results stay comparable. experiments/held_out.yaml keeps pretrainings off them. With
+`synthesize.shifted` and `synthesize.usual` all scenes have the ranges given there, and else those of `usual`.
 """
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -78,9 +79,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Shifted:
-    """The preset `shifted`; with `ranges` all scenes are of these."""
-
-    ranges: DomainRandomization | None = None
+    """The preset `shifted`, of FAMILIES."""
 
     @property
     def name(self) -> str:
@@ -91,8 +90,6 @@ class Shifted:
         return 3
 
     def sample_scene(self, rng: np.random.Generator, size_HW: tuple[int, int]) -> RandomizedScene:
-        if self.ranges is not None:
-            return Pretraining(ranges=self.ranges).sample_scene(rng, size_HW)
         family = str(rng.choice(list(FAMILIES)))
         scene = Pretraining(ranges=replace(USUAL, **FAMILIES[family])).sample_scene(rng, size_HW)
         return replace(scene, subject=_other(rng, scene.subject)) if family == "person" else scene
@@ -111,20 +108,32 @@ def _other(rng: np.random.Generator, subject: Subject) -> Subject:
     )  # fmt: skip
 
 
-def shifted_in(changes: dict[str, Any] | None) -> Shifted:
-    """The preset for `synthesize.shifted`: ranges by name over USUAL's; None: the families.
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """A preset of scenes with given ranges."""
+
+    name: Literal["shifted", "usual"]
+    ranges: DomainRandomization
+
+    @property
+    def stream(self) -> int:
+        return {"shifted": 3, "usual": 4}[self.name]
+
+    def sample_scene(self, rng: np.random.Generator, size_HW: tuple[int, int]) -> RandomizedScene:
+        return Pretraining(ranges=self.ranges).sample_scene(rng, size_HW)
+
+
+def preset_of(name: Literal["shifted", "usual"], changes: dict[str, Any] | None) -> Shifted | Changed:
+    """The preset of a dataset with `changes`, ranges by name over those of USUAL; None: without any.
 
     Raises:
         UserError: naming a range that there is not, or a wrong value.
     """
-    if changes is None:
-        return SHIFTED
+    if name == "shifted" and changes is None:
+        return Shifted()
     try:
-        values = json.dumps(asdict(USUAL) | changes, default=str)
-        return Shifted(ranges=TypeAdapter(DomainRandomization).validate_json(values))
+        values = json.dumps(asdict(USUAL) | (changes or {}), default=str)
+        return Changed(name=name, ranges=TypeAdapter(DomainRandomization).validate_json(values))
     except ValidationError as error:
         lines = explain(DomainRandomization, error)
-        raise UserError("\n".join(f"synthesize.shifted: {line}" for line in lines)) from None
-
-
-SHIFTED = Shifted()
+        raise UserError("\n".join(f"synthesize.{name}: {line}" for line in lines)) from None

@@ -105,6 +105,17 @@ def select(table: pd.DataFrame, *, fold: int, part: str) -> pd.DataFrame:
     return table[table[column] == part].reset_index(drop=True)
 
 
+def training_rows(clips: pd.DataFrame, datasets: Sequence[str], *, fold: int, shots: int | None) -> pd.DataFrame:
+    """The training clips of a fold, of all datasets; with 0 shots not those of the target, where there are others.
+
+    Args:
+        datasets: the target first.
+        shots: see `few_per_class`; None: all.
+    """
+    rows = select(clips, fold=fold, part="train")
+    return rows[rows["dataset"] != datasets[0]].reset_index(drop=True) if shots == 0 and len(datasets) > 1 else rows
+
+
 def few_per_class(rows: pd.DataFrame, dataset: str, *, most: int, seed: int) -> pd.DataFrame:
     """At most so many clips of each class of `dataset`, of as many scenes as there are, and all clips of others.
 

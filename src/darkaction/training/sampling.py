@@ -74,10 +74,13 @@ class Sampler:
 def delta_rate(num_video_frames: int, delta: float, num_frames: int, max_rate: float) -> tuple[Fraction, int]:
     """Equation 7: S = min((N + T delta) / T, max_rate), and L = floor(N / S), at least 1.
 
-    Exact rational numbers: the quotient of floats N / S is wrong by one for many N.
+    With delta below 0 a part of the clip is shown, more densely, but no frame twice for it: S is at least 1, or N / T
+    where that is less. Exact rational numbers: the quotient of floats N / S is wrong by one for many N.
     """
     span = Fraction(num_video_frames) + num_frames * Fraction(delta)
     rate = min(span / num_frames, Fraction(max_rate))
+    if delta < 0:
+        rate = max(rate, min(Fraction(1), Fraction(num_video_frames, num_frames)))
     return rate, max(1, math.floor(num_video_frames / rate))
 
 

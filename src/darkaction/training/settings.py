@@ -12,7 +12,7 @@ from darkaction.core.config import STRICT, Above0, Count, Fraction, From0, Posit
 class Sampling:
     strategy: Literal["delta", "constant", "length_adjusted", "variable"]
     num_frames: Positive
-    delta_min: From0
+    delta_min: Annotated[float, Field(ge=-100, le=100)]
     delta_max: From0
     max_rate: Above0
     delta_curriculum: Fraction

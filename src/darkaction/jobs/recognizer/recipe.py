@@ -60,7 +60,7 @@ def train_fold(
 ) -> None:
     """Trains on the training clips of `fold` and writes weights.safetensors and history.csv to `folder`.
 
-    With train.shots_per_class 0 nothing is learnt: the weights are those of `init`, and history.csv is empty.
+    Without training clips (train.shots_per_class 0, one dataset) the weights are those of `init`, history.csv is empty.
 
     Args:
         clips: the index, of all parts.
@@ -72,7 +72,7 @@ def train_fold(
     pl.seed_everything(params.seed, verbose=False)
     cv2.setNumThreads(1)
     keep_freed_memory()
-    every_row = data.select(clips, fold=fold, part="train")
+    every_row = data.training_rows(clips, params.datasets, fold=fold, shots=params.train.shots_per_class)
     data.require_every_class(every_row, params.data.classes, fold=fold)
     card = make_card(params, every_row)
     rows = shots(params, every_row)
@@ -80,7 +80,7 @@ def train_fold(
     training, validation = (open_clips(params, paths, part) for part in (rows, validation_rows))
     recognizer = make_recognizer(params, init)
     before = None if init is None else weights.read_card(init)
-    if params.train.shots_per_class == 0:
+    if rows.empty:
         if before is not None:
             card = dataclasses.replace(card, training=before.training, validation=before.validation)
         write_fold(params, folder, recognizer, card, [])
@@ -165,7 +165,7 @@ def make_recognizer(params: Params, init: Path | None) -> Recognizer:
     )
     if init is not None:
         taken = start_from(recognizer, init, classes=params.data.classes)
-        if params.train.shots_per_class == 0 and (taken.fresh or taken.initial):
+        if params.learns_nothing and (taken.fresh or taken.initial):
             raise UserError(
                 f"train.shots_per_class is 0, but {init} does not bring all of the network: "
                 f"{', '.join([*taken.fresh, *taken.initial])} would keep random weights"
