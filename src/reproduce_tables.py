@@ -35,7 +35,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--tables", type=listed, default=[], metavar="1,2,f1", help="keys of tables or studies (default: all)")
+    parser.add_argument("--tables", type=listed, default=[], metavar="1,2,f1", help="tables or studies (default: all)")
     parser.add_argument("--methods", type=listed, default=[], metavar="KEY,...", help="keys of methods (default: all)")
     parser.add_argument("--source-domain", metavar="NAME", help="the second dataset (default: the file's)")
     parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs of each method (default 5)")

@@ -1,6 +1,7 @@
 """The weights in git: small, synthetic only, as good as their card says, and used where nothing was trained."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,18 @@ def test_their_answer_is_explained_on_the_frames(clips: list[tuple[str, Path]], 
     assert picture_HWC is not None and picture_HWC.shape[1] > 1000
     write_explanation(predictor, path, prediction, tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "why.png").read_bytes()
+
+
+@pytest.mark.slow
+def test_their_heat_lies_on_the_person_more_than_even_heat_would() -> None:
+    command = [sys.executable, "benchmarks/heat_on_person.py", "--scenes", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    *classes, all_of_them = done.stdout.splitlines()[2:]
+    assert len(classes) == len(ACTIONS)
+    found = re.fullmatch(r"\| all \| (\d+)% \| (\d+)% \| ([\d.]+) \|", all_of_them)
+    assert found is not None
+    heat, area, ratio = map(float, found.groups())
+    assert heat > area > 5 and ratio > 1.1
 
 
 def test_they_answer_where_nothing_was_trained(clips: list[tuple[str, Path]]) -> None:

@@ -34,6 +34,7 @@ from servers import free_port
 PRINTED = printed_commands()
 
 ELSEWHERE = "run by "
+CLAIMS = "python src/reproduce_tables.py --profile tables-cpu --experiments experiments/claims.yaml"
 HOURS = "takes from half an hour to days"
 JOIN = "OPTUNA_STORAGE=postgresql://me@db/optuna MLFLOW_TRACKING_URI=http://mlflow:5000 "
 CLUSTER = "needs other machines; tests/pipeline/test_deploy.py runs the recipes on this one"
@@ -91,7 +92,11 @@ NOT_RUN = {
     "python src/reproduce_tables.py --tables limited_data_ablations --seeds 2": HOURS,
     "python src/reproduce_tables.py --experiments experiments/finetuning.yaml": HOURS,
     "python src/reproduce_tables.py --experiments experiments/held_out.yaml": HOURS,
-    "python src/reproduce_tables.py --profile tables-cpu --experiments experiments/claims.yaml": HOURS,
+    CLAIMS: HOURS,
+    f"{CLAIMS} [--tables length,darkness]": HOURS,
+    "python benchmarks/heat_on_person.py": ELSEWHERE + "tests/model/test_shipped_weights.py",
+    "python benchmarks/heat_on_person.py models/recognizer": ELSEWHERE + "tests/model/test_shipped_weights.py",
+    "python src/predict.py clip.mp4 --explain why.png": ELSEWHERE + "tests/model/test_shipped_weights.py",
     "python src/train.py --set train.shots_per_class=0 --out DIR": ELSEWHERE + "tests/pipeline/test_pretrain.py",
     "python src/tune.py --profile smoke --trials 8": ELSEWHERE + "tests/pipeline/test_tune.py",
     "python benchmarks/search_speed.py workers": "a measurement of minutes",

@@ -184,6 +184,19 @@ def test_the_study_of_limited_data_pretrains_once(continued: Tables) -> None:
     assert (weights.parent / "clips.png").stat().st_size > 5000
 
 
+def test_a_study_learns_from_usual_scenes_and_is_tested_on_others(continued: Tables) -> None:
+    out = continued("--experiments", "experiments/claims.yaml", "--tables", "order-4,order-8", "--seeds", "1")
+    assert "4 runs, 4 of them to train" in out and "study order: " in out
+    folder = continued.project / "reports/tables/shifted-smoke"
+    text = (folder / "study_order.md").read_text()
+    assert "| Method | 4 | 8 |" in text and "not run" not in text
+    assert (folder / "study_order.png").stat().st_size > 5000
+    clips = pd.read_csv(folder / "table_order-4_clips.csv")
+    assert clips["clip_id"].str.startswith("shifted/").all() and set(clips["label"]) == {"sit", "stand"}
+    again = ("--experiments", "experiments/claims.yaml", "--tables", "order", "--report-only", "--seeds", "1")
+    assert "| Method | 4 | 8 | 16 |" not in continued(*again)
+
+
 ENSEMBLE = """
 source_domain: {}
 common: {pretrain.enabled: true, pretrain.scenes: 3, pretrain.takes: 1, train.init_from: models/pretraining}
