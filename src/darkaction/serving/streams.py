@@ -94,9 +94,9 @@ class Reader:
             UserError: when the stream is lost and all its frames were seen.
         """
         with self._changed:
-            while not self._ended and (not self._kept or self._kept[-1][1] < due):
+            while not self._ended and (len(self._kept) < MIN_FRAMES or self._kept[-1][1] < due):
                 self._changed.wait(0.2)  # Ctrl-C comes through between two
-            if self._kept and self.frames > self._seen and len(self._kept) >= MIN_FRAMES:
+            if self.frames > self._seen and len(self._kept) >= MIN_FRAMES:
                 dropped, self._told, self._seen = self.dropped - self._told, self.dropped, self.frames
                 frames, times = [kept[2] for kept in self._kept], [kept[1] for kept in self._kept]
                 fps = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
@@ -187,6 +187,7 @@ def follow(sources: list[str], model: str | None, options: Options) -> None:
     seconds, stride = options.windows.lengths(predictor.trained)
     answers = 0
     with Reader(sources[0], seconds) as reader:
+        options.windows.cut(MIN_FRAMES, reader.fps, predictor.trained)  # refuses a window that is too short
         print(f"{reader.name}: the last {seconds:.3g} s, every {stride:.3g} s; Ctrl-C ends it", file=sys.stderr)
         due = seconds - 1 / reader.fps  # the first frame came at 0
         try:
