@@ -37,9 +37,9 @@ def predict(names: list[str], model: str | None, options: Options) -> None:
     """
     check_targets(options.timeline)
     found = find_videos(names)
-    for option, files in (("--save", options.save), ("--timeline", options.timeline)):
+    for option, files in (("--save writes", options.save), ("--timeline is of", options.timeline)):
         if files and len(found) != 1:
-            raise UserError(f"{option} writes one video; {len(found)} were given")
+            raise UserError(f"{option} one video; {len(found)} were given")
     predictor = load_model(model)
     single, unsure = len(found) == 1 and options.csv is None, options.unsure_below
     rows, predictions = predict_videos(predictor, found, options.windows, unsure_below=unsure, stop=single)
