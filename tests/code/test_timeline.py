@@ -13,12 +13,13 @@ import pytest
 from brightness import make_predictor, write_parts
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT
-from darkaction.data.video import VideoError, read_picture
+from darkaction.data.video import Frames, VideoError, read_picture, write_video
 from darkaction.serving import predictor as predictor_module
 from darkaction.serving.answers import Prediction
 from darkaction.serving.predictor import Predictor, look
 from darkaction.serving.timeline.segments import Timeline, check_targets
 from darkaction.serving.timeline.windows import Cut, Windows, clock
+from tiny_models import make_model
 
 PARTS = [("down", 4.0), ("up", 6.0), ("down", 5.5)]
 TRAINED = (1.0, 3.0)
@@ -105,6 +106,26 @@ def test_a_long_video_is_the_mean_over_its_windows(predictor: Predictor, video: 
     expected_K = (5 * single[0].probabilities_K + 3 * single[1].probabilities_K) / 8
     np.testing.assert_allclose(found.probabilities_K, expected_K, atol=1e-9)
     assert found.draws_DK.shape == single[0].draws_DK.shape
+
+
+@pytest.mark.parametrize("overrides", [(), ("enhance.flow=true", "model.input=rgb_flow")])
+def test_a_window_is_answered_as_a_clip_of_its_own(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    network = Predictor.load(make_model(tmp_path / "model", *overrides))
+    frames_NHWC = np.random.default_rng(0).integers(0, 60, (100, 48, 64, 3), dtype=np.uint8)
+    timeline = predict(network, write_video_of(tmp_path / "long.avi", frames_NHWC), Windows(1.0, 0.5)).timeline
+    starts = [0, 15, 30, 45, 60, 70]
+    assert timeline.windows == len(starts)
+    clips = [write_video_of(tmp_path / f"{start}.avi", frames_NHWC[start : start + 30]) for start in starts]
+    alone_WK = np.stack([network.predict(clip).probabilities_K for clip in clips])
+    cut = Cut(starts_W=np.array(starts), length=30, step=15, num_frames=100)
+    expected = Timeline.of(network.card.classes, cut, alone_WK, 30)
+    assert np.ptp(alone_WK[:, 0]) > 1e-4
+    np.testing.assert_allclose(timeline.probabilities_MK, expected.probabilities_MK, atol=1e-5)
+
+
+def write_video_of(path: Path, frames_NHWC: Frames) -> Path:
+    write_video(path, frames_NHWC, fps=30, codec="FFV1")
+    return path
 
 
 def test_frames_that_are_kept_or_decoded_again_give_the_same(

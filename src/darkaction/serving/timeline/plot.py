@@ -27,7 +27,7 @@ PALETTE = (
 MINUTES_FROM = 180
 """Seconds of a video above which the axis has minutes."""
 
-STEPS = (30, 60, 120, 300, 600, 1800, 3600)
+STEPS = (30, 60, 120, 300, 600, 900, 1800, 3600)
 """Seconds between the numbers of such an axis."""
 
 
