@@ -64,7 +64,7 @@ def make_model(
             enhance=params.enhance,
             classes=CLASSES,
             min_frames=20,
-            max_frames=30,
+            max_frames=90,
             training=training,
             validation=validation,
         )

@@ -122,6 +122,16 @@ NOT_RUN = {
     "python src/import_weights.py r2plus1d_34_clip32_ig65m": MACHINE,
     "python src/predict.py clip.mp4 --model models:/darkaction@champion": ELSEWHERE + "tests/pipeline/test_predict.py",
     "python src/predict.py data/raw/arid --model models/synthetic --csv actions.csv": "needs ARID on disk",
+    **dict.fromkeys(
+        [
+            "python src/predict.py long.mp4",
+            "python src/predict.py long.mp4 --model models/synthetic",
+            "python src/predict.py long.mp4 --timeline actions.png",
+        ],
+        ELSEWHERE + "tests/pipeline/test_long_videos.py",
+    ),
+    "python src/predict.py camera:0": ELSEWHERE + "tests/code/test_streams.py",
+    "python src/predict.py rtsp://HOST/PATH": ELSEWHERE + "tests/code/test_streams.py",
     "python src/predict.py VIDEO": ELSEWHERE + "tests/model/test_shipped_weights.py",
     "python src/import_dataset.py arid ARID/ mine.csv": ELSEWHERE + "tests/pipeline/test_import_dataset.py",
     "python src/tracking_sync.py --relocate": ELSEWHERE + "tests/pipeline/test_relocation.py",

@@ -11,14 +11,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-UNSURE = "unsure"
-"""The answer where no class is probable enough."""
+from darkaction.serving.timeline.segments import UNSURE, Timeline
+from darkaction.serving.timeline.windows import Windows, clock
 
 UNSURE_BELOW = 0.5
 """Probability under which the answer is UNSURE: calibrated probabilities below it are more often wrong than right."""
 
 Row = dict[str, Any]
 """One video: `video` and either `error`, or the keys that `row_of` gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is asked for: see the options of src/predict.py."""
+
+    windows: Windows
+    unsure_below: float
+    top: int  # classes to print
+    as_json: bool
+    csv: Path | None
+    save: Path | None
+    timeline: list[Path]
+    explain: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +45,12 @@ class Prediction:
     frames: int
     fps: float  # 0 where the video does not tell
     outside: list[str]  # in which properties the video differs from every training clip
+    timeline: Timeline  # of a video in one piece: a single moment
+
+    @property
+    def long(self) -> bool:
+        """Whether the video was seen in several windows; the probabilities are then the mean over these."""
+        return self.timeline.windows > 1
 
     @property
     def spread_K(self) -> NDArray[np.float64]:
@@ -53,17 +73,22 @@ class Prediction:
         return [(self.classes[k], float(self.probabilities_K[k]), float(self.spread_K[k])) for k in order]
 
     def text(self, video: Path, count: int, unsure_below: float) -> str:
-        """The answer and the `count` most probable classes, for a terminal."""
+        """The answer and the `count` most probable classes, or the timeline of a long video, for a terminal."""
+        outside = [f"  unlike every training clip: {phrase}" for phrase in self.outside]
+        if self.long:
+            line = self.timeline
+            cut = f"{line.windows} windows of {line.seconds:.3g} s, one every {line.stride:.3g} s"
+            first = f"{video} ({self.frames} frames, {clock(line.edges[-1])}): {cut}"
+            return "\n".join([first, *line.text(unsure_below), *outside])
         lines = [f"{video} ({self.frames} frames): {self.answer(unsure_below)}"]
         for label, probability, spread in self.top(count):
             lines.append(f"  {label:<12} {probability:6.1%} +- {spread:.1%} over {len(self.draws_DK)} draws of frames")
-        lines += [f"  unlike every training clip: {phrase}" for phrase in self.outside]
-        return "\n".join(lines)
+        return "\n".join(lines + outside)
 
 
 def row_of(video: Path, prediction: Prediction, unsure_below: float) -> Row:
-    """The row of one video."""
-    return {
+    """The row of one video; for a long one also the segments of its timeline."""
+    row = {
         "video": str(video),
         "answer": prediction.answer(unsure_below),
         "label": prediction.label,
@@ -71,6 +96,7 @@ def row_of(video: Path, prediction: Prediction, unsure_below: float) -> Row:
         "probabilities": dict(zip(prediction.classes, prediction.probabilities_K.tolist(), strict=True)),
         "outside_training": prediction.outside,
     }
+    return row | {"segments": prediction.timeline.rows(unsure_below)} if prediction.long else row
 
 
 def write_rows(rows: list[Row], classes: list[str], *, as_json: bool, as_text: bool, path: Path | None) -> None:

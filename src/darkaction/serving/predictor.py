@@ -7,18 +7,19 @@ Legend of names: D sampling draws, K classes, N frames of the video, T sampled f
 """
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from darkaction.core.errors import UserError
 from darkaction.core.model_folder import networks
-from darkaction.data.flow import between
 from darkaction.data.settings import VideoLimits
 from darkaction.data.video import BT_601, Frames, Video, VideoError, VideoInfo, iter_frames, unusable
 from darkaction.enhancement import Enhancer
@@ -27,11 +28,15 @@ from darkaction.evaluation.calibration import temper
 from darkaction.models.precision import uses_bf16
 from darkaction.models.recognizer import Recognizer, channels_last
 from darkaction.serving.answers import Prediction
+from darkaction.serving.plan import Plan
+from darkaction.serving.timeline.segments import Timeline
+from darkaction.serving.timeline.windows import FPS, Cut, Span, Windows, whole
 from darkaction.training import weights
 from darkaction.training.loader import Clip, show, to_CTHW
 from darkaction.training.sampling import BLANK, generator
 from darkaction.training.weights import ENHANCER, WEIGHTS, Card, Training
 
+Item = TypeVar("Item")
 Probabilities = NDArray[np.float64]
 
 SEED = 0
@@ -106,60 +111,96 @@ class Predictor:
         Raises:
             VideoError: when it cannot be decoded, is over the limits, or is what `prepare` would set aside too.
         """
-        [prediction] = self.predict_each([video])
+        [prediction] = self.predict_each([video], Windows())
         if isinstance(prediction, VideoError):
             raise prediction
         return prediction
 
-    def predict_each(self, videos: Iterable[Path]) -> Iterator[Prediction | VideoError]:
-        """What `predict` gives or raises for each video, in order. The next one is decoded meanwhile."""
-        remaining = iter(videos)
-        with ThreadPoolExecutor(1) as pool:
+    def predict_each(self, videos: Iterable[Path], windows: Windows) -> Iterator[Prediction | VideoError]:
+        """What `predict` gives or raises for each video, in order. The next one is decoded meanwhile.
 
-            def begin() -> "Future[Seen] | None":
-                video = next(remaining, None)
-                return None if video is None else pool.submit(look, video, self._limits)
+        Raises:
+            UserError: when `windows` do not fit the model or a video.
+        """
+        for seen in ahead(self._look_each(videos)):
+            try:
+                yield (
+                    seen
+                    if isinstance(seen, VideoError)
+                    else self._answer(seen, windows.cut(seen.info.frames, seen.info.fps, self.trained))
+                )
+            except VideoError as error:
+                yield error
 
-            ahead = begin()
-            while ahead is not None:
-                current, ahead = ahead, begin()
-                try:
-                    yield self._answer(current.result())
-                except VideoError as error:
-                    yield error
+    def _look_each(self, videos: Iterable[Path]) -> "Iterator[Seen | VideoError]":
+        for video in videos:
+            try:
+                yield look(video, self._limits)
+            except VideoError as error:
+                yield error
 
-    def _answer(self, seen: "Seen") -> Prediction:
+    def answer_whole(self, seen: "Seen") -> Prediction:
+        """Of a video in one piece, however long."""
+        return self._answer(seen, whole(seen.info.frames))
+
+    def _answer(self, seen: "Seen", cut: Cut) -> Prediction:
         """Which frames the draws need is known once all are counted: a short video is kept until then, a long one is
-        decoded a second time. Only those frames are enhanced, so memory does not grow with its length."""
-        num_frames = seen.info.frames
+        decoded a second time. Only those frames are enhanced, each once, and those of one window are in memory, so
+        memory does not grow with the length."""
+        plan = self._plan(cut.length)
+        means_W, draws_W = [], []
+        in_a_draw = np.zeros(seen.info.frames, bool)
+        for start in cut.starts_W:
+            in_a_draw[start + plan.needed] = True
+        shown = self._enhance(seen, np.flatnonzero(in_a_draw))
+        frames: dict[int, Frames] = {}
+        for start in tqdm(cut.starts_W.tolist(), "windows", unit="window", delay=5, leave=False):
+            numbers = (start + plan.needed).tolist()
+            frames = {number: frame_HWC for number, frame_HWC in frames.items() if number >= start}
+            while numbers[-1] not in frames:
+                frames |= next(shown)
+            mean_K, draws_DK = self._score(plan, np.stack([frames[number] for number in numbers]))
+            means_W.append(mean_K)
+            draws_W.append(draws_DK)
+        return Prediction(
+            classes=self.card.classes,
+            probabilities_K=np.mean(means_W, axis=0),
+            draws_DK=np.mean(draws_W, axis=0),
+            frames=seen.info.frames,
+            fps=seen.info.fps,
+            outside=self._outside(seen, cut.length),
+            timeline=Timeline.of(self.card.classes, cut, np.stack(means_W), seen.info.fps),
+        )
+
+    @property
+    def trained(self) -> Span:
+        """Seconds of the shortest and the longest training clip."""
+        return min(card.min_frames for card in self._cards) / FPS, max(card.max_frames for card in self._cards) / FPS
+
+    def _plan(self, num_frames: int) -> Plan:
         draws = [self._draws(card, num_frames) for card in self._cards]
         wanted = np.unique(np.concatenate([indices_DT.ravel() for indices_DT in draws]))
-        wanted = wanted[wanted != BLANK]
         flow = any(card.model.input == "rgb_flow" for card in self._cards)
-        frames = iter_frames(seen.video, self._limits) if seen.frames is None else seen.frames
-        shown = self._enhance(frames, wanted, num_frames, flow=flow)
+        return Plan(num_frames=num_frames, draws=draws, wanted=wanted[wanted != BLANK], flow=flow)
+
+    def _score(self, plan: Plan, frames_NHWC: Frames) -> tuple[Probabilities, Probabilities]:
+        """The mean of the calibrated probabilities, (K,), and those of each draw, (D, K), for the needed frames."""
+        shown = plan.decoded(frames_NHWC)
         means, tempered = [], []
-        for network, card, draw_DT in zip(self._networks, self._cards, draws, strict=True):
+        for network, card, draw_DT in zip(self._networks, self._cards, plan.draws, strict=True):
             clip = Clip(clip_id="", label=0, source=shown, flow=card.model.input == "rgb_flow")
-            indices_DT = np.where(draw_DT == BLANK, BLANK, np.searchsorted(wanted, draw_DT))
+            indices_DT = np.where(draw_DT == BLANK, BLANK, np.searchsorted(plan.wanted, draw_DT))
             probabilities_DK = self._classify(network, card, clip, indices_DT)
             temperature = 1.0 if card.validation is None else card.validation.temperature
             means.append(temper(probabilities_DK.mean(0), temperature))
             tempered.append(temper(probabilities_DK, temperature))
-        return Prediction(
-            classes=self.card.classes,
-            probabilities_K=np.mean(means, axis=0),
-            draws_DK=np.mean(tempered, axis=0),
-            frames=num_frames,
-            fps=seen.info.fps,
-            outside=self._outside(seen),
-        )
+        return np.mean(means, axis=0), np.mean(tempered, axis=0)
 
-    def _outside(self, seen: "Seen") -> list[str]:
+    def _outside(self, seen: "Seen", frames: int) -> list[str]:
         if self.training is None:
             return []
         info = seen.info
-        return self.training.outside(luma=seen.luma, height=info.height, width=info.width, frames=info.frames)
+        return self.training.outside(luma=seen.luma, height=info.height, width=info.width, frames=frames)
 
     @property
     def training(self) -> Training | None:
@@ -191,24 +232,17 @@ class Predictor:
             ]
         )
 
-    def _enhance(
-        self, frames: Iterable[Frames], wanted: NDArray[np.int64], num_frames: int, *, flow: bool
-    ) -> "Decoded":
-        """The wanted frames (M of them) in the video's order, enhanced and resized as for training, with their flow
-        as flow.py defines it, for which the next frame is needed, and for the last one that before it."""
-        following = np.minimum(wanted + 1, num_frames - 1)
-        preceding = np.maximum(following - 1, 0)
-        needed = np.unique(np.concatenate([wanted, following, preceding])) if flow else wanted
+    def _enhance(self, seen: "Seen", numbers: NDArray[np.int64]) -> Iterator[dict[int, Frames]]:
+        """These frames of a video by number, enhanced and resized as for training, some at once. The next ones are
+        decoded and enhanced meanwhile."""
+        frames: Iterable[Frames] = seen.frames or ()
+        if seen.frames is None and seen.video is not None:
+            frames = iter_frames(seen.video, self._limits)
+        wanted, following = set(numbers.tolist()), iter(numbers.tolist())
+        chosen = (frame_HWC for number, frame_HWC in enumerate(frames) if number in wanted)
         size = self.card.enhance
-        numbers = set(needed.tolist())
-        chosen = (frame_HWC for number, frame_HWC in enumerate(frames) if number in numbers)
-        frames_NHWC = np.concatenate(list(enhance_clip(chosen, self.enhancer, height=size.height, width=size.width)))
-        frames_MHWC = frames_NHWC[np.searchsorted(needed, wanted)]
-        if not flow:
-            return Decoded(frames_MHWC, None)
-        pairs = zip(np.searchsorted(needed, preceding), np.searchsorted(needed, following), strict=True)
-        flow_MHW2 = np.stack([between(frames_NHWC[first], frames_NHWC[second]) for first, second in pairs])
-        return Decoded(frames_MHWC, flow_MHW2)
+        for chunk_NHWC in ahead(enhance_clip(chosen, self.enhancer, height=size.height, width=size.width)):
+            yield {next(following): frame_HWC for frame_HWC in chunk_NHWC}
 
     def _classify(self, network: Recognizer, card: Card, clip: Clip, indices_DT: NDArray[np.int64]) -> Probabilities:
         """probabilities_DK, computed as `evaluate` does: in bfloat16 where the machine has it."""
@@ -226,10 +260,19 @@ class Predictor:
 class Seen:
     """A video that was decoded once."""
 
-    video: Path
+    video: Path | None  # None: all frames are kept
     info: VideoInfo
     luma: float  # mean over pixels and frames, as in weights.Training
     frames: list[Frames] | None  # frame_HWC uint8 RGB; None where all together take more than KEPT_BYTES
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """`items`, with the next one made in a thread while the caller works on the last."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(next, items, None)
+        while (item := future.result()) is not None:
+            future = pool.submit(next, items, None)
+            yield item
 
 
 def look(video: Path, limits: VideoLimits | None) -> Seen:
@@ -254,6 +297,15 @@ def look(video: Path, limits: VideoLimits | None) -> Seen:
     return Seen(video=video, info=info, luma=luma, frames=kept if kept_bytes <= KEPT_BYTES else None)
 
 
+def seen_frames(frames: list[Frames], fps: float) -> Seen:
+    """Frames that are in memory, frame_HWC uint8 RGB, as a video."""
+    height, width, _ = frames[0].shape
+    luma = float(np.mean([cv2.mean(frame_HWC)[:3] for frame_HWC in frames], axis=0) @ BT_601)
+    return Seen(
+        video=None, info=VideoInfo(frames=len(frames), fps=fps, width=width, height=height), luma=luma, frames=frames
+    )
+
+
 def join(cards: list[Training]) -> Training:
     """What several networks were trained on, as one."""
 
@@ -271,20 +323,3 @@ def join(cards: list[Training]) -> Training:
         width=span("width"),
         frames=span("frames"),
     )
-
-
-class Decoded:
-    """Frames in memory, and their flow where it was asked for."""
-
-    def __init__(self, frames_MHWC: Frames, flow_MHW2: Frames | None) -> None:
-        self._frames_MHWC = frames_MHWC
-        self._flow_MHW2 = flow_MHW2
-
-    def load(self, clip_id: str) -> Frames:
-        """frames_MHWC."""
-        return self._frames_MHWC
-
-    def load_flow(self, clip_id: str) -> Frames:
-        """flow_MHW2."""
-        assert self._flow_MHW2 is not None
-        return self._flow_MHW2

@@ -1,0 +1,1 @@
+"""The action of each moment of a long video."""
