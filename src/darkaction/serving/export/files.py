@@ -46,7 +46,8 @@ def export(folder: Path, target: Path, form: str) -> list[str]:
         path = made / target.name
         _write(model, path, form)
         exported = read(path, form)
-        lines = [f"{target}: {len(model.networks)} network(s), {path.stat().st_size / 1e6:.1f} MB"]
+        count, size = len(model.networks), path.stat().st_size / 1e6
+        lines = [f"{target}: {count} network{'s' * (count > 1)}, {size:.1f} MB"]
         lines += check(exported, model, predictor, name=str(target))
         text = json.dumps(_description(model, exported, form) | {"notes": predictor.notes()}, indent=1)
         (made / f"{target.name}.json").write_text(text + "\n")
