@@ -76,6 +76,28 @@ def test_frames_are_chosen_as_the_predictor_does(tmp_path: Path) -> None:
     assert (indices_DT == BLANK).any() and len(frames_MHWC) == indices_DT.max() + 1
 
 
+def test_the_description_is_enough_to_choose_the_frames(tmp_path: Path) -> None:
+    """By the steps of docs/serving.md, in fractions."""
+    model = load(make_model(tmp_path / "model"))
+    sampling = files._description(model, lambda frames, indices: np.zeros(2), "onnx")["sampling"]
+    length, rates = sampling["num_frames"], (sampling["delta_min"], sampling["delta_max"])
+
+    def draw(number: int, frames: int) -> list[int]:
+        u, v = sampling["uniform"][number]
+        delta = Fraction(rates[0] + u * (rates[1] - rates[0]))
+        rate = min((frames + length * delta) / length, Fraction(sampling["max_rate"]))
+        kept = max(1, int(frames / rate))
+        shown = [min(int(k * rate), frames - 1) for k in range(kept)]
+        if kept > length:
+            first = min(number * (kept - length + 1) // (len(sampling["uniform"]) - 1), kept - length)
+            return shown[first : first + length]
+        before = min(int(v * (length - kept + 1)), length - kept)
+        return [BLANK] * before + shown + [BLANK] * (length - kept - before)
+
+    for frames in (1, 7, 12, 40, 41, 300):
+        assert [draw(number, frames) for number in range(5)] == draws_of(model.card, frames).tolist()
+
+
 def test_each_part_of_the_answer_counts(tmp_path: Path) -> None:
     """A blank frame, the temperature and the second network: without one of them the answer is another."""
     model = load(make_model(tmp_path / "model", folds=2, temperature=3.0))

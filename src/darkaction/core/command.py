@@ -1,14 +1,18 @@
-"""The command `darkaction` of an installed package: the programs of src/ as its subcommands."""
+"""The command `darkaction` of an installed package: the programs of src/ as its subcommands.
+
+In a checkout it runs the programs of that, so that a run's code is what its git commit says; elsewhere those that the
+package brings.
+"""
 
 import ast
 import importlib.metadata
-import runpy
+import os
 import sys
 from pathlib import Path
 
 from darkaction.core import cli
 from darkaction.core.errors import UserError
-from darkaction.core.paths import PACKAGED, PROGRAMS, PROJECT, ROOT
+from darkaction.core.paths import PACKAGED, PROJECT, ROOT
 
 ANYWHERE = ("compare", "export", "predict", "serve")
 """What can be run without a project folder, by the settings and weights that the package brings."""
@@ -20,7 +24,8 @@ def main() -> None:
 
 
 def _run() -> None:
-    programs = {path.stem: path for path in sorted(PROGRAMS.glob("*.py"))}
+    home = ROOT if (ROOT / "src/darkaction").is_dir() else PACKAGED
+    programs = {path.stem: path for path in sorted((home / "src").glob("*.py"))}
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print("usage: darkaction PROGRAM [ARGUMENT ...]; darkaction PROGRAM --help; darkaction --version\n")
@@ -33,8 +38,7 @@ def _run() -> None:
     elif ROOT == PACKAGED and name not in ANYWHERE and not {"-h", "--help"} & set(arguments):
         raise UserError(f"darkaction {name} works in a project folder; {Path.cwd()} has no {PROJECT}")
     else:
-        sys.argv[:] = [str(programs[name]), *arguments]
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        os.execv(sys.executable, [sys.executable, str(programs[name]), *arguments])  # nosec B606  # no shell is meant
 
 
 def _first_line(program: Path) -> str:

@@ -13,8 +13,6 @@ PACKAGED = PACKAGE / "project"
 """What an installed package brings of the project: params.yaml, profiles, models/synthetic, the programs. Not there in
 a checkout, which is a project itself."""
 
-PROGRAMS = (PACKAGED if PACKAGED.is_dir() else PACKAGE.parents[1]) / "src"
-
 PROJECT = "params.yaml and profiles/"
 """By which a project folder is known."""
 

@@ -35,7 +35,7 @@ class Graph(nn.Module):
 
     def forward(self, frames: Tensor, indices: Tensor) -> Tensor:
         """frames_MHWC, uint8 RGB, and indices_DT into them, BLANK for a blank frame -> probabilities_K."""
-        levels_MCHW = _rounded(self.enhance(frames.permute(0, 3, 1, 2).float()))
+        levels_MCHW = _rounded(self.enhance(frames.permute(0, 3, 1, 2).contiguous().float()))
         levels_MChw = _rounded(resize(levels_MCHW, self.size))
         shown_DT = indices != BLANK
         clips_DTChw = levels_MChw[indices.clamp_min(0)] * shown_DT[:, :, None, None, None]
