@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# What comes after these lines is for tests and documents.
+# What comes after this heading is for tests and documents.
 required = Path("requirements.in").read_text().partition("\n# tests and checks\n")[0].splitlines()
 
 setup(

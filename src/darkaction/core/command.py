@@ -38,7 +38,7 @@ def _run() -> None:
     elif ROOT == PACKAGED and name not in ANYWHERE and not {"-h", "--help"} & set(arguments):
         raise UserError(f"darkaction {name} works in a project folder; {Path.cwd()} has no {PROJECT}")
     else:
-        os.execv(sys.executable, [sys.executable, str(programs[name]), *arguments])  # nosec B606  # no shell is meant
+        os.execv(sys.executable, [sys.executable, str(programs[name]), *arguments])
 
 
 def _first_line(program: Path) -> str:
