@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import export as export_program
+from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.enhancement.networks import resizing_weights
 from darkaction.serving.export import check, files
@@ -74,6 +75,17 @@ def test_frames_are_chosen_as_the_predictor_does(tmp_path: Path) -> None:
         assert (draws_of(model.card, frames) == predictor._draws(predictor.card, frames)).all()
     frames_MHWC, indices_DT = inputs_of(model.card, random_video(12))
     assert (indices_DT == BLANK).any() and len(frames_MHWC) == indices_DT.max() + 1
+
+
+def test_members_of_an_ensemble_are_averaged_and_must_sample_alike(tmp_path: Path) -> None:
+    folder, other = make_model(tmp_path / "model", "enhance.method=none"), make_model(tmp_path / "other", seed=1)
+    (other / "fold_0").rename(folder / "fold_0/member_1")
+    assert len(load(folder).networks) == 2
+    assert change(folder, random_video(12)) < 1e-5
+    make_model(tmp_path / "third", "sampling.delta_max=1.0")
+    (tmp_path / "third/fold_0").rename(folder / "fold_1")
+    with pytest.raises(UserError, match="its networks sample other frames"):
+        load(folder)
 
 
 def test_the_description_is_enough_to_choose_the_frames(tmp_path: Path) -> None:
