@@ -33,9 +33,10 @@ def change(folder: Path, frames_NHWC: NDArray[np.uint8]) -> float:
     model = load(folder)
     frames_MHWC, indices_DT = inputs_of(model.card, frames_NHWC)
     with torch.inference_mode():
-        graph_K = model.graph()(torch.from_numpy(frames_MHWC), torch.from_numpy(indices_DT)).numpy()
+        graph_K, shown = model.graph()(torch.from_numpy(frames_MHWC), torch.from_numpy(indices_DT))
     assert graph_K.sum() == pytest.approx(1)
-    return float(np.abs(graph_K - model.answer(frames_MHWC, indices_DT)).max())
+    assert np.abs(np.subtract(shown.numpy(), model.show(frames_MHWC), dtype=np.int16)).max() <= 1
+    return float(np.abs(graph_K.numpy() - model.answer(shown.numpy(), indices_DT)).max())
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -91,7 +92,7 @@ def test_members_of_an_ensemble_are_averaged_and_must_sample_alike(tmp_path: Pat
 def test_the_description_is_enough_to_choose_the_frames(tmp_path: Path) -> None:
     """By the steps of docs/serving.md, in fractions."""
     model = load(make_model(tmp_path / "model"))
-    sampling = files._description(model, lambda frames, indices: np.zeros(2), "onnx")["sampling"]
+    sampling = files._description(model, lambda frames, indices: (np.zeros(2), frames), "onnx")["sampling"]
     length, rates = sampling["num_frames"], (sampling["delta_min"], sampling["delta_max"])
 
     def draw(number: int, frames: int) -> list[int]:
@@ -116,12 +117,12 @@ def test_each_part_of_the_answer_counts(tmp_path: Path) -> None:
     frames, indices = (torch.from_numpy(array) for array in inputs_of(model.card, random_video(12)))
     with torch.inference_mode():
         whole = model.graph()
-        answer_K = whole(frames, indices)
-        shown = whole(frames, indices.clamp_min(0))
+        answer_K = whole(frames, indices)[0]
+        shown = whole(frames, indices.clamp_min(0))[0]
         whole.temperatures = [1.0, 1.0]
-        hot = whole(frames, indices)
+        hot = whole(frames, indices)[0]
         whole.networks, whole.temperatures = whole.networks[:1], [3.0]
-        single = whole(frames, indices)
+        single = whole(frames, indices)[0]
     for other_K in (shown, hot, single):
         assert (answer_K - other_K).abs().max() > 1e-5
 
@@ -139,14 +140,17 @@ def test_a_file_answers_as_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
     model, exported = load(folder), files.read(target, form)
     for frames, height, width in ((1, 46, 62), (5, 30, 34), (40, 122, 94)):
         inputs = inputs_of(model.card, random_video(frames, height, width))
-        assert np.abs(exported(*inputs) - model.answer(*inputs)).max() < check.MOST_CHANGE
+        answer_K, shown_MhwC = exported(*inputs)
+        assert np.abs(answer_K - model.answer(shown_MhwC, inputs[1])).max() < check.MOST_CHANGE
     described = json.loads(Path(f"{target}.json").read_text())
     assert described["classes"] == model.card.classes
     example = described["example"]
     frames_NHWC = files.example_frames()
     assert list(frames_NHWC.shape) == example["shape"] and frames_NHWC[9, 8, 7, 2] == (63 + 24 + 35 + 22) % 61
     indices = np.array(example["indices_into_video"], np.int64)
-    assert np.allclose(exported(frames_NHWC, indices), example["probabilities"], atol=1e-6)  # all frames will do, too
+    assert np.allclose(
+        exported(frames_NHWC, indices)[0], example["probabilities"], atol=1e-6
+    )  # all frames will do, too
 
 
 @pytest.mark.slow
@@ -157,7 +161,12 @@ def test_the_shipped_weights_can_be_exported(tmp_path: Path) -> None:
     assert target.is_file() and Path(f"{target}.json").is_file()
 
 
-def test_a_file_that_answers_otherwise_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error_K", "levels", "says"), [(2e-4, 0, "differ by 2.0e-04"), (0, 2, "frames differ by 2 levels")]
+)
+def test_a_file_that_answers_otherwise_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_K: float, levels: int, says: str
+) -> None:
     folder = make_model(tmp_path / "model", "enhance.method=none")
     target = tmp_path / "out" / "seen.onnx"
     target.parent.mkdir()
@@ -169,15 +178,16 @@ def test_a_file_that_answers_otherwise_is_not_left_behind(tmp_path: Path, monkey
     def read(path: Path, form: str) -> object:
         model = load(folder)
 
-        def run(frames_MHWC: NDArray[np.uint8], indices_DT: Indices) -> NDArray[np.float64]:
-            return model.answer(frames_MHWC, indices_DT) + np.array([2e-4, -2e-4])
+        def run(frames_MHWC: NDArray[np.uint8], indices_DT: Indices) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+            shown = model.show(frames_MHWC)
+            return model.answer(shown, indices_DT) + np.array([error_K, -error_K]), shown + np.uint8(levels)
 
         return run
 
     monkeypatch.setattr(files, "_write", write)
     monkeypatch.setattr(files, "read", read)
     done = call(export_program, "--format", "onnx", "--model", folder, "--out", target, folder=tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "differ by 2.0e-04" in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1) and says in done.stderr
     assert [path.name for path in target.parent.iterdir()] == ["seen.onnx"] and target.read_text() == "of before"
 
 

@@ -67,7 +67,7 @@ def _write(model: Model, path: Path, form: str) -> None:
         if form == "torch_export":
             torch.export.save(program, path)
             return
-        onnx = torch.onnx.export(program, verbose=False, output_names=["probabilities"])
+        onnx = torch.onnx.export(program, verbose=False, output_names=["probabilities", "shown"])
         assert onnx is not None
         onnx.save(path)
 
@@ -77,10 +77,10 @@ def read(path: Path, form: str) -> Exported:
     if form == "torch_export":
         program = torch.export.load(path).module()
 
-        def run(frames_MHWC: Frames, indices_DT: Indices) -> NDArray[np.float64]:
+        def run(frames_MHWC: Frames, indices_DT: Indices) -> tuple[NDArray[np.float64], Frames]:
             with torch.inference_mode():
-                answer_K = program(torch.from_numpy(frames_MHWC), torch.from_numpy(indices_DT))
-            return np.asarray(answer_K, np.float64)
+                answer_K, shown_MhwC = program(torch.from_numpy(frames_MHWC), torch.from_numpy(indices_DT))
+            return np.asarray(answer_K, np.float64), shown_MhwC.numpy()
 
         return run
 
@@ -89,9 +89,12 @@ def read(path: Path, form: str) -> Exported:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda frames_MHWC, indices_DT: np.asarray(
-        session.run(None, {"frames": frames_MHWC, "indices": indices_DT})[0], np.float64
-    )
+
+    def infer(frames_MHWC: Frames, indices_DT: Indices) -> tuple[NDArray[np.float64], Frames]:
+        answer_K, shown_MhwC = session.run(None, {"frames": frames_MHWC, "indices": indices_DT})
+        return np.asarray(answer_K, np.float64), shown_MhwC
+
+    return infer
 
 
 def _description(model: Model, exported: Exported, form: str) -> dict[str, Any]:
@@ -107,6 +110,7 @@ def _description(model: Model, exported: Exported, form: str) -> dict[str, Any]:
         "frames": "uint8 RGB (M, H, W, 3): frames of the video as they are, not enhanced, of any number and size",
         "indices": f"int64 ({total}, {num_frames}): for each sampling draw, places in `frames`; {BLANK}: a blank frame",
         "probabilities": f"float32 ({len(card.classes)}): calibrated, averaged over draws and networks",
+        "shown": "uint8 (M, height, width, 3): the frames as the networks see them, enhanced and resized",
         "sampling": {**sampler, "uniform": [list(pair) for pair in numbers]},
         "enhance": {"method": card.enhance.method, "height": model.size[0], "width": model.size[1]},
         "training": None if card.training is None else dataclasses.asdict(card.training),
@@ -114,7 +118,7 @@ def _description(model: Model, exported: Exported, form: str) -> dict[str, Any]:
             "video": "frame n, row y, column x, colour c: (7 n + 3 y + 5 x + 11 c) modulo 61",
             "shape": list(frames_NHWC.shape),
             "indices_into_video": draws_of(card, len(frames_NHWC)).tolist(),
-            "probabilities": exported(*inputs_of(card, frames_NHWC)).tolist(),
+            "probabilities": exported(*inputs_of(card, frames_NHWC))[0].tolist(),
         },
     }
 

@@ -33,8 +33,9 @@ class Graph(nn.Module):
         self.temperatures = [temperature for _, temperature in networks]
         self.size = size
 
-    def forward(self, frames: Tensor, indices: Tensor) -> Tensor:
-        """frames_MHWC, uint8 RGB, and indices_DT into them, BLANK for a blank frame -> probabilities_K."""
+    def forward(self, frames: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """frames_MHWC, uint8 RGB, and indices_DT into them, BLANK for a blank frame -> probabilities_K, and what the
+        networks are shown of the frames, shown_MhwC, uint8."""
         levels_MCHW = _rounded(self.enhance(frames.permute(0, 3, 1, 2).contiguous().float()))
         levels_MChw = _rounded(resize(levels_MCHW, self.size))
         shown_DT = indices != BLANK
@@ -45,7 +46,7 @@ class Graph(nn.Module):
             mean_K = network(clips_DCTHW).softmax(-1).mean(0)
             logits_K = mean_K.clamp_min(torch.finfo(mean_K.dtype).tiny).log()
             answers.append((logits_K / temperature).softmax(-1))
-        return torch.stack(answers).mean(0)
+        return torch.stack(answers).mean(0), levels_MChw.permute(0, 2, 3, 1).to(torch.uint8)
 
 
 class Lookup(nn.Module):

@@ -26,8 +26,8 @@ from darkaction.training.sampling import BLANK, generator
 from darkaction.training.weights import Card
 
 Indices = NDArray[np.int64]
-Exported = Callable[[Frames, Indices], NDArray[np.float64]]
-"""frames_MHWC, indices_DT -> probabilities_K."""
+Exported = Callable[[Frames, Indices], tuple[NDArray[np.float64], Frames]]
+"""frames_MHWC, indices_DT -> probabilities_K, shown_MhwC."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,14 @@ class Model:
     def graph(self) -> Graph:
         return Graph(self.enhance, self.networks, size=self.size).eval().requires_grad_(False)
 
+    def show(self, frames_MHWC: Frames) -> Frames:
+        """shown_MhwC, as the Predictor enhances and resizes frames, but in float32."""
+        return enhance_and_resize(frames_MHWC, self.enhancer, height=self.size[0], width=self.size[1])
+
     @torch.inference_mode()
-    def answer(self, frames_MHWC: Frames, indices_DT: Indices) -> NDArray[np.float64]:
-        """probabilities_K as the Predictor computes them, but in float32."""
-        shown = enhance_and_resize(frames_MHWC, self.enhancer, height=self.size[0], width=self.size[1])
-        clips_DCTHW = torch.stack([to_CTHW(gather(shown, indices_T, blank=0)) for indices_T in indices_DT])
+    def answer(self, shown_MhwC: Frames, indices_DT: Indices) -> NDArray[np.float64]:
+        """probabilities_K as the Predictor computes them of shown frames, but in float32."""
+        clips_DCTHW = torch.stack([to_CTHW(gather(shown_MhwC, indices_T, blank=0)) for indices_T in indices_DT])
         means = [
             temper(network(clips_DCTHW).double().softmax(-1).mean(0).numpy(), temperature)
             for network, temperature in self.networks
