@@ -6,7 +6,7 @@
 
 The file holds everything from raw frames to calibrated probabilities: enhancement, resizing and all networks, in
 float32. FILE.json beside it says which frames to give it. It is compared with this project on synthetic clips and kept
-only if labels are the same and probabilities differ by less than 0.0001.
+only if labels are the same and probabilities, of the same enhanced frames, differ by less than 0.0001.
 """
 
 import argparse
