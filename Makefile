@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help install repro smoke test test-processors test-long outage faults fuzz bench seeds paper-check gpu-check ui
-.PHONY: weights docs lint format lock lock-check clean
+.PHONY: weights wheel docs lint format lock lock-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -117,6 +117,13 @@ weights: $(INSTALLED)  ## train anew the weights that come with the project, mod
 	python src/train_enhancer.py $(WEIGHTS)
 	python src/pretrain.py $(WEIGHTS)
 	python src/package_weights.py $(WEIGHTS)
+
+# Built in a copy: setuptools leaves files in the folder that it builds in, and takes up those of before.
+wheel: $(INSTALLED)  ## the command darkaction as a package: dist/*.whl
+	copy="$$(mktemp -d)"; trap 'rm -rf "$$copy"' EXIT; \
+	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$$copy"; \
+	$(VENV)/bin/python -m pip wheel --disable-pip-version-check -q --no-deps --no-build-isolation -w dist "$$copy"
+	@ls dist/*.whl
 
 docs: $(INSTALLED)  ## build the pages of docs/ as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --quiet

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PROGRAM = re.compile(
     r"""(?:[A-Z_]+=\S*\ +)*        # settings before it
-    (?:python|dvc|make|git|mlflow|optuna-dashboard|curl|cp|ray|docker|kubectl|sbatch|export|pip|apt-get|\.
+    (?:python|darkaction|dvc|make|git|mlflow|optuna-dashboard|curl|cp|ray|docker|kubectl|sbatch|export|pip|apt-get|\.
     |\.venv/bin/[a-z-]+|deploy/\w+\.sh|\.ci/run)(?=\s|$)""",
     re.VERBOSE,
 )

@@ -42,6 +42,7 @@ MACHINE = "changes the machine or fetches from the network"
 PLACEHOLDER = "names machines of the reader's"
 PROSE = "named in a sentence, not to be typed as it stands"
 
+EXPORT = "tests/model/test_export.py"
 DOCKER = "no Docker in the tests; tests/pipeline/test_serving.py runs the steps of the Dockerfile"
 RUN = "docker run --read-only --tmpfs /tmp --cap-drop ALL --memory 6g -p 127.0.0.1:5000:5000 "
 
@@ -66,6 +67,14 @@ NOT_RUN = {
     "make paper-check": "minutes at full size",
     "make gpu-check": "needs a GPU",
     "make gpu-check GPU_CHECK=--cpu": ELSEWHERE + "tests/pipeline/test_gpu_check.py",
+    "python src/export.py --format onnx": ELSEWHERE + EXPORT,
+    "python src/export.py --format onnx --model models:/darkaction@champion --out champion.onnx": ELSEWHERE + EXPORT,
+    "python src/export.py --format torch_export --out seen.pt2": ELSEWHERE + EXPORT,
+    "python src/export.py --format torch_export --model models/synthetic": ELSEWHERE + EXPORT,
+    "pip install .": ELSEWHERE + "tests/pipeline/test_package.py",
+    "darkaction predict clip.mp4": ELSEWHERE + "tests/pipeline/test_package.py",
+    "darkaction --help": ELSEWHERE + "tests/pipeline/test_package.py",
+    "make wheel": ELSEWHERE + "tests/pipeline/test_package.py, as pip does it",
     "python src/describe_model.py": ELSEWHERE + "tests/model/test_cost.py",
     "python src/describe_model.py --profile paper": ELSEWHERE + "tests/model/test_cost.py",
     "sbatch --nodes=2 --gpus-per-node=4 deploy/train_slurm.sh --profile paper": CLUSTER,
@@ -258,6 +267,7 @@ PIPELINE = {
         Step("python src/predict.py clip.mp4", says="%"),
         Step("python src/predict.py clip.mp4 --model models/synthetic", says="%"),
         Step("python src/predict.py clip.mp4 --save seen.mp4", says="seen.mp4"),
+        Step("python src/export.py --format onnx --model models/synthetic", says="ratio"),
         Step("python src/promote.py", says="models:/darkaction@champion is now version 1"),
         Step("python src/describe_model.py models:/darkaction@champion", says="git"),
         Step(SERVE, f"{SERVE} --port @PORT@", answers="http://127.0.0.1:@PORT@/ping"),

@@ -5,8 +5,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-ROOT = Path(__file__).resolve().parents[3]
-"""The project's top folder, where params.yaml stands."""
+from darkaction.core.errors import UserError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+PACKAGED = PACKAGE / "project"
+"""What an installed package brings of the project: params.yaml, profiles, models/synthetic, the programs. Not there in
+a checkout, which is a project itself."""
+
+PROJECT = "params.yaml and profiles/"
+"""By which a project folder is known."""
+
+
+def _root() -> Path:
+    if not PACKAGED.is_dir():
+        return PACKAGE.parents[1]
+    here = Path.cwd()
+    return here if (here / "params.yaml").is_file() and (here / "profiles").is_dir() else PACKAGED
+
+
+ROOT = _root()
+"""The project's top folder, where params.yaml stands: the checkout that this code is in. Of an installed package, the
+current folder where that is a project folder, else PACKAGED."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +94,18 @@ class Paths:
                 return place / relative[len(name) + 1 :]
         if self.out is not None and (self.out / relative).exists():
             return self.out / relative
+        if self.root == PACKAGED and not (PACKAGED / relative).exists():
+            return Path(relative)  # outside of a project folder, names are those of the current folder
         return self.root / relative
 
     def write(self, relative: str) -> Path:
-        """The place to write `relative` to. Its parent folder is made."""
+        """The place to write `relative` to. Its parent folder is made.
+
+        Raises:
+            UserError: when there is no project folder to write to.
+        """
+        if self.out is None and self.root == PACKAGED:
+            raise UserError(f"{relative}: is kept in a project folder; {Path.cwd()} has no {PROJECT}")
         path = (self.out or self.root) / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         return path

@@ -1,0 +1,1 @@
+"""A whole model as one file for other runtimes."""
