@@ -86,11 +86,6 @@ class Params:
         """
         return config.load(cls, path, profile=profile, overrides=overrides)
 
-    @property
-    def learns_nothing(self) -> bool:
-        """Whether the stage `train` keeps the starting weights: no clip of the target, and no other dataset."""
-        return self.train.shots_per_class == 0 and len(self.datasets) == 1
-
     def __post_init__(self) -> None:
         """Checks that need more than one section."""
         for key, values in (("datasets", self.datasets), ("data.classes", self.data.classes)):
@@ -117,7 +112,8 @@ class Params:
             raise ValueError("model.input is 'rgb_flow', which needs the flow that enhance.flow: true stores")
         if self.model.mran and len(self.datasets) < 2:
             raise ValueError(f"model.mran adapts between two domains: datasets is {self.datasets}, give two or more")
-        if self.learns_nothing and self.train.init_from is None:
+        nothing_learnt = self.train.shots_per_class == 0 and len(self.datasets) == 1
+        if nothing_learnt and self.train.init_from is None:
             raise ValueError(
                 "train.shots_per_class is 0: without clips to learn from, train.init_from or a second dataset must be "
                 "given"

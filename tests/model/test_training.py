@@ -261,9 +261,10 @@ def test_no_shots_of_the_target_leave_the_other_datasets() -> None:
     assert data.training_rows(clips, both, fold=0, shots=0)["dataset"].tolist() == ["usual", "usual"]
     assert data.training_rows(clips, both, fold=0, shots=2)["dataset"].tolist() == ["shifted", "usual", "usual"]
     assert data.training_rows(clips[clips["dataset"] == "shifted"], own, fold=0, shots=0)["dataset"].tolist() == own
-    assert Params.load(overrides=["train.shots_per_class=0", "train.init_from=x"]).learns_nothing
     wanted = ["train.shots_per_class=0", "datasets=[shifted,usual]", "synthesize.domains=[shifted,usual]"]
-    assert not Params.load(overrides=wanted).learns_nothing
+    assert Params.load(overrides=wanted).train.init_from is None
+    with pytest.raises(UserError, match=r"train\.init_from or a second dataset must be given"):
+        Params.load(overrides=wanted[:1])
 
 
 def test_uneven_classes_are_said_unless_the_loss_weighs_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -165,7 +165,8 @@ def make_recognizer(params: Params, init: Path | None) -> Recognizer:
     )
     if init is not None:
         taken = start_from(recognizer, init, classes=params.data.classes)
-        if params.learns_nothing and (taken.fresh or taken.initial):
+        nothing_learnt = params.train.shots_per_class == 0 and len(params.datasets) == 1
+        if nothing_learnt and (taken.fresh or taken.initial):
             raise UserError(
                 f"train.shots_per_class is 0, but {init} does not bring all of the network: "
                 f"{', '.join([*taken.fresh, *taken.initial])} would keep random weights"
