@@ -173,8 +173,8 @@ def test_names_of_streams() -> None:
 
 
 def test_a_camera_that_is_gone_is_lost(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = streams._open(f"file://{video}", "")
-    monkeypatch.setattr(streams, "_open", lambda source, name: opened)
+    opened = streams.open_live(f"file://{video}", "")
+    monkeypatch.setattr(streams, "open_live", lambda source, name: opened)
     with Reader("camera:0", 0.5) as reader:
         assert reader.wait(1e9) is not None  # what came before
         with pytest.raises(UserError, match="camera:0: lost after 60 frames"):

@@ -19,16 +19,10 @@ import numpy as np
 from darkaction.core.errors import UserError
 from darkaction.core.redact import without_credentials
 from darkaction.data.video import Frames
-from darkaction.data.video.capture import prepare_opencv
+from darkaction.data.video.live import CAMERA, TIMEOUT, open_live
 from darkaction.serving.answers import Options, Prediction
 from darkaction.serving.timeline.windows import MIN_FRAMES, clock, rate
 from darkaction.serving.videos import load_model
-
-CAMERA = "camera:"
-SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "file")
-
-TIMEOUT = 10.0
-"""Seconds without a frame after which an address is given up."""
 
 KEPT_BYTES = 256 * 1024**2
 """Most bytes of the frames of a window; larger ones are made smaller as they come."""
@@ -59,7 +53,7 @@ class Reader:
             UserError: when it cannot be opened.
         """
         self.name = without_credentials(source)
-        self._capture = _open(source, self.name)
+        self._capture = open_live(source, self.name)
         self._camera = source.startswith(CAMERA)
         self.fps = rate(self._capture.get(cv2.CAP_PROP_FPS))
         self._announced = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))  # of a file; not above 0: live
@@ -148,26 +142,6 @@ class Reader:
                 if number > self._seen:
                     self.dropped += 1
             self._changed.notify()
-
-
-def _open(source: str, name: str) -> cv2.VideoCapture:
-    prepare_opencv()
-    if source.startswith(CAMERA):
-        number = source.removeprefix(CAMERA)
-        if not number.isdecimal() or int(number) > 999:
-            raise UserError(f"{name}: expected {CAMERA}NUMBER, for example {CAMERA}0")
-        capture = cv2.VideoCapture(int(number))
-        hint = f"is /dev/video{number} there, may you read it, and does no other program use it?"
-    else:
-        if source.partition("://")[0].lower() not in SCHEMES:
-            raise UserError(f"{name}: expected an address that begins with one of {', '.join(SCHEMES)}")
-        milliseconds = int(TIMEOUT * 1000)
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
-        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
-        hint = "is the address right, with user and password where it needs them, and does its server answer?"
-    if not capture.isOpened():
-        raise UserError(f"{name}: cannot be opened; {hint}")
-    return capture
 
 
 def follow(sources: list[str], model: str | None, options: Options) -> None:

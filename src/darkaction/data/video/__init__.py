@@ -1,4 +1,4 @@
-"""Decoding and encoding: the only room that opens files of videos and pictures.
+"""Decoding and encoding: the only room that opens videos and pictures.
 
 Frames are RGB uint8, frame_HWC alone and frames_NHWC together (N frames of the video, H W pixels, C colour).
 """
