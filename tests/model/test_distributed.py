@@ -182,8 +182,8 @@ def trainer_settings(monkeypatch: pytest.MonkeyPatch, folder: Path, **changes: o
     with pytest.raises(SeenError) as caught:
         fit.fit(
             new_module(), torch.utils.data.DataLoader([0], sampler=EpochSampler(1, seed=0, batch_size=1)), None,
-            epochs=1, max_steps=None, hardware=fit.Hardware(**asked), grad_clip=1.0, keep="last", checkpoints=folder,
-            fingerprint={}, on_epoch=lambda epoch, row: None,
+            epochs=1, max_steps=None, hardware=fit.Hardware(**asked), grad_clip=1.0, keep="last", patience=None,
+            checkpoints=folder, fingerprint={}, on_epoch=lambda epoch, row: None,
         )  # fmt: skip
     return dict(caught.value.args[0])
 
