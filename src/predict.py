@@ -44,8 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("videos", nargs="+", metavar="VIDEO|FOLDER|GLOB|camera:N|URL")
     parser.add_argument("--model", help=f"{Paths.RECOGNIZER} or another folder, runs:/RUN_ID, models:/NAME@ALIAS")
     parser.add_argument("--top", type=cli.positive, default=3, metavar="K", help="classes to print (default: 3)")
-    rule = f"answer 'unsure' below this probability (default: {UNSURE_BELOW})"
-    parser.add_argument("--unsure-below", type=cli.fraction, default=UNSURE_BELOW, metavar="P", help=rule)
+    parser.add_argument("--unsure-below", type=cli.fraction, default=UNSURE_BELOW, help="less is unsure: %(default)s")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table (several videos: standard output)")
     parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="write raw | enhanced with the action on it")
