@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 INK, PAPER, GRID = "#1f2933", "#ffffff", "#dde3e8"
 BLUE, ORANGE, GREY = "#2f6f9f", "#d9722e", "#8795a1"
-COLOURS = (ORANGE, BLUE, "#3a8a5f", "#7a5aa6", "#b03a5b", GREY)
-"""Of the lines of a chart, in their order."""
+COLOURS = (
+    ORANGE, BLUE, "#3a8f5c", "#8a5aa8", "#b8942a", "#c2566f", "#3aa0a0", "#6b6b2f", "#9c6b4f", "#4f5fae", "#1d2a6b",
+)  # fmt: skip
+"""Of the lines of a chart, in their order: as many as the generator has actions."""
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",

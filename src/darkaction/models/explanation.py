@@ -56,7 +56,7 @@ def explain(recognizer: Recognizer, clip_BCTHW: Tensor, class_B: Tensor) -> list
     if cam_B1THW[0, 0].numel() == cam_B1THW.shape[2] or cam_B1THW.shape[2] == 1:
         raise UserError(
             f"model.backbone: the last features of this network are {tuple(cam_B1THW.shape[2:])} in time, height and "
-            "width; an explanation needs some of each (r2plus1d, se_r2plus1d, slowfast)"
+            "width; an explanation needs some of each (r2plus1d, se_r2plus1d, efficientnet)"
         )
     shown_BT = clip_BCTHW[:, :3].amax((1, 3, 4)) > 0  # of flow, 0 is no sign of a blank frame
     heat_BTHW = functional.interpolate(cam_B1THW.detach(), clip_BCTHW.shape[2:], mode="trilinear")[:, 0]

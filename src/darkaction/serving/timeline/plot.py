@@ -5,24 +5,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 
-from darkaction.evaluation.style import BLUE, GREY, INK, ORANGE, percent, png_figure
+from darkaction.evaluation.style import COLOURS, GREY, INK, percent, png_figure
 from darkaction.serving.timeline.segments import UNSURE, Segment, Timeline
 from darkaction.serving.timeline.windows import clock
-
-PALETTE = (
-    BLUE,
-    ORANGE,
-    "#3a8f5c",
-    "#8a5aa8",
-    "#b8942a",
-    "#c2566f",
-    "#3aa0a0",
-    "#6b6b2f",
-    "#9c6b4f",
-    "#4f5fae",
-    "#1d2a6b",
-)
-"""Of classes, in the order of the model's; from the twelfth on again."""
 
 MINUTES_FROM = 180
 """Seconds of a video above which the axis has minutes."""
@@ -80,5 +65,5 @@ def _plot_answers(axes: Axes, timeline: Timeline, segments: list[Segment]) -> No
 
 
 def colour(k: int) -> str:
-    """Of class k, as #rrggbb."""
-    return PALETTE[k % len(PALETTE)]
+    """Of class k in the model's order, as #rrggbb; after the last one the first again."""
+    return COLOURS[k % len(COLOURS)]
