@@ -16,6 +16,7 @@ from darkaction.data.video import Frames, read_video, write_video
 from darkaction.enhancement import apply
 from darkaction.enhancement.apply import Clip, Settings, build_enhancer, enhance_clip, enhance_dataset
 from darkaction.enhancement.gamma import correct_gamma, gamma_table
+from darkaction.enhancement.histogram import equalize
 from darkaction.enhancement.networks import initialise, save_weights
 from darkaction.enhancement.training_images import resize
 from darkaction.enhancement.zero_dce import ZeroDCE
@@ -62,6 +63,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+def test_histogram_equalisation_spreads_the_levels_of_each_frame() -> None:
+    dark, light = (np.random.default_rng(0).normal(mean, 4, (2, 40, 60, 1)) for mean in (20, 120))
+    frames_NHWC = np.repeat(np.clip(np.concatenate([dark, light]), 0, 255).astype(np.uint8), 3, axis=3)
+    found = equalize(frames_NHWC)
+    assert found.shape == frames_NHWC.shape and found.dtype == np.uint8
+    for frame in found:
+        assert abs(frame.mean() - 128) < 12 and frame.min() == 0 and frame.max() == 255
+    alone = equalize(frames_NHWC[1:2])
+    assert np.array_equal(found[1:2], alone), "a frame's levels go by itself"
+
+
 def test_gamma_table_is_the_power_law_and_brightens() -> None:
     table = gamma_table(2.2)
     assert table.dtype == np.uint8
@@ -92,7 +104,7 @@ def test_frames_are_enhanced_at_their_own_size_and_then_resized(clips: list[Clip
 
 
 def test_unknown_method_and_missing_weights_are_refused(clips: list[Clip], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="valid: none, gamma, zero_dce"):
+    with pytest.raises(ValueError, match="valid: none, gamma, histogram, zero_dce"):
         build_enhancer(settings("bright"))
     missing = settings("zero_dce", weights=tmp_path / "weights.safetensors")
     with pytest.raises(UserError, match=r"weights\.safetensors: no such file"):

@@ -10,6 +10,7 @@ from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT
 from darkaction.experiments import plan
+from darkaction.experiments.comparisons import Comparisons
 from darkaction.experiments.plan import Study
 from darkaction.experiments.study import as_markdown, together, write_studies
 from darkaction.params import Params
@@ -106,3 +107,16 @@ def test_claims_are_valid_and_no_method_is_trained_twice_in_a_level(profile: str
             assert method.fallback.datasets[0] == "shifted"
             assert method.fallback.train.init_from is None
             assert len(method.fallback.datasets) == 2 or method.fallback.train.shots_per_class
+
+
+def test_levels_are_told_apart_by_the_clips_that_are_generated_for_them() -> None:
+    """Levels differ in the generator alone, whose clips have the same names: runs of one must not stand for another."""
+    tables = load(CLAIMS, profile="tables-cpu")
+    distinct = {plan.as_yaml(method.fallback) for table in tables for method in table.methods}
+    comparisons = Comparisons(tables=tables, seeds=[0], profile="tables-cpu", runs_file=Path("none"))
+    assert len(comparisons.variants()) == len(distinct) > 80
+    wider = Params.load(profile="demo", overrides=["synthesize.usual={luma: [1.0, 2.0]}"])
+    assert plan.fingerprint(wider) != plan.fingerprint(Params.load(profile="demo"))
+    arid = ("datasets=[arid]", "enhance.apply={arid: true}")
+    real = [plan.fingerprint(Params.load(profile="paper", overrides=[*arid, f"synthesize.takes={n}"])) for n in (1, 2)]
+    assert real[0] == real[1], "of real clips the generator decides nothing"

@@ -102,7 +102,7 @@ def test_methods_and_tables_are_chosen_by_key_and_a_reference_stays() -> None:
         plan.load(FILE, VALUES, methods=["tgapp"])
     with pytest.raises(UserError, match=r"--methods tgap: not in table 2, but in 3; --tables 3, or leave --tables out"):
         plan.load(FILE, VALUES, tables=["2"], methods=["tgap"])
-    with pytest.raises(UserError, match=r"--tables: tables\.yaml has no '5'; did you mean '\w+'\? 1, 2, 3, 4, f1"):
+    with pytest.raises(UserError, match=r"--tables: tables\.yaml has no '5'; did you mean '\w+'\? 1, 2, 3, 4, today, f1"):
         plan.load(FILE, VALUES, tables=["5"])
 
 

@@ -35,6 +35,7 @@ def recognizer_of(backbone: nn.Module) -> Recognizer:
         backbone,  # type: ignore[arg-type]
         AverageHead(dropout=0.0),
         view=Colour(3),
+        views=1,
         num_classes=2,
         mran=None,
     )

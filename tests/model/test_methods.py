@@ -117,6 +117,8 @@ def test_unknown_backbones_are_named_with_the_valid_ones() -> None:
         Params.load(overrides=["model.backbone=resnet19"])
     with pytest.raises(UserError, match="head is 'bert', which needs time steps; backbone c3d has none: use average"):
         Params.load(overrides=["model.backbone=c3d"])
+    with pytest.raises(UserError, match="input is 'two_views', which fuses time steps; backbone c3d has none"):
+        Params.load(overrides=["model.backbone=c3d", "model.head=average", "model.input=two_views"])
     with pytest.raises(UserError, match=r"needs the flow that enhance\.flow: true stores"):
         Params.load(overrides=["model.input=rgb_flow"])
     with pytest.raises(UserError, match=r"adapts between two domains: datasets is \['demo'\]"):

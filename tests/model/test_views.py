@@ -1,10 +1,15 @@
 """What networks are shown: movement does not depend on light, exposure or what stands still."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from darkaction.models.views import Colour, Movement
+from darkaction.models.build import build_recognizer
+from darkaction.models.recognizer import BertHead
+from darkaction.models.views import FIRST_GAMMA, Colour, LearnedGamma, Movement, TwoViews
+from tiny_training import BERT, MODEL
 
 
 def moving_square(brightness: float = 1.0) -> Tensor:
@@ -55,4 +60,29 @@ def test_colour_has_the_statistics_of_pretrained_networks() -> None:
     shown = Colour(5)(clip_BCTHW)
     assert shown[0, 0, 0, 0, 0] == pytest.approx((128 / 255 - 0.43216) / 0.22803, abs=1e-5)
     assert shown[0, 3:].abs().max() < 1e-5  # no motion
-    assert not Colour(3).state_dict() and not Movement().state_dict()
+    assert not Colour(3).state_dict() and not Movement().state_dict() and not TwoViews().state_dict()
+
+
+def test_a_learned_gamma_is_the_power_law_and_is_learnt() -> None:
+    view, clip_BCTHW = LearnedGamma(), torch.tensor([0.0, 0.1, 1.0]).view(1, 1, 1, 1, 3).repeat(1, 3, 2, 2, 1)
+    expected = Colour(3)(torch.tensor([0.0, 0.1 ** (1 / FIRST_GAMMA), 1.0]).expand_as(clip_BCTHW))
+    torch.testing.assert_close(view(clip_BCTHW), expected)
+    view(clip_BCTHW).sum().backward()
+    assert list(view.state_dict()) == ["log_gamma"] and float(view.log_gamma.grad) > 0  # brighter with a larger one
+    view.zero_grad()
+    view(torch.zeros_like(clip_BCTHW)).sum().backward()
+    assert float(view.log_gamma.grad) == 0, "black stays black, and no slope is without bound"
+
+
+def test_two_views_are_the_clips_and_their_gamma_correction_and_one_sequence() -> None:
+    clip_BCTHW = torch.rand(2, 3, 8, 32, 32)
+    shown_NCTHW = TwoViews()(clip_BCTHW)
+    torch.testing.assert_close(shown_NCTHW[:2], Colour(3)(clip_BCTHW))
+    torch.testing.assert_close(shown_NCTHW[2:], Colour(3)(clip_BCTHW ** (1 / FIRST_GAMMA)))
+    size = {"num_frames": 8, "height": 32, "frame_width": 32, "num_classes": 2}
+    network = build_recognizer(replace(MODEL, input="two_views"), BERT, **size).eval()
+    plain = build_recognizer(MODEL, BERT, **size)
+    assert isinstance(network.head, BertHead) and isinstance(plain.head, BertHead)
+    tokens, single = (net.head.bert.embedding.learnedPosition.pe.shape[1] - 1 for net in (network, plain))
+    assert tokens == 2 * single, "DarkLight: 16 tokens where R(2+1)D-34 gives 8"
+    torch.testing.assert_close(network(clip_BCTHW)[1:], network(clip_BCTHW[1:]), atol=1e-5, rtol=1e-4)

@@ -21,6 +21,7 @@ from darkaction.data.shards import is_written, plan_shards, write_list, write_se
 from darkaction.data.video import Frames, VideoError, iter_frames
 from darkaction.enhancement import LEARNT, Enhancer, enlightengan, zero_dce
 from darkaction.enhancement.gamma import correct_gamma, gamma_table
+from darkaction.enhancement.histogram import equalize
 from darkaction.enhancement.networks import OnDevice
 from darkaction.enhancement.settings import frame_settings
 from darkaction.enhancement.training_images import resize
@@ -37,7 +38,7 @@ CHUNK_BYTES = 32 * 1024**2
 class Settings:
     """How clips are enhanced and stored. Plain values, so that it can be sent to worker processes."""
 
-    method: str  # none | gamma | zero_dce | enlightengan
+    method: str  # none | gamma | histogram | zero_dce | enlightengan
     gamma: float  # for gamma
     weights: Path  # for zero_dce and enlightengan: safetensors
     curve_scale: float  # for zero_dce
@@ -81,6 +82,8 @@ def build_enhancer(settings: Settings) -> Enhancer:
         return lambda frames_NHWC: frames_NHWC
     if settings.method == "gamma":
         return partial(correct_gamma, gamma_table(settings.gamma))
+    if settings.method == "histogram":
+        return equalize
     if settings.method == "zero_dce":
         network = zero_dce.load_weights(settings.weights, curve_scale=settings.curve_scale)
         zero_dce.prepare(network, settings.device)
@@ -93,7 +96,7 @@ def build_enhancer(settings: Settings) -> Enhancer:
         if settings.device == "cpu":
             return partial(enlightengan.enhance_frames, generator)
         return enlightengan.on_device(generator)
-    raise ValueError(f"enhance.method is '{settings.method}'; valid: none, gamma, zero_dce, enlightengan")
+    raise ValueError(f"enhance.method is '{settings.method}'; valid: none, gamma, histogram, zero_dce, enlightengan")
 
 
 def enhance_clip(frames: Iterable[Frames], enhancer: Enhancer, *, height: int, width: int) -> Iterator[Frames]:

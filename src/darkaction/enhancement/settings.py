@@ -9,6 +9,15 @@ from darkaction.core.config import STRICT, Above0, Count, Fraction, From0, Posit
 
 UniformOver = Literal["frames", "videos"]
 
+TITLES = {
+    "none": "raw",
+    "gamma": "gamma",
+    "histogram": "histogram equalised",
+    "zero_dce": "Zero-DCE",
+    "enlightengan": "EnlightenGAN",
+}
+"""enhance.method -> what pictures call it."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ZeroDceWeights:
@@ -58,7 +67,7 @@ class EnlightenGan:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Enhance:
-    method: Literal["none", "gamma", "zero_dce", "enlightengan"]
+    method: Literal["none", "gamma", "histogram", "zero_dce", "enlightengan"]
     gamma: Above0
     apply: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], bool]
     curve_scale: Annotated[float, Field(gt=0, le=1)]

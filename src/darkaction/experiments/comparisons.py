@@ -27,18 +27,17 @@ class Comparisons:
         """Every setting that is to be trained, once, with the first method it belongs to.
 
         Raises:
-            UserError: when methods differ in the generation or indexing of their clips alone, which the record does
-                not tell apart.
+            UserError: when methods differ in `prepare` alone, which the record does not tell apart.
         """
         found: dict[str, tuple[Method, Params]] = {}
         for table in self.tables:
             for method in table.methods:
                 for params in method.variants:
                     first, same = found.setdefault(plan.fingerprint(params), (method, params))
-                    if (same.synthesize, same.prepare) != (params.synthesize, params.prepare):
+                    if same.prepare != params.prepare:
                         raise UserError(
-                            f"methods {first.key} and {method.key} differ in `synthesize` or `prepare` alone; keep "
-                            "them apart, each in a file for --experiments"
+                            f"methods {first.key} and {method.key} differ in `prepare` alone; keep them apart, each in "
+                            "a file for --experiments"
                         )
         return found
 

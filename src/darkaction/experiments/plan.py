@@ -317,8 +317,13 @@ def _build(values: dict[str, Any], origin: str) -> Params:
 
 def fingerprint(params: Params) -> str:
     """Identifies the settings that decide what a run scores, but for the seed."""
-    prior = params.evaluate.class_prior
-    return identity(training_settings(params) | ({} if prior is None else {"evaluate.class_prior": prior}))
+    settings = training_settings(params)
+    if params.evaluate.class_prior is not None:
+        settings["evaluate.class_prior"] = params.evaluate.class_prior
+    if any(name in SYNTHETIC for name in params.datasets):  # other clips of the same name
+        flat = config.flatten(params)
+        settings |= {key: flat[key] for key in flat if key.startswith("synthesize.") and key != "synthesize.domains"}
+    return identity(settings)
 
 
 def as_yaml(params: Params) -> str:

@@ -17,6 +17,7 @@ from darkaction.data.index import read_index
 from darkaction.data.settings import SYNTHETIC
 from darkaction.data.video import iter_frames
 from darkaction.enhancement.apply import Settings, build_enhancer
+from darkaction.enhancement.settings import TITLES
 from darkaction.evaluation import plots
 from darkaction.experiments import plan, record, render
 from darkaction.experiments.comparisons import Comparisons
@@ -27,8 +28,6 @@ from darkaction.experiments.study import write_studies
 from darkaction.jobs.identity import index_settings, training_code
 from darkaction.params import Params
 from darkaction.training import data
-
-TITLES = {"none": "raw", "gamma": "gamma", "enlightengan": "EnlightenGAN", "zero_dce": "Zero-DCE"}
 
 SHOWN_FRAMES = 3
 """Of test clips, from the darkest to the brightest."""

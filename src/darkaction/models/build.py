@@ -25,7 +25,7 @@ from darkaction.models.heads.mran import MultiRepresentation
 from darkaction.models.recognizer import AverageHead, Backbone, BertHead, Recognizer
 from darkaction.models.settings import Bert as BertSettings
 from darkaction.models.settings import Model as ModelSettings
-from darkaction.models.views import Colour, Movement
+from darkaction.models.views import Colour, LearnedGamma, Movement, TwoViews, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def build_recognizer(
                 f"model.backbone {model.backbone}"
             )
         transformer = Bert(
-            num_tokens=num_tokens(model, size),
+            num_tokens=model.views * num_tokens(model, size),
             width=backbone.width,
             heads=bert.heads,
             layers=bert.layers,
@@ -68,8 +68,15 @@ def build_recognizer(
         )
         head = BertHead(transformer, normalize=bert.normalize, dropout=bert.head_dropout)
     mran = MultiRepresentation(backbone.width, num_classes=num_classes) if model.mran else None
-    view = Movement() if model.input == "movement" else Colour(model.channels)
-    return Recognizer(backbone, head, view=view, num_classes=num_classes, mran=mran)
+    return Recognizer(backbone, head, view=_view(model), views=model.views, num_classes=num_classes, mran=mran)
+
+
+def _view(model: ModelSettings) -> View:
+    if model.input == "movement":
+        return Movement()
+    if model.input == "learned_gamma":
+        return LearnedGamma()
+    return TwoViews() if model.input == "two_views" else Colour(model.channels)
 
 
 def num_tokens(model: ModelSettings, size: ClipSize) -> int:

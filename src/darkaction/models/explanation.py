@@ -52,7 +52,8 @@ def explain(recognizer: Recognizer, clip_BCTHW: Tensor, class_B: Tensor) -> list
     if isinstance(head, BertHead):
         watched = cls_attention(head.bert)
     with torch.enable_grad(), watched as batches:
-        cam_B1THW = LayerGradCam(recognizer, backbone).attribute(clip_BCTHW, target=class_B, relu_attributions=True)
+        cam_N1THW = LayerGradCam(recognizer, backbone).attribute(clip_BCTHW, target=class_B, relu_attributions=True)
+    cam_B1THW = cam_N1THW.unflatten(0, (recognizer.views, -1)).sum(0)
     if cam_B1THW[0, 0].numel() == cam_B1THW.shape[2] or cam_B1THW.shape[2] == 1:
         raise UserError(
             f"model.backbone: the last features of this network are {tuple(cam_B1THW.shape[2:])} in time, height and "
@@ -62,7 +63,10 @@ def explain(recognizer: Recognizer, clip_BCTHW: Tensor, class_B: Tensor) -> list
     heat_BTHW = functional.interpolate(cam_B1THW.detach(), clip_BCTHW.shape[2:], mode="trilinear")[:, 0]
     heat_BTHW = heat_BTHW * shown_BT[:, :, None, None]
     heat_BTHW = heat_BTHW / heat_BTHW.amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
-    attention_BT = _over_time(batches[0].mean(1)[:, 1:].detach(), shown_BT) if batches else None  # key 0 is CLS itself
+    attention_BT = None
+    if batches:  # key 0 is CLS itself
+        of_views_BVT = batches[0].mean(1)[:, 1:].detach().unflatten(1, (recognizer.views, -1))
+        attention_BT = _over_time(of_views_BVT.sum(1), shown_BT)
     return [
         Explanation(
             heat_THW=heat_BTHW[clip].cpu().numpy(),

@@ -20,7 +20,7 @@ from torch.nn import functional
 from darkaction.models.heads.bert import Bert
 from darkaction.models.heads.mran import MultiRepresentation
 from darkaction.models.settings import Normalization
-from darkaction.models.views import Colour, Movement
+from darkaction.models.views import View
 
 
 class Backbone(Protocol):
@@ -78,19 +78,25 @@ class BertHead(nn.Module):
 
 
 class Recognizer(nn.Module):
-    """Backbone, spatial mean, temporal head, linear classifier; with `mran` a second opinion of the same features."""
+    """Backbone, spatial mean, temporal head, linear classifier; with `mran` a second opinion of the same features.
+
+    Args:
+        views: of each clip that `view` gives, one batch after the other; the features of all follow each other in time.
+    """
 
     def __init__(
         self,
         backbone: Backbone,
         head: AverageHead | BertHead,
         *,
-        view: Colour | Movement,
+        view: View,
+        views: int,
         num_classes: int,
         mran: MultiRepresentation | None,
     ) -> None:
         super().__init__()
         self.view = view
+        self.views = views
         self.backbone = backbone
         self.head = head
         self.classifier = nn.Linear(backbone.width, num_classes)
@@ -113,6 +119,8 @@ class Recognizer(nn.Module):
         if clip_BCTHW.dtype == torch.uint8:
             clip_BCTHW = clip_BCTHW.float() / 255
         features_BDTHW = self.backbone(self.view(clip_BCTHW))
+        if self.views > 1:
+            features_BDTHW = torch.cat(features_BDTHW.chunk(self.views), dim=2)
         # A mean over the axes, not AvgPool3d, whose backward pass is not deterministic on GPUs.
         tokens_BTD = features_BDTHW.mean(dim=(3, 4)).transpose(1, 2)
         logits_BK: Tensor = self.classifier(self.head(tokens_BTD))

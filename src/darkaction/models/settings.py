@@ -43,7 +43,7 @@ VECTOR_BACKBONES = ("slowfast", "c3d", "mvit")
 class Model:
     backbone: Backbone
     head: Literal["bert", "average"]
-    input: Literal["rgb", "rgb_flow", "movement"]
+    input: Literal["rgb", "rgb_flow", "movement", "learned_gamma", "two_views"]
     layers: FourStages
     widths: FourStages
     temporal_strides: FourStages
@@ -60,6 +60,13 @@ class Model:
             raise ValueError(f"head is 'bert', which needs time steps; backbone {self.backbone} has none: use average")
         if self.mran and self.backbone in VECTOR_BACKBONES:
             raise ValueError(f"mran needs feature maps; backbone {self.backbone} gives a vector")
+        if self.views > 1 and self.backbone in VECTOR_BACKBONES:
+            raise ValueError(f"input is 'two_views', which fuses time steps; backbone {self.backbone} has none")
+
+    @property
+    def views(self) -> int:
+        """Of a clip that the backbone sees one after the other."""
+        return 2 if self.input == "two_views" else 1
 
     @property
     def channels(self) -> int:

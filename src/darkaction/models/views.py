@@ -1,7 +1,10 @@
-"""What a network is shown of a clip: its colours, with or without optical flow, or its movement.
+"""What a network is shown of a clip: its colours, with or without optical flow or a gamma that it learns, two views of
+them, or its movement.
 
 B batch, C channels, T frames, H W pixels.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +29,13 @@ STEP_GAIN = 2.0
 """Of the differences between frames, which are smaller than those to the mean frame."""
 
 
+FIRST_GAMMA = 2.2
+"""From which learned gamma starts, and that of the second view: the usual one."""
+
+DARKEST = 1 / 255
+"""Level from which on a learned gamma brightens, of [0, 1]: below it, its slope has no bound."""
+
+
 class Colour(nn.Module):
     """RGB, and flow where there are more channels, with the mean and deviation of pretrained networks."""
 
@@ -40,6 +50,36 @@ class Colour(nn.Module):
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """(B, C, T, H, W) in [0, 1]; blank frames are black, so they are normalised like every other frame."""
         return (clip_BCTHW - self.mean) / self.std
+
+
+class LearnedGamma(nn.Module):
+    """RGB after gamma correction, out = in^(1 / gamma). One gamma for all clips, learnt with the network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_gamma = nn.Parameter(torch.tensor(math.log(FIRST_GAMMA)))
+        self.colour = Colour(3)
+
+    def forward(self, clip_BCTHW: Tensor) -> Tensor:
+        """(B, 3, T, H, W) in [0, 1]; black stays black."""
+        brighter_BCTHW = clip_BCTHW.clamp_min(DARKEST) ** torch.exp(-self.log_gamma)
+        shown_BCTHW: Tensor = self.colour(torch.where(clip_BCTHW < DARKEST, clip_BCTHW, brighter_BCTHW))
+        return shown_BCTHW
+
+
+class TwoViews(nn.Module):
+    """The clips as they came, then the same clips gamma-corrected (Chen et al., "DarkLight networks for action
+    recognition in the dark", CVPRW 2021): one backbone sees both, and its time steps of both are one sequence for the
+    head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colour = Colour(3)
+
+    def forward(self, clip_BCTHW: Tensor) -> Tensor:
+        """(B, 3, T, H, W) in [0, 1] -> (2 B, 3, T, H, W)."""
+        shown_NCTHW: Tensor = self.colour(torch.cat([clip_BCTHW, clip_BCTHW ** (1 / FIRST_GAMMA)]))
+        return shown_NCTHW
 
 
 class Movement(nn.Module):
@@ -75,3 +115,6 @@ class Movement(nn.Module):
         step_B1THW = torch.cat([torch.zeros_like(luma_B1THW[:, :, :1]), step_B1THW], 2)
         differences = [x_B1THW - x_B1THW.mean((3, 4), keepdim=True) for x_B1THW in (from_mean_B1THW, step_B1THW)]
         return torch.cat(differences, 1)
+
+
+View = Colour | LearnedGamma | TwoViews | Movement

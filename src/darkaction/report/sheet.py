@@ -13,7 +13,7 @@ from darkaction.data.index import MISSING_RAW
 from darkaction.data.video import BT_601, Frames, iter_frames
 from darkaction.enhancement import Enhancer
 from darkaction.enhancement.apply import Settings, build_enhancer
-from darkaction.enhancement.settings import Enhance
+from darkaction.enhancement.settings import TITLES, Enhance
 from darkaction.params import Params
 from darkaction.report import pictures, published
 from darkaction.report.inputs import records, required
@@ -24,9 +24,6 @@ SHEET_ROWS = 6
 
 SHEET_WIDTH, SHEET_QUALITY = 280, 78
 """Pixels and JPEG quality of each."""
-
-TITLES = {"none": "raw", "gamma": "gamma", "zero_dce": "Zero-DCE", "enlightengan": "EnlightenGAN"}
-"""Enhancements by name; another one in `enhance.method` becomes a column under its own name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +73,7 @@ def enhancements(params: Params, paths: Paths) -> tuple[list[Column], list[Enhan
     used = params.enhance.method if params.enhance.apply[params.datasets[0]] else "none"
     columns, enhancers, left_out = [], [], []
     for method in get_args(Enhance.__annotations__["method"]):
-        name = TITLES.get(method, method)
+        name = TITLES[method]
         try:
             enhancers.append(build(method, params, paths))
         except UserError:
