@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -9,9 +10,12 @@ import yaml
 from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT
+from darkaction.evaluation.statistics import Interval
 from darkaction.experiments import plan
 from darkaction.experiments.comparisons import Comparisons
 from darkaction.experiments.plan import Study
+from darkaction.experiments.render import Exam, Statistics
+from darkaction.experiments.shortcut import length_alone
 from darkaction.experiments.study import as_markdown, together, write_studies
 from darkaction.params import Params
 
@@ -43,7 +47,7 @@ def test_a_level_is_a_table(tmp_path: Path) -> None:
     own, low, high = load(path)
     assert [table.key for table in (own, low, high)] == ["own", "rate-low", "rate-high"]
     assert own.study is None and low.study == high.study == Study(
-        key="rate", title="Rates", claim="A rate matters.", axis="learning rate"
+        key="rate", title="Rates", claim="A rate matters.", axis="learning rate", length_alone=False
     )  # fmt: skip
     rates = {(table.level, m.key): m.fallback.optimizer.max_lr for table in (low, high) for m in table.methods}
     assert rates == {("low", "a"): 0.001, ("low", "b"): 0.001, ("high", "a"): 0.1, ("high", "b"): 0.1}
@@ -70,18 +74,31 @@ def test_the_page_has_levels_side_by_side_and_p_values_of_the_whole_study(tmp_pa
         rows = [line("a", "A", 0.7), line("b", "B", 0.5, p_value=p, p_holm=p, **below)]
         rows.append({"key": "c", "method": "C", "seeds": 0})
         pd.DataFrame(rows).to_csv(tmp_path / f"table_rate-{level}.csv", index=False)
-    write_studies(load(path), tmp_path, confidence=0.95)
+    lengths = {"rate-low": Interval(mean=0.4, low=0.3, high=0.5, n=60, scenes=10)}
+    write_studies(load(path), tmp_path, length_alone=lengths, confidence=0.95)
     text = (tmp_path / "study_rate.md").read_text()
     assert "| Method | low | high |" in text and "A rate matters." in text and "| C |" not in text
     assert "| A | 70.0% [60.0%, 80.0%] | 70.0% [60.0%, 80.0%] |" in text
     assert "50.0% [40.0%, 60.0%]; -20.0 [-30.0, -10.0], p = 0.040 | 50.0%" in text and "p = 0.500 |" in text
     assert (tmp_path / "study_rate.png").stat().st_size > 5000
-    assert len(pd.read_csv(tmp_path / "study_rate.csv")) == 4
+    assert "| Length alone, no network | 40.0% [30.0%, 50.0%] | not run |" in text and "Seeds: 3." in text
+    assert len(pd.read_csv(tmp_path / "study_rate.csv")) == 5
+
+
+def test_length_alone_names_the_class_that_clips_of_that_length_have() -> None:
+    rng = np.random.default_rng(0)
+    lengths, labels = np.repeat([40, 60, 80], 30) + rng.integers(-5, 6, 90), np.repeat(["sit", "stand", "walk"], 30)
+    exam = Exam(
+        label_N=np.array([0, 1, 2, 0]), scene_N=np.array(["1", "1", "2", "2"]), classes=["sit", "stand", "walk"]
+    )
+    how = Statistics(bootstrap_samples=100, confidence=0.95, seed=0)
+    assert length_alone(lengths, labels, np.array([41, 59, 82, 38]), exam, how).mean == 1
+    assert length_alone(lengths, labels, np.array([80, 41, 60, 39]), exam, how).mean == 0.25
 
 
 def test_a_level_without_runs_is_said() -> None:
     frame = together(pd.DataFrame([line("a", "A", 0.7) | {"level": "low"}, line("b", "B", 0.6) | {"level": "high"}]))
-    text = as_markdown(Study(key="s", title="T", claim="C.", axis="x"), frame)
+    text = as_markdown(Study(key="s", title="T", claim="C.", axis="x", length_alone=False), frame)
     assert "| A | 70.0% [60.0%, 80.0%] | not run |" in text
 
 

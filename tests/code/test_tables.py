@@ -1,8 +1,9 @@
 """Comparisons: what the file says, what identifies a cell, what is on record, what the tables show."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.enhancement.apply import Settings
-from darkaction.experiments import plan, record, render
+from darkaction.experiments import plan, record, render, sweeps
+from darkaction.experiments.comparisons import Comparisons
 from darkaction.experiments.plan import Method, Table
 from darkaction.experiments.record import Run
 from darkaction.experiments.render import Exam, Finished, Statistics
-from darkaction.experiments.write import choose
 from darkaction.jobs import identity, inputs
 from darkaction.jobs.job import COMPLETE, FAILED, STOPPED, Outcome
 from darkaction.jobs.launcher import Task, Tasks, launch
@@ -102,7 +103,7 @@ def test_methods_and_tables_are_chosen_by_key_and_a_reference_stays() -> None:
         plan.load(FILE, VALUES, methods=["tgapp"])
     with pytest.raises(UserError, match=r"--methods tgap: not in table 2, but in 3; --tables 3, or leave --tables out"):
         plan.load(FILE, VALUES, tables=["2"], methods=["tgap"])
-    with pytest.raises(UserError, match=r"--tables: tables\.yaml has no '5'; did you mean '\w+'\? 1, 2, 3, 4, today, f1"):
+    with pytest.raises(UserError, match=r"--tables: tables\.yaml has no '5'; did you mean '\w+'\? 1, .*, f1"):
         plan.load(FILE, VALUES, tables=["5"])
 
 
@@ -340,15 +341,43 @@ def test_order_of_methods() -> None:
     assert render.order(done[:2], EXAM, HOW) is None
 
 
-def test_a_sweep_takes_the_best_validation_accuracy_or_without_clips_the_own_value() -> None:
+def sweep_of(accuracies: Sequence[float | None]) -> tuple[Comparisons, list[Params], sweeps.OnRecord]:
+    """A sweep over three gammas whose runs of the first seed have these validation accuracies; those after a third are
+    missing."""
     params = [Params.load(overrides=["enhance.method=gamma", f"enhance.gamma={g}"]) for g in (1.5, 2.2, 3.0)]
-    fallback = plan.fingerprint(params[1])
-    judged = [[run(val_accuracy=v), run(seed=1, val_accuracy=0.5)] for v in (0.2, 0.3, 0.9)]
-    assert choose(list(zip(params, judged, strict=True)), fallback)[0] == params[2]
-    tied = [[run(val_accuracy=0.5)] for _ in params]
-    assert choose(list(zip(params, tied, strict=True)), fallback)[0] == params[0]
-    blind = [[dataclasses.replace(c, val_accuracy=None) for c in runs] for runs in judged]
-    assert choose(list(zip(params, blind, strict=True)), fallback)[0] == params[1]
+    swept = dataclasses.replace(method("gamma", None), variants=tuple(params), fallback=params[1], swept=("g",))
+    comparisons = Comparisons(tables=[table_of(swept)], seeds=[0, 1], profile="p", runs_file=Path("none"))
+    names = [plan.fingerprint(each) for each in params]
+    comparisons.inputs = {name: SimpleNamespace(versions="v") for name in names}  # type: ignore[misc]
+    runs = [run(settings=name, data="v", val_accuracy=v) for name, v in zip(names, accuracies, strict=False)]
+    return comparisons, params, {each.key: each for each in runs}
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [([0.2, 0.3, 0.9], 2), ([0.5, 0.5, 0.5], 0), ([None, None, None], 1), ([0.2, 0.3], None)],
+)
+def test_a_sweep_is_decided_by_validation_clips_of_the_first_seed(
+    accuracies: list[float | None], expected: int | None
+) -> None:
+    """And other seeds are trained of what it chose alone."""
+    comparisons, params, on_record = sweep_of(accuracies)
+    [swept] = comparisons.tables[0].methods
+    names = [plan.fingerprint(each) for each in params]
+    found = sweeps.choose(comparisons, swept, on_record)
+    if expected is None:
+        assert found is None
+    else:
+        assert found is not None and found.params == params[expected] and found.judged == (None not in accuracies)
+    later = [] if expected is None else [(names[expected], 1)]
+    assert sweeps.needed(comparisons, on_record) == [(name, 0) for name in names] + later
+
+
+def test_a_value_of_a_sweep_that_cannot_run_does_not_hold_the_others_up() -> None:
+    comparisons, params, on_record = sweep_of([0.2, 0.3])
+    names = [plan.fingerprint(each) for each in params]
+    comparisons.problems = {names[2]: "no memory"}
+    assert sweeps.needed(comparisons, on_record) == [(names[0], 0), (names[1], 0), (names[1], 1)]
 
 
 class PoolByHand(Pool):

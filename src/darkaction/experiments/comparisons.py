@@ -1,13 +1,11 @@
 """What a comparison is about: its tables and seeds, and what the trainings of each method read."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from darkaction.core.errors import UserError
-from darkaction.experiments import plan, record
+from darkaction.experiments import plan
 from darkaction.experiments.plan import Method, Table
-from darkaction.jobs.identity import training_code
 from darkaction.jobs.inputs import Inputs, inputs_for
 from darkaction.params import Params
 
@@ -55,14 +53,3 @@ class Comparisons:
                     raise
                 self.problems[fingerprint] = str(error)
                 print(f"{method.name}: cannot run: {error}")
-
-    def missing(self) -> Iterator[tuple[str, int]]:
-        """The runs that are not on record with today's code, as fingerprint of their settings and seed; seed after
-        seed, so that a stop leaves whole tables."""
-        done = {(run.key, run.code) for run in record.read(self.runs_file)}
-        for seed in self.seeds:
-            for fingerprint in self.variants():
-                if fingerprint in self.problems:
-                    continue
-                if ((fingerprint, self.inputs[fingerprint].versions, seed), training_code()) not in done:
-                    yield fingerprint, seed

@@ -59,6 +59,7 @@ class StudyFile:
 
     axis: what the levels are of, for the chart.
     levels: name -> settings.
+    length_alone: whether a classifier that sees nothing but a clip's length is compared too.
     """
 
     title: str
@@ -67,6 +68,7 @@ class StudyFile:
     levels: Annotated[dict[str, dict[str, Any]], Field(min_length=2)]
     methods: Annotated[dict[str, MethodFile], Field(min_length=1, max_length=len(COLOURS))]
     set: dict[str, Any] = Field(default_factory=dict)
+    length_alone: bool = False
 
     def tables(self, key: str) -> dict[str, TableFile]:
         """A table for each level, by its key."""
@@ -103,6 +105,7 @@ class Study:
     title: str
     claim: str
     axis: str
+    length_alone: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +258,14 @@ def _study_of(plan: PlanFile, key: str) -> tuple[Study | None, str]:
     for name, study in plan.studies.items():
         for level in study.levels:
             if key == f"{name}-{level}":
-                return Study(key=name, title=study.title, claim=study.claim, axis=study.axis), level
+                own = Study(
+                    key=name,
+                    title=study.title,
+                    claim=study.claim,
+                    axis=study.axis,
+                    length_alone=study.length_alone,
+                )
+                return own, level
     return None, ""
 
 

@@ -19,7 +19,7 @@ from darkaction.data.index import OK, read_index
 from darkaction.data.video import iter_frames
 from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.evaluation.statistics import with_interval
-from darkaction.experiments import record
+from darkaction.experiments import record, sweeps
 from darkaction.experiments.comparisons import Comparisons
 from darkaction.experiments.plan import Method
 from darkaction.experiments.record import Run
@@ -106,8 +106,7 @@ def run(
     comparisons: Comparisons, base: Params, *, workers: int | None, ray_address: str | None, gpus_per_worker: float
 ) -> int:
     """Trains every run that is not on record, after the pretrainings that runs begin with; how many failed."""
-    wanted = list(comparisons.missing())
-    total = len(comparisons.variants()) * len(comparisons.seeds)
+    total, wanted = _missing(comparisons)
     print(f"{total} runs, {len(wanted)} of them to train", flush=True)
     if not wanted:
         return 0
@@ -124,11 +123,23 @@ def run(
     ) as parent_run:
         with start_pool(address=ray_address, workers=workers, gpu=gpus_per_worker) as pool:
             print(f"{pool.size} workers with {pool.threads} threads", flush=True)
-            failed = _pretrain(comparisons, pool, wanted)
-            failed += _train(comparisons, pool, wanted, parent)
+            made = failed = 0
+            while wanted:
+                lost = _pretrain(comparisons, pool, wanted) + _train(comparisons, pool, wanted, parent)
+                made, failed = made + len(wanted) - lost, failed + lost
+                total, wanted = _missing(comparisons)  # those of the values that a sweep has chosen by now
+                if wanted:
+                    print(f"{total} runs, {len(wanted)} of them to train: of what sweeps chose", flush=True)
         end_killed([], Paths())
-        parent_run.describe(f"{len(wanted) - failed} runs made, {failed} failed; {total - len(wanted)} were on record")
+        parent_run.describe(f"{made} runs made, {failed} failed")
     return failed
+
+
+def _missing(comparisons: Comparisons) -> tuple[int, list[tuple[str, int]]]:
+    """How many runs the tables need, and those of them that are not on record with today's code."""
+    current = {run.key: run for run in record.read(comparisons.runs_file) if run.code == training_code()}
+    runs = sweeps.needed(comparisons, current)
+    return len(runs), [(f, seed) for f, seed in runs if (f, comparisons.inputs[f].versions, seed) not in current]
 
 
 def _pretrain(comparisons: Comparisons, pool: Pool, wanted: Sequence[tuple[str, int]]) -> int:

@@ -1,6 +1,6 @@
 """A study: the tables of its levels as one page and one chart, from the tables' files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +11,17 @@ from darkaction.evaluation.comparison import holm
 from darkaction.evaluation.statistics import Interval
 from darkaction.experiments.plan import Study, Table
 
+LENGTH_ALONE = {"key": "length_alone", "method": "Length alone, no network", "seeds": 1}
 
-def write_studies(tables: Sequence[Table], folder: Path, *, confidence: float) -> None:
+
+def write_studies(
+    tables: Sequence[Table], folder: Path, *, length_alone: Mapping[str, Interval], confidence: float
+) -> None:
     """study_<key>.md, .csv and .png for each study that has a table in `folder`; levels without one are left out.
 
     Args:
         tables: whose table_<key>.csv is read.
+        length_alone: key of a table -> what the length of clips alone gives there.
     """
     studies = {table.study.key: table for table in tables if table.study is not None}
     for key, first in studies.items():
@@ -30,12 +35,19 @@ def write_studies(tables: Sequence[Table], folder: Path, *, confidence: float) -
         ]
         if not frames:
             continue
+        own = [table for table in tables if table.study == study and table.key in length_alone]
+        frames += [_length_alone(length_alone[table.key], table.level) for table in own]
         frame = together(pd.concat(frames, ignore_index=True))
         with new_files(folder) as made:
             frame.to_csv(made / f"study_{key}.csv", index=False, float_format="%.6g")
             (made / f"study_{key}.md").write_text(as_markdown(study, frame))
             draw(study, frame, made / f"study_{key}.png", chance=chance, confidence=confidence)
         print(f"study {key}: {folder / f'study_{key}.md'}")
+
+
+def _length_alone(found: Interval, level: str) -> pd.DataFrame:
+    line = {**LENGTH_ALONE, **vars(found), "accuracy": found.mean, "level": level}
+    return pd.DataFrame([line]).drop(columns="mean")
 
 
 def together(frame: pd.DataFrame) -> pd.DataFrame:
@@ -65,7 +77,8 @@ def as_markdown(study: Study, frame: pd.DataFrame) -> str:
         own = frame[frame["method"] == name].set_index("level")
         cells = [_cell(own.loc[level]) if level in own.index else "not run" for level in levels]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    seeds = sorted({int(number) for number in frame["seeds"]})
+    trained = frame[frame["key"] != LENGTH_ALONE["key"]]
+    seeds = sorted({int(number) for number in trained["seeds"]})
     lines += ["", f"Seeds: {' or '.join(map(str, seeds))}. The tables of the levels: table_{study.key}-LEVEL.md."]
     return "\n".join(lines) + "\n"
 

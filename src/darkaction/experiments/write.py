@@ -1,13 +1,13 @@
 """From runs on record to tables: which runs a method has, the clips they were tested on, files."""
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from darkaction.core import config
 from darkaction.core.folders import new_files
@@ -19,12 +19,12 @@ from darkaction.data.video import iter_frames
 from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.enhancement.settings import TITLES
 from darkaction.evaluation import plots
-from darkaction.experiments import plan, record, render
+from darkaction.experiments import plan, record, render, shortcut, sweeps
 from darkaction.experiments.comparisons import Comparisons
 from darkaction.experiments.plan import Method, Table
-from darkaction.experiments.record import Run
 from darkaction.experiments.render import Exam, Finished, Statistics
 from darkaction.experiments.study import write_studies
+from darkaction.experiments.sweeps import OnRecord
 from darkaction.jobs.identity import index_settings, training_code
 from darkaction.params import Params
 from darkaction.training import data
@@ -40,8 +40,11 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
     how = Statistics(
         bootstrap_samples=base.evaluate.bootstrap_samples, confidence=base.evaluate.confidence, seed=base.seed
     )
+    lengths = {}
     for table in comparisons.tables:
         exam = exam_of(comparisons, table)
+        if table.study is not None and table.study.length_alone:
+            lengths[table.key] = shortcut.length_alone(*clip_lengths(comparisons, table), exam, how)
         methods = [finished(comparisons, method, on_record) for method in table.methods]
         heading = describe(base, comparisons, table, exam)
         failures = {method.key: problem for method in table.methods if (problem := problem_of(comparisons, method))}
@@ -62,7 +65,7 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
             render.draw_curves(table, methods, exam, how, subtitle=subtitle, path=made / f"{name}_curves.png")
             draw_enhancements(comparisons, table, made / f"{name}_frames.png")
         print(f"\n{text}")
-    write_studies(comparisons.tables, folder, confidence=base.evaluate.confidence)
+    write_studies(comparisons.tables, folder, length_alone=lengths, confidence=base.evaluate.confidence)
 
 
 def draw_enhancements(comparisons: Comparisons, table: Table, path: Path) -> None:
@@ -117,48 +120,39 @@ def exam_of(comparisons: Comparisons, table: Table) -> Exam:
 def tested_clips(comparisons: Comparisons, table: Table) -> pd.DataFrame:
     """The test clips of all folds, in the order of a run's predictions: clip_id, label, scene, fold, sha256."""
     params = table.reference.fallback
-    inputs = comparisons.inputs[plan.fingerprint(params)]
-    clips = data.usable_clips(inputs.paths, index_settings(params))
+    clips = usable_clips(comparisons, table)
     parts = [data.select(clips, fold=fold, part="test").assign(fold=fold) for fold in range(params.split.folds)]
     test = pd.concat(parts, ignore_index=True).sort_values("clip_id")
     return test[["clip_id", "label", "scene", "fold", "sha256"]]
 
 
-def finished(comparisons: Comparisons, method: Method, on_record: Mapping[tuple[str, str, int], Run]) -> Finished:
-    """The runs there are of a method; of a sweep, those of the value with the best validation accuracy."""
-    candidates = [(params, runs_of(comparisons, params, on_record)) for params in method.variants]
-    fallback = plan.fingerprint(method.fallback)
-    chosen = ""
-    if len(candidates) == 1:
-        runs = candidates[0][1]
-    else:
-        params, runs = choose(candidates, fallback)
-        values = config.flatten(params)
-        shown = [f"{key.rpartition('.')[2]} {json.dumps(values[key])}" for key in method.swept]
-        chosen = ", ".join(shown) if runs else ""
-        if runs and runs[0].val_accuracy is None:
-            chosen += ", not chosen: there are no validation clips"
-    return Finished(method=method, runs=tuple(runs), chosen=chosen, code=training_code())
+def usable_clips(comparisons: Comparisons, table: Table) -> pd.DataFrame:
+    """Of all datasets of the table's reference, as in the index."""
+    params = table.reference.fallback
+    return data.usable_clips(comparisons.inputs[plan.fingerprint(params)].paths, index_settings(params))
 
 
-def choose(candidates: Sequence[tuple[Params, list[Run]]], fallback: str) -> tuple[Params, list[Run]]:
-    """The candidate with the best mean validation accuracy; without validation clips, the setting's own value."""
-    judged = [
-        (float(np.mean([run.val_accuracy for run in runs if run.val_accuracy is not None])), number)
-        for number, (_, runs) in enumerate(candidates)
-        if runs and all(run.val_accuracy is not None for run in runs)
-    ]
-    if judged:
-        return candidates[max(judged, key=lambda pair: (pair[0], -pair[1]))[1]]
-    return next((pair for pair in candidates if plan.fingerprint(pair[0]) == fallback), candidates[0])
+def clip_lengths(
+    comparisons: Comparisons, table: Table
+) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.int64]]:
+    """Length in frames and class of the training clips of the first fold, and length of the test clips by id."""
+    params, clips = table.reference.fallback, usable_clips(comparisons, table)
+    train = data.training_rows(clips, params.datasets, fold=0, shots=params.train.shots_per_class)
+    test = data.select(clips, fold=0, part="test").sort_values("clip_id")
+    return train["frames"].to_numpy(), train["label"].to_numpy(dtype=str), test["frames"].to_numpy()
 
 
-def runs_of(comparisons: Comparisons, params: Params, on_record: Mapping[tuple[str, str, int], Run]) -> list[Run]:
-    fingerprint = plan.fingerprint(params)
-    if fingerprint not in comparisons.inputs:
-        return []
-    keys = [(fingerprint, comparisons.inputs[fingerprint].versions, seed) for seed in comparisons.seeds]
-    return [on_record[key] for key in keys if key in on_record]
+def finished(comparisons: Comparisons, method: Method, on_record: OnRecord) -> Finished:
+    """The runs there are of a method; of a sweep, those of the value that was chosen."""
+    found = sweeps.choose(comparisons, method, on_record)
+    if found is None:
+        return Finished(method=method, runs=(), chosen="", code=training_code())
+    runs = sweeps.runs_of(comparisons, found.params, on_record)
+    values = config.flatten(found.params)
+    shown = [f"{key.rpartition('.')[2]} {json.dumps(values[key])}" for key in method.swept]
+    if shown and not found.judged:
+        shown.append("not chosen: there are no validation clips")
+    return Finished(method=method, runs=tuple(runs), chosen=", ".join(shown) if runs else "", code=training_code())
 
 
 def problem_of(comparisons: Comparisons, method: Method) -> str | None:
