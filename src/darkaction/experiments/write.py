@@ -34,8 +34,8 @@ SHOWN_FRAMES = 3
 
 
 def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
-    """table_<key>.md, .csv and .png of every table; with it the clips that are tested, and the settings of the
-    reference."""
+    """table_<key>.md and .csv of every table, with the clips that are tested and the settings of the reference;
+    pictures of those that are no level of a study, and study_<key>.* of every study."""
     on_record = record.latest(record.read(comparisons.runs_file), code=training_code())
     how = Statistics(
         bootstrap_samples=base.evaluate.bootstrap_samples, confidence=base.evaluate.confidence, seed=base.seed
@@ -61,9 +61,10 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
             frame = render.as_frame(table, methods, exam, how)
             frame.to_csv(made / f"{name}.csv", index=False, float_format="%.6g")
             subtitle = f"{base.datasets[0]}, {comparisons.profile}, {len(exam.label_N)} test clips"
-            render.draw(table, methods, exam, how, subtitle=subtitle, path=made / f"{name}.png")
-            render.draw_curves(table, methods, exam, how, subtitle=subtitle, path=made / f"{name}_curves.png")
-            draw_enhancements(comparisons, table, made / f"{name}_frames.png")
+            if table.study is None:  # a study has one chart of all its levels
+                render.draw(table, methods, exam, how, subtitle=subtitle, path=made / f"{name}.png")
+                render.draw_curves(table, methods, exam, how, subtitle=subtitle, path=made / f"{name}_curves.png")
+                draw_enhancements(comparisons, table, made / f"{name}_frames.png")
         print(f"\n{text}")
     write_studies(comparisons.tables, folder, length_alone=lengths, confidence=base.evaluate.confidence)
 
