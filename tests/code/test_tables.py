@@ -373,6 +373,22 @@ def test_a_sweep_is_decided_by_validation_clips_of_the_first_seed(
     assert sweeps.needed(comparisons, on_record) == [(name, 0) for name in names] + later
 
 
+def test_each_method_of_a_table_may_try_learning_rates(tmp_path: Path) -> None:
+    values = config.as_nested(Params.load(profile="smoke", overrides=["optimizer.max_lr=0.003"]))
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "source_domain: {}\ncommon: {}\ntables: {own: {title: T, rates: [0.1, 1.0], methods: {a: {name: A, "
+        "published: null}, b: {name: B, published: null, set: {enhance.method: gamma}, sweep: {enhance.gamma: [2.0, 3.0]}}}}}"
+    )
+    [table] = plan.load(path, values)
+    tried = [[(p.optimizer.max_lr, p.enhance.gamma) for p in method.variants] for method in table.methods]
+    assert tried == [[(0.0003, 2.2), (0.003, 2.2)], [(0.0003, 2.0), (0.003, 2.0), (0.0003, 3.0), (0.003, 3.0)]]
+    assert table.methods[0].swept == ("optimizer.max_lr",)
+    path.write_text(path.read_text().replace("0.1", "-1"))
+    with pytest.raises(UserError, match=r"own\.yaml: tables\.own\.rates\.0: .*greater than 0"):
+        plan.load(path, values)
+
+
 def test_a_value_of_a_sweep_that_cannot_run_does_not_hold_the_others_up() -> None:
     comparisons, params, on_record = sweep_of([0.2, 0.3])
     names = [plan.fingerprint(each) for each in params]

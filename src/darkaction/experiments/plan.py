@@ -25,6 +25,8 @@ from darkaction.evaluation.style import COLOURS
 from darkaction.jobs.identity import identity, training_settings
 from darkaction.params import Params
 
+MAX_LR = "optimizer.max_lr"
+
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
 class MethodFile:
@@ -40,11 +42,15 @@ class MethodFile:
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
 class TableFile:
-    """A table as it stands in the file."""
+    """A table as it stands in the file.
+
+    rates: of learning, that each method tries as in a sweep, in multiples of the settings' optimizer.max_lr.
+    """
 
     title: str
     methods: Annotated[dict[str, MethodFile], Field(min_length=1)]
     set: dict[str, Any] = Field(default_factory=dict)
+    rates: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
     note: str = ""
     confusions: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)
     confused: list[str] = Field(default_factory=list)
@@ -232,6 +238,7 @@ def _table(path: Path, plan: PlanFile, key: str, values: dict[str, Any], wanted:
             source.methods[name],
             values,
             overrides={**plan.common, **source.set, **source.methods[name].set},
+            rates=source.rates,
             source_domain=plan.source_domain,
             reference=references[0],
         )
@@ -276,6 +283,7 @@ def _method(
     values: dict[str, Any],
     *,
     overrides: dict[str, Any],
+    rates: Sequence[float],
     source_domain: dict[str, str],
     reference: str,
 ) -> Method:
@@ -289,8 +297,11 @@ def _method(
     if method.starting_weights is not None and base["train"]["init_from"] not in (None, Paths.PRETRAINING):
         # Methods start alike: from released weights, each network from its own, or all from scratch.
         base = _laid_over(base, {"train.init_from": method.starting_weights}, origin)
-    swept = product(*method.sweep.values())  # one choice, of nothing, without a sweep
-    variants = [_laid_over(base, dict(zip(method.sweep, chosen, strict=True)), origin) for chosen in swept]
+    sweep = dict(method.sweep)
+    if rates:
+        sweep[MAX_LR] = [float(f"{rate * base['optimizer']['max_lr']:.3g}") for rate in rates]
+    swept = product(*sweep.values())  # one choice, of nothing, without a sweep
+    variants = [_laid_over(base, dict(zip(sweep, chosen, strict=True)), origin) for chosen in swept]
     built = tuple(_build(variant, origin) for variant in variants)
     fallback = _build(base, origin)
     return Method(
@@ -299,8 +310,8 @@ def _method(
         published=method.published,
         is_reference=not method.set,
         against=method.against or reference,
-        swept=tuple(method.sweep),
-        variants=built if method.sweep else (fallback,),
+        swept=tuple(sweep),
+        variants=built if sweep else (fallback,),
         fallback=fallback,
     )
 
