@@ -378,7 +378,8 @@ def test_each_method_of_a_table_may_try_learning_rates(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(
         "source_domain: {}\ncommon: {}\ntables: {own: {title: T, rates: [0.1, 1.0], methods: {a: {name: A, "
-        "published: null}, b: {name: B, published: null, set: {enhance.method: gamma}, sweep: {enhance.gamma: [2.0, 3.0]}}}}}"
+        "published: null}, b: {name: B, published: null, set: {enhance.method: gamma}, "
+        "sweep: {enhance.gamma: [2.0, 3.0]}}}}}"
     )
     [table] = plan.load(path, values)
     tried = [[(p.optimizer.max_lr, p.enhance.gamma) for p in method.variants] for method in table.methods]

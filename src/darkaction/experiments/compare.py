@@ -9,6 +9,7 @@ from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
 from darkaction.experiments import plan, runs, write
 from darkaction.experiments.comparisons import Comparisons
+from darkaction.experiments.overview import write_overview
 from darkaction.params import Params
 
 EXPERIMENTS = "experiments/tables.yaml"
@@ -42,8 +43,9 @@ def compare(params: Params, asked: Request) -> None:
     Raises:
         UserError: naming what cannot be compared, or when trainings failed.
     """
+    file = ROOT / (asked.experiments or _file_of(asked.tables))
     tables = plan.load(
-        ROOT / (asked.experiments or _file_of(asked.tables)),
+        file,
         config.as_nested(params),
         tables=asked.tables,
         methods=asked.methods,
@@ -69,6 +71,7 @@ def compare(params: Params, asked: Request) -> None:
             gpus_per_worker=asked.gpus_per_worker,
         )
     write.write(comparisons, base, out / f"{base.datasets[0]}-{comparisons.profile.removesuffix('.yaml')}")
+    write_overview(plan.read(file), out / f"{file.stem}.md")
     if failed:
         raise UserError(f"{failed} trainings failed, for the reasons above; the same command tries them again")
 

@@ -174,7 +174,7 @@ def load(
     Raises:
         UserError: naming the file, table and method, and what would be valid.
     """
-    plan = _read(path)
+    plan = read(path)
     if source_domain is not None:
         plan = dataclasses.replace(plan, source_domain={values["datasets"][0]: source_domain})
     studies = {key: list(study.tables(key)) for key, study in plan.studies.items()}
@@ -204,7 +204,12 @@ def load(
     ]
 
 
-def _read(path: Path) -> PlanFile:
+def read(path: Path) -> PlanFile:
+    """A file as it stands there.
+
+    Raises:
+        UserError: naming the file and what is wrong in it.
+    """
     try:
         # Through JSON, where strict checking takes a mapping for a section.
         return TypeAdapter(PlanFile).validate_json(json.dumps(config.read_yaml(path), default=str))
