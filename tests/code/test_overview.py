@@ -21,10 +21,8 @@ def test_the_page_has_what_each_dataset_and_profile_gave(tmp_path: Path) -> None
     text = page.read_text()
     assert "| Table | Method | The paper | arid-paper | demo-tables-cpu |" in text
     assert "| 2 | Delta sampling | 90.46 % | 60.0% [50.0%, 70.0%] | 55.0% [50.0%, 70.0%] † |" in text
-    assert (
-        "| 2 | Constant sampling rate | 80.93 % | not run | not run |" in text
+    assert "| 2 | Constant sampling rate | 80.93 % | not run | not run |" in text
     assert "| f1 | C3D |  | not run |" in text
-    )
 
 
 def test_without_results_there_is_no_page(tmp_path: Path) -> None:
