@@ -1,8 +1,9 @@
 """Makes released weights usable as train.init_from: python src/import_weights.py NAME|FILE.pth
 
 NAME is one of the list that `--list` prints; it is downloaded. A FILE was downloaded before. Released files are PyTorch
-pickles: this reads one without running any code in it, compares its hash with the digits at the end of its name, checks
-that it holds a network of this project, writes it as models/pretrained/<name>.safetensors and puts that under DVC.
+pickles or safetensors: this reads one without running any code in it, compares its hash with the digits at the end of
+its name, checks that it holds a network of this project, writes it as models/pretrained/<name>.safetensors and puts
+that under DVC.
 """
 
 import argparse

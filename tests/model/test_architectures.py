@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.models import EfficientNet_B0_Weights, efficientnet_b0, squeezenet1_1
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.models.video import MViT_V2_S_Weights, S3D_Weights, Swin3D_T_Weights, mvit_v2_s, s3d, swin3d_t
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
 from darkaction.models.backbones.c3d import C3D
 from darkaction.models.backbones.efficientnet import EfficientNetFrames
@@ -17,10 +18,11 @@ from darkaction.models.backbones.shufflenet3d import ShuffleNet3D
 from darkaction.models.backbones.slowfast import SlowFast
 from darkaction.models.backbones.squeezenet3d import SqueezeNet3D
 from darkaction.models.backbones.torchvision_video import MViTBackbone, S3DBackbone, Swin3DBackbone
+from darkaction.models.backbones.videomae import VideoMAEBackbone, from_released
 
 NAMES = [
     "c3d", *PUBLISHED, "squeezenet", "shufflenet", "i3d", "slowfast_4x16", "slowfast_8x8", "efficientnet", "s3d",
-    "mvit", "swin3d",
+    "mvit", "swin3d", "videomae",
 ]  # fmt: skip
 
 
@@ -37,6 +39,7 @@ def make(name: str, *, in_channels: int, frames: int, pixels: int, width: float,
         "s3d": lambda: S3DBackbone(in_channels=in_channels, width=width),
         "mvit": lambda: MViTBackbone(in_channels=in_channels, width=width, depth=depth, **size),
         "swin3d": lambda: Swin3DBackbone(in_channels=in_channels, width=width, depth=depth),
+        "videomae": lambda: VideoMAEBackbone(in_channels=in_channels, width=width, depth=depth, **size),
     }
     if name in PUBLISHED:
         return ResNet3D(name=name, in_channels=in_channels, width=width, depth=depth)
@@ -172,6 +175,7 @@ def test_i3d_of_two_streams_has_the_published_parameters() -> None:
         ("s3d", 64, 224, (1024, 8, 7, 7)),
         ("mvit", 16, 224, (768, 1, 1, 1)),
         ("swin3d", 32, 224, (768, 16, 7, 7)),
+        ("videomae", 16, 224, (768, 1, 1, 1)),
     ],
 )
 def test_shape_at_the_published_size(name: str, frames: int, pixels: int, shape: tuple[int, ...]) -> None:
@@ -216,6 +220,37 @@ def test_efficientnet_sees_every_frame_by_itself() -> None:
             torch.testing.assert_close(features[:, :, time] / scale, theirs.features(clip[:, :, time]) / scale)
 
 
+def test_videomae_computes_the_vector_of_the_librarys_classifier_from_released_names() -> None:
+    torch.manual_seed(0)
+    config = VideoMAEConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=1, intermediate_size=256)
+    theirs = VideoMAEForVideoClassification(config).eval()
+    with torch.no_grad():  # biases and norms begin at 0 and 1, where a wrong name would not show
+        for parameter in theirs.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    released = {
+        name.replace("query.bias", "q_bias").replace("value.bias", "v_bias"): tensor
+        for name, tensor in theirs.state_dict().items()
+        if not name.startswith("classifier.")
+    }
+    size = {"num_frames": 16, "height": 224, "frame_width": 224}
+    ours = VideoMAEBackbone(in_channels=3, width=64 / 768, depth=2 / 12, **size).eval()
+    ours.load_state_dict(from_released(released))
+    clip = torch.randn(1, 3, 16, 224, 224)
+    with torch.inference_mode():
+        logits = theirs(clip.transpose(1, 2)).logits
+        torch.testing.assert_close(theirs.classifier(ours(clip).flatten(1)), logits, atol=1e-5, rtol=0)
+        assert logits.abs().max() > 0.1
+
+
+def test_videomae_pads_to_whole_patches() -> None:
+    network = VideoMAEBackbone(in_channels=2, num_frames=7, height=30, frame_width=49, width=0.1, depth=0.1).eval()
+    clip = torch.randn(1, 2, 7, 30, 49)
+    whole = torch.zeros(1, 2, 8, 32, 64)
+    whole[:, :, :7, :30, :49] = clip
+    with torch.inference_mode():
+        assert torch.equal(network(clip), network(whole))
+
+
 def test_slow_pathway_sees_every_ratio_th_frame() -> None:
     network = SlowFast(in_channels=3, ratio=4, width=0.125, depth=0.1).eval()
     seen: list[Tensor] = []
@@ -246,6 +281,7 @@ TINY = [
         16, 48,
         {
             "c3d": (1, 1, 1), "slowfast_4x16": (1, 1, 1), "slowfast_8x8": (1, 1, 1), "mvit": (1, 1, 1),
+            "videomae": (1, 1, 1),
             "i3d": (2, 2, 2), "s3d": (2, 1, 1), "efficientnet": (16, 2, 2), "swin3d": (8, 2, 2),
         },
         (1, 2, 2),

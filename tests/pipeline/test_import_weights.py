@@ -8,13 +8,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchvision.models import efficientnet_b0, vgg16
 from torchvision.models.video import mvit_v2_s, s3d, swin3d_t
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
 import import_weights
 from darkaction.core.errors import UserError
 from darkaction.models.backbones.r2plus1d import R2Plus1D
 from darkaction.models.build import build_recognizer
 from darkaction.params import Params
-from darkaction.serving.released import RELEASED, find, kind_of, read_pickle
+from darkaction.serving.released import RELEASED, find, kind_of, read_released
 from darkaction.training import transfer
 
 TORCHVISION_NETWORKS = {
@@ -50,15 +51,15 @@ def test_round_trip(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_refusals(released: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not begin with 00000000"):
-        read_pickle(released, "00000000")
+        read_released(released, "00000000")
     with pytest.raises(UserError, match="no such file"):
-        read_pickle(tmp_path / "nothing.pth", None)
+        read_released(tmp_path / "nothing.pth", None)
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(UserError, match=r"text\.pth: not a file of plain weights"):
-        read_pickle(tmp_path / "text.pth", None)
+        read_released(tmp_path / "text.pth", None)
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match=r"no weights of R\(2\+1\)D, SlowFast, .*VGG-16"):
-        read_pickle(tmp_path / "other.pth", None)
+        read_released(tmp_path / "other.pth", None)
 
 
 def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
 
     torch.save({"stem.0.weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(UserError, match="not a file of plain weights"):
-        read_pickle(tmp_path / "trap.pth", None)
+        read_released(tmp_path / "trap.pth", None)
     assert not marker.exists()
 
 
@@ -78,20 +79,20 @@ def test_a_checkpoint_of_pytorchvideo_gives_its_network(tmp_path: Path) -> None:
     state = {f"blocks.0.multipathway_blocks.{pathway}.conv.weight": torch.ones(2) for pathway in (0, 1)}
     path = tmp_path / "SLOWFAST.pyth"
     torch.save({"epoch": 3, "model_state": state, "optimizer_state": {"lr": 0.1}, "cfg": "NUM_GPUS: 8"}, path)
-    found = read_pickle(path, None)
+    found = read_released(path, None)
     assert found.keys() == state.keys() and kind_of(found) == "SlowFast"
     torch.save({"model_state": 3}, path)
     with pytest.raises(UserError, match=r"SLOWFAST\.pyth: holds int, expected a state dict"):
-        read_pickle(path, None)
+        read_released(path, None)
 
 
 def test_the_hash_in_the_name_is_checked(released: Path, tmp_path: Path) -> None:
     digest = hashlib.sha256(released.read_bytes()).hexdigest()
     good = released.rename(tmp_path / f"released-{digest[:8]}.pth")
-    assert kind_of(read_pickle(good, None)) == "R(2+1)D"
+    assert kind_of(read_released(good, None)) == "R(2+1)D"
     bad = good.rename(tmp_path / "released-0123abcd.pth")
     with pytest.raises(UserError, match=r"released-0123abcd\.pth: its sha256 is .* does not begin with 0123abcd"):
-        read_pickle(bad, None)
+        read_released(bad, None)
 
 
 def test_released_weights_are_fetched_by_name(
@@ -137,3 +138,25 @@ def test_torchvision_weights_are_a_start(backbone: str, tmp_path: Path) -> None:
     assert taken.left_out in (["classifier"], ["head"])
     own = recognizer.backbone.state_dict()
     assert all(torch.equal(tensor, network.state_dict()[key]) for key, tensor in own.items())
+
+
+def test_released_videomae_weights_are_a_start(tmp_path: Path) -> None:
+    config = VideoMAEConfig(hidden_size=64, num_hidden_layers=1, num_attention_heads=1, intermediate_size=256)
+    theirs = VideoMAEForVideoClassification(config).state_dict()
+    state = {name.replace("query.bias", "q_bias").replace("value.bias", "v_bias"): t for name, t in theirs.items()}
+    assert any(name.endswith("q_bias") for name in state)
+    save_file(state, tmp_path / "model.safetensors")
+    read = read_released(tmp_path / "model.safetensors", None)
+    assert kind_of(read) == "VideoMAE"
+    save_file(read, tmp_path / "w.safetensors")
+    overrides = ["model.backbone=videomae", "model.head=average", "model.width=0.08", "model.depth=0.08"]
+    params = Params.load(overrides=overrides)
+    recognizer = build_recognizer(params.model, params.bert, num_frames=8, height=48, frame_width=48, num_classes=6)
+    taken = transfer.start_from(recognizer, tmp_path / "w.safetensors", classes=params.data.classes)
+    assert (taken.taken, taken.left_out, taken.initial) == (["backbone"], ["classifier"], [])
+    own = recognizer.backbone.state_dict()
+    assert own.keys() == {name for name in theirs if not name.startswith("classifier.")}
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in own.items())
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"cut\.safetensors: not a file of plain weights"):
+        read_released(tmp_path / "cut.safetensors", None)

@@ -1,6 +1,6 @@
 """From settings to a network: the one place that knows every architecture by its name in params.yaml.
 
-Networks made of torchvision's parts import them only where they are built, for that takes two seconds.
+Networks made of parts of torchvision or transformers import them only where they are built, for that takes seconds.
 """
 
 import functools
@@ -20,6 +20,7 @@ from darkaction.models.backbones.shufflenet3d import ShuffleNet3D
 from darkaction.models.backbones.slowfast import SlowFast
 from darkaction.models.backbones.squeeze_excitation import SeR2Plus1D
 from darkaction.models.backbones.squeezenet3d import SqueezeNet3D
+from darkaction.models.backbones.videomae import VideoMAEBackbone
 from darkaction.models.heads.bert import Bert
 from darkaction.models.heads.mran import MultiRepresentation
 from darkaction.models.recognizer import AverageHead, Backbone, BertHead, Recognizer
@@ -172,6 +173,17 @@ def _mvit(model: ModelSettings, size: ClipSize) -> Backbone:
     )
 
 
+def _videomae(model: ModelSettings, size: ClipSize) -> Backbone:
+    return VideoMAEBackbone(
+        in_channels=model.view_channels,
+        num_frames=size.num_frames,
+        height=size.height,
+        frame_width=size.width,
+        width=model.width,
+        depth=model.depth,
+    )
+
+
 Builder = Callable[[ModelSettings, ClipSize], Backbone]
 
 BACKBONES: dict[str, Builder] = {
@@ -190,5 +202,6 @@ BACKBONES: dict[str, Builder] = {
     "s3d": _s3d,
     "mvit": _mvit,
     "swin3d": _swin3d,
+    "videomae": _videomae,
 }
 """model.backbone -> what makes it."""

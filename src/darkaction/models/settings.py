@@ -25,6 +25,7 @@ Backbone = Literal[
     "s3d",
     "mvit",
     "swin3d",
+    "videomae",
 ]
 
 
@@ -35,7 +36,7 @@ MOVEMENT_CHANNELS = 2
 Normalization = Literal["token", "time", "none"]
 
 
-VECTOR_BACKBONES = ("slowfast", "c3d", "mvit")
+VECTOR_BACKBONES = ("slowfast", "c3d", "mvit", "videomae")
 """Those that give one vector and no time steps, so that no temporal head can follow."""
 
 

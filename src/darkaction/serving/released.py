@@ -1,6 +1,6 @@
 """Released weights of other projects: their addresses, and how a file of them is read and written.
 
-Released files are PyTorch pickles. They are read without running any code in them.
+Released files are PyTorch pickles, read without running any code in them, or safetensors.
 """
 
 import hashlib
@@ -14,6 +14,8 @@ import urllib.request
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
@@ -23,6 +25,7 @@ from darkaction.core.explain import nearest
 IG65M = "https://github.com/moabitcoin/ig65m-pytorch/releases/download/v1.0.0"
 PYTORCHVIDEO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics"
 TORCHVISION = "https://download.pytorch.org/models"
+HUGGING_FACE = "https://huggingface.co"
 RELEASED = {
     "r2plus1d_34_clip32_ig65m": f"{IG65M}/r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth",
     "r2plus1d_34_clip32_kinetics": f"{IG65M}/r2plus1d_34_clip32_ft_kinetics_from_ig65m-ade133f1.pth",
@@ -34,6 +37,7 @@ RELEASED = {
     "mvit": f"{TORCHVISION}/mvit_v2_s-ae3be167.pth",
     "swin3d": f"{TORCHVISION}/swin3d_t-7615ae03.pth",
     "efficientnet": f"{TORCHVISION}/efficientnet_b0_rwightman-7f5810bc.pth",
+    "videomae": f"{HUGGING_FACE}/MCG-NJU/videomae-base-finetuned-kinetics/resolve/main/model.safetensors",
     "vgg16": f"{TORCHVISION}/vgg16-397923af.pth",
 }
 """Name -> address. The name says for which model.backbone, or, vgg16, that it is for enlightengan.vgg."""
@@ -47,6 +51,7 @@ KINDS = {
     "MViT": ("conv_proj.weight", "pos_encoding.class_token"),
     "Swin3D": ("patch_embed.proj.weight",),
     "EfficientNet": ("features.0.0.weight", "features.1.0.block.0.0.weight"),
+    "VideoMAE": ("videomae.embeddings.patch_embeddings.projection.weight",),
     "VGG-16": ("features.0.weight", "features.24.weight"),
 }
 """Tensors by which a file is known."""
@@ -66,11 +71,11 @@ def convert(source: str, target: Path, sha256: str | None) -> str:
         sha256: first digits of the file's hash, where its name has none.
 
     Raises:
-        UserError: see `find` and `read_pickle`.
+        UserError: see `find` and `read_released`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as scratch:
-        state = read_pickle(find(source, Path(scratch)), sha256)
+        state = read_released(find(source, Path(scratch)), sha256)
     partial = target.with_name(f".{target.name}.partial")
     try:
         partial.write_bytes(serialize(state))
@@ -103,8 +108,8 @@ def find(source: str, scratch: Path) -> Path:
     return path
 
 
-def read_pickle(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    """The state dict in `path`, read without running code.
+def read_released(path: Path, sha256: str | None) -> dict[str, Tensor]:
+    """The state dict in `path`, a pickle or safetensors, read without running code.
 
     Args:
         sha256: first digits that its hash must have; None: those in its name, if there are any.
@@ -121,8 +126,9 @@ def read_pickle(path: Path, sha256: str | None) -> dict[str, Tensor]:
     if not found.startswith(wanted):
         raise UserError(f"{path}: its sha256 is {found}, which does not begin with {wanted}: damaged or another file")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
+        safe = path.suffix == ".safetensors"
+        state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a file of plain weights: {reason}") from None
     state = state.get(STATE, state) if isinstance(state, dict) else state

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from darkaction.core.errors import UserError
-from darkaction.models.backbones.slowfast import SlowFast, from_released
+from darkaction.models.backbones import slowfast, videomae
 from darkaction.models.backbones.squeeze_excitation import TemporalExcitation
 from darkaction.models.recognizer import Recognizer
 from darkaction.models.settings import MOVEMENT_CHANNELS
@@ -90,7 +90,7 @@ def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Tra
     """
     state, card = read_state(path), read_card(path)
     if card is None and not any(name.startswith("backbone.") for name in state):
-        state = from_released(state) if isinstance(recognizer.backbone, SlowFast) else state
+        state = _todays_names(recognizer.backbone, state)
         unused = {name for name in state if name.startswith(CLASSIFIERS)}
         given = {f"backbone.{name}": tensor for name, tensor in state.items() if name not in unused}
     else:
@@ -119,6 +119,13 @@ def start_from(recognizer: Recognizer, path: Path, *, classes: list[str]) -> Tra
         inflated=fitted.inflated,
         initial=fitted.initial,
     )
+
+
+def _todays_names(backbone: object, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Released weights by the names that the backbone's tensors have here."""
+    if isinstance(backbone, slowfast.SlowFast):
+        return slowfast.from_released(state)
+    return videomae.from_released(state) if isinstance(backbone, videomae.VideoMAEBackbone) else state
 
 
 def _for_classes(state: dict[str, Tensor], card: Card | None, classes: list[str]) -> dict[str, Tensor]:

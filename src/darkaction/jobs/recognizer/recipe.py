@@ -36,7 +36,8 @@ from darkaction.training.module import RecognizerModule
 from darkaction.training.transfer import start_from
 
 DETERMINISTIC = ("r2plus1d", "se_r2plus1d", "efficientnet", "swin3d")
-"""Backbones whose every operation gives the same result each time on GPUs; the others pool in 3-D."""
+"""Backbones whose every operation gives the same result each time on GPUs; the others pool in 3-D, and
+videomae was not tried there."""
 
 
 SEEDS_APART = 1000
