@@ -317,3 +317,12 @@ def test_tiny_networks_train_on_a_batch_of_two(name: str) -> None:
     features = network(torch.rand(2, 3, 8, 32, 32))
     features.square().mean().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_an_exported_videomae_answers_alike() -> None:
+    network = VideoMAEBackbone(in_channels=3, num_frames=7, height=48, frame_width=40, width=0.1, depth=0.1).eval()
+    clip = torch.randn(2, 3, 7, 48, 40)
+    program = torch.export.export(network, (clip,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    more = torch.randn(3, 3, 7, 48, 40)
+    with torch.inference_mode():
+        torch.testing.assert_close(program.module()(more), network(more))
