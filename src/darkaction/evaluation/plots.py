@@ -293,7 +293,7 @@ def curves(
         lines: name -> place -> accuracy; a line may lack places.
         places: in their order.
     """
-    with png_figure(path, width=6.4, height=4.0) as figure:
+    with png_figure(path, width=7.8, height=4.0) as figure:
         axis = figure.subplots()
         for shift, (colour, (name, points)) in enumerate(zip(COLOURS[: len(lines)], lines.items(), strict=True)):
             shown = [(number, points[place]) for number, place in enumerate(places) if place in points]
@@ -306,7 +306,7 @@ def curves(
         axis.set(ylim=(0, 1), xlabel=xlabel, ylabel=f"test accuracy, {confidence:.0%} intervals")
         percent(axis.yaxis)
         axis.grid(axis="y")
-        axis.legend(loc="upper right", fontsize=9)
+        figure.legend(loc="outside right center", fontsize=9)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
