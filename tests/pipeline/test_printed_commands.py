@@ -91,7 +91,7 @@ NOT_RUN = {
     'pip install "ray[default]"': MACHINE,
     "apt-get install chromium postgresql libarchive-tools unar": MACHINE,
     # long
-    "python src/reproduce_tables.py --profile smoke --out /tmp/smoke": "99 trainings, minutes",
+    "python src/reproduce_tables.py --profile smoke --seeds 1 --out /tmp/smoke": "86 trainings, minutes",
     "python src/reproduce_tables.py --profile tables-cpu": HOURS,
     "python src/reproduce_tables.py --tables 3 --methods tgap": ELSEWHERE + "tests/pipeline/test_reproduce_tables.py",
     "python src/reproduce_tables.py --tables 2,3 --methods tgap": ELSEWHERE + "tests/pipeline/test_reproduce_tables.py",
