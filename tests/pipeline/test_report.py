@@ -307,6 +307,7 @@ def test_another_enhancement_becomes_a_column(project: Path, monkeypatch: pytest
         return (lambda frames: 255 - frames) if settings.method == "negative" else lambda frames: frames
 
     monkeypatch.setitem(Enhance.__annotations__, "method", Literal["none", "negative", "zero_dce"])
+    monkeypatch.setitem(sheet.TITLES, "negative", "negative")
     monkeypatch.setattr(sheet, "build_enhancer", build_enhancer)
     columns, enhancers, left_out = sheet.enhancements(params, Paths(root=project))
     assert [column.title for column in columns] == ["raw", "negative", "Zero-DCE"]
