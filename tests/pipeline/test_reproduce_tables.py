@@ -89,7 +89,7 @@ def test_a_killed_run_goes_on_without_computing_a_run_twice(continued: Tables) -
 
 def test_tables_show_what_is_on_record(continued: Tables) -> None:
     text = continued.table("3")
-    assert "| R(2+1)D with average pooling over time |" in text
+    assert "| R(2+1)D with average pooling over time (max_lr 0" in text
     assert "not run" not in text
     assert "12 test clips of 2 scenes" in text
     assert "sit and stand taken for each other by R(2+1)D-BERT" in text
@@ -102,7 +102,7 @@ def test_tables_show_what_is_on_record(continued: Tables) -> None:
     assert settings["model"]["head"] == "bert" and config.build(Params, settings, origin="the table's settings")
     out = continued("--tables", "2", "--report-only", "--seeds", "2")
     assert "| SlowFast network | not run" in out
-    assert "| Delta sampling | " in out  # the same method as in table 3, with its runs
+    assert "| Delta sampling (max_lr 0" in out  # the same method as in table 3, with its runs
     assert "Delta sampling | not run" not in out
 
 
