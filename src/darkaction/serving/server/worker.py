@@ -117,10 +117,10 @@ class Worker:
 
     def _check(self, deadline: float) -> None:
         if time.monotonic() > deadline:
-            raise RefusedError("takes longer than the server allows")
+            raise RefusedError("takes longer than the server allows (serving.timeout_seconds); a shorter clip may do")
         with contextlib.suppress(psutil.Error):  # dead: the next look at the connection tells
             if psutil.Process(self._process.pid).memory_info().rss > self._max_memory_mb * MB:
-                raise RefusedError("needs more memory than the server allows")
+                raise RefusedError("needs more memory than the server allows (serving.max_memory_mb)")
 
     def _received(self) -> bytes | None:
         """The next message; None where the process is dead."""
@@ -168,10 +168,14 @@ class Workers:
         try:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise RefusedError("the videos before it took all the time that the server allows a request")
+                raise RefusedError(
+                    "the videos before it took all the time of a request (serving.timeout_seconds); send fewer"
+                )
             worker = self._idle.get(timeout=left)
         except queue.Empty:
-            raise RefusedError("the server was busy for longer than it allows a request") from None
+            raise RefusedError(
+                "the server was busy for longer than it allows a request (serving.timeout_seconds); try again later"
+            ) from None
         try:
             yield worker
         finally:
