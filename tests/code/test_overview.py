@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from test_tables import FILE
 
-from darkaction.experiments import plan
+from darkaction.experiments import plan_file
 from darkaction.experiments.overview import write_overview
 
 
@@ -17,7 +17,7 @@ def test_the_page_has_what_each_dataset_and_profile_gave(tmp_path: Path) -> None
         pd.DataFrame(rows).to_csv(tmp_path / folder / "table_2.csv", index=False)
     (tmp_path / "shifted-other").mkdir()
     page = tmp_path / "tables.md"
-    write_overview(plan.read(FILE), page)
+    write_overview(plan_file.read(FILE), page)
     text = page.read_text()
     assert "| Table | Method | The paper | arid-paper | demo-tables-cpu |" in text
     assert "| 2 | Delta sampling | 90.46 % | 60.0% [50.0%, 70.0%] | 55.0% [50.0%, 70.0%] † |" in text
@@ -26,5 +26,5 @@ def test_the_page_has_what_each_dataset_and_profile_gave(tmp_path: Path) -> None
 
 
 def test_without_results_there_is_no_page(tmp_path: Path) -> None:
-    write_overview(plan.read(FILE), tmp_path / "tables.md")
+    write_overview(plan_file.read(FILE), tmp_path / "tables.md")
     assert not (tmp_path / "tables.md").exists()

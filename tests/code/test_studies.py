@@ -14,9 +14,8 @@ from darkaction.evaluation.statistics import Interval
 from darkaction.experiments import plan
 from darkaction.experiments.comparisons import Comparisons
 from darkaction.experiments.plan import Study
-from darkaction.experiments.render import Exam, Statistics
-from darkaction.experiments.shortcut import length_alone
-from darkaction.experiments.study import as_markdown, together, write_studies
+from darkaction.experiments.render import Statistics
+from darkaction.experiments.study import IN_TRAINING, as_markdown, length_alone, together, write_studies
 from darkaction.params import Params
 
 CLAIMS = ROOT / "experiments/claims.yaml"
@@ -54,6 +53,13 @@ def test_a_level_is_a_table(tmp_path: Path) -> None:
     assert {method.fallback.train.epochs for method in low.methods} == {2}
     assert [table.key for table in load(path, "rate")] == ["rate-low", "rate-high"]
     assert [table.key for table in load(path, "rate-high")] == ["rate-high"]
+    named = FILE.replace("{low:", "{'25 %, late':").replace("high: {", "'25': {")
+    path.write_text(named)
+    assert [table.key for table in load(path, "rate")] == ["rate-25-late", "rate-25"]
+    path.write_text(named.replace("'25 %, late'", "'25 %'"))
+    with pytest.raises(UserError, match="two of the levels have the same letters and digits: 25 %, 25"):
+        load(path)
+    path.write_text(FILE)
     with pytest.raises(UserError, match=r"no 'rates'; did you mean 'rate'"):
         load(path, "rates")
     path.write_text("source_domain: {}\ncommon: {}\n")
@@ -74,26 +80,29 @@ def test_the_page_has_levels_side_by_side_and_p_values_of_the_whole_study(tmp_pa
         rows = [line("a", "A", 0.7), line("b", "B", 0.5, p_value=p, p_holm=p, **below)]
         rows.append({"key": "c", "method": "C", "seeds": 0})
         pd.DataFrame(rows).to_csv(tmp_path / f"table_rate-{level}.csv", index=False)
-    lengths = {"rate-low": Interval(mean=0.4, low=0.3, high=0.5, n=60, scenes=10)}
+    lengths = {"rate-low": {"Length alone": Interval(mean=0.4, low=0.3, high=0.5, n=60, scenes=10)}}
     write_studies(load(path), tmp_path, length_alone=lengths, confidence=0.95)
     text = (tmp_path / "study_rate.md").read_text()
     assert "| Method | low | high |" in text and "A rate matters." in text and "| C |" not in text
     assert "| A | 70.0% [60.0%, 80.0%] | 70.0% [60.0%, 80.0%] |" in text
     assert "50.0% [40.0%, 60.0%]; -20.0 [-30.0, -10.0], p = 0.040 | 50.0%" in text and "p = 0.500 |" in text
     assert (tmp_path / "study_rate.png").stat().st_size > 5000
-    assert "| Length alone, no network | 40.0% [30.0%, 50.0%] | not run |" in text and "Seeds: 3." in text
+    assert "| Length alone | 40.0% [30.0%, 50.0%] | not run |" in text and "Seeds: 3." in text
     assert len(pd.read_csv(tmp_path / "study_rate.csv")) == 5
 
 
 def test_length_alone_names_the_class_that_clips_of_that_length_have() -> None:
     rng = np.random.default_rng(0)
-    lengths, labels = np.repeat([40, 60, 80], 30) + rng.integers(-5, 6, 90), np.repeat(["sit", "stand", "walk"], 30)
-    exam = Exam(
-        label_N=np.array([0, 1, 2, 0]), scene_N=np.array(["1", "1", "2", "2"]), classes=["sit", "stand", "walk"]
-    )
+    labels, scenes = np.repeat(["sit", "stand", "walk"], 30), np.tile(["1", "2", "3"], 30)
+    lengths = np.repeat([40, 60, 80], 30) + rng.integers(-5, 6, 90)
+    train = pd.DataFrame({"frames": lengths, "label": labels, "scene": scenes})
+    test = pd.DataFrame({"frames": [41, 59, 82, 38], "label": ["sit", "stand", "walk", "sit"], "scene": list("4455")})
     how = Statistics(bootstrap_samples=100, confidence=0.95, seed=0)
-    assert length_alone(lengths, labels, np.array([41, 59, 82, 38]), exam, how).mean == 1
-    assert length_alone(lengths, labels, np.array([80, 41, 60, 39]), exam, how).mean == 0.25
+    assert [found.mean for found in length_alone(train, test, how).values()] == [1, 1]
+    elsewhere = test.assign(frames=[80, 41, 60, 39])
+    assert [found.mean for found in length_alone(train, elsewhere, how).values()] == [1, 0.25]
+    by_scene = train.assign(frames=lengths + 100 * scenes.astype(int))  # other scenes say nothing of these lengths
+    assert length_alone(by_scene, test, how)[IN_TRAINING].mean < 0.5
 
 
 def test_a_level_without_runs_is_said() -> None:

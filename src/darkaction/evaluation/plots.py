@@ -1,6 +1,7 @@
 """Pictures of results as PNG, in one style. Every function takes plain tables or arrays and the path to write; what
 draws on an axis serves the report too."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -302,7 +303,7 @@ def curves(
             errors = [[found.mean - found.low for _, found in shown], [found.high - found.mean for _, found in shown]]
             axis.errorbar(x, mean, yerr=errors, fmt="o-", color=colour, capsize=3, linewidth=1.8, label=name)
         axis.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
-        axis.set_xticks(range(len(places)), places)
+        axis.set_xticks(range(len(places)), [textwrap.fill(place, 15) for place in places])
         axis.set(ylim=(0, 1), xlabel=xlabel, ylabel=f"test accuracy, {confidence:.0%} intervals")
         percent(axis.yaxis)
         axis.grid(axis="y")

@@ -7,7 +7,7 @@ from pathlib import Path
 from darkaction.core import config
 from darkaction.core.errors import UserError
 from darkaction.core.paths import ROOT, Paths
-from darkaction.experiments import plan, runs, write
+from darkaction.experiments import plan, plan_file, runs, write
 from darkaction.experiments.comparisons import Comparisons
 from darkaction.experiments.overview import write_overview
 from darkaction.params import Params
@@ -71,7 +71,7 @@ def compare(params: Params, asked: Request) -> None:
             gpus_per_worker=asked.gpus_per_worker,
         )
     write.write(comparisons, base, out / f"{base.datasets[0]}-{comparisons.profile.removesuffix('.yaml')}")
-    write_overview(plan.read(file), out / f"{file.stem}.md")
+    write_overview(plan_file.read(file), out / f"{file.stem}.md")
     if failed:
         raise UserError(f"{failed} trainings failed, for the reasons above; the same command tries them again")
 

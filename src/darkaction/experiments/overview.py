@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from darkaction.core.folders import write_whole
-from darkaction.experiments.plan import PlanFile
+from darkaction.experiments.plan_file import PlanFile
 
 
 def write_overview(plan: PlanFile, page: Path) -> None:

@@ -1,27 +1,60 @@
-"""A study: the tables of its levels as one page and one chart, from the tables' files."""
+"""A study: the tables of its levels as one page and one chart, from the tables' files; and what the length of a clip
+alone gives away of its class, the shortcut that sampling is to close."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
 
 from darkaction.core.folders import new_files
 from darkaction.evaluation import plots
 from darkaction.evaluation.comparison import holm
-from darkaction.evaluation.statistics import Interval
+from darkaction.evaluation.statistics import Interval, seeds_interval
 from darkaction.experiments.plan import Study, Table
+from darkaction.experiments.render import Statistics
 
-LENGTH_ALONE = {"key": "length_alone", "method": "Length alone, no network", "seeds": 1}
+LENGTH_ALONE = "length_alone"
+"""Key of the lines that no network made."""
+
+IN_TRAINING, IN_TEST = "Length alone, on training scenes left out", "Length alone, in the test"
+
+NEIGHBOURS = 15
+"""Training clips whose classes vote."""
+
+
+def length_alone(train: pd.DataFrame, test: pd.DataFrame, how: Statistics) -> dict[str, Interval]:
+    """Accuracy of naming the class that most training clips of about a clip's length have: on training clips, of each
+    scene by those of the others, and on test clips. The first says how far the length is worth learning, the second
+    what it is worth then.
+
+    Args:
+        train, test: with the columns frames, label and scene.
+    """
+    classifier = KNeighborsClassifier(n_neighbors=NEIGHBOURS)
+    left_out_N = cross_val_predict(
+        classifier, train[["frames"]], train["label"], groups=train["scene"], cv=LeaveOneGroupOut()
+    )
+    tested_N = classifier.fit(train[["frames"]], train["label"]).predict(test[["frames"]])
+    return {IN_TRAINING: _accuracy(left_out_N, train, how), IN_TEST: _accuracy(tested_N, test, how)}
+
+
+def _accuracy(predicted_N: NDArray[np.str_], clips: pd.DataFrame, how: Statistics) -> Interval:
+    right_N = predicted_N == clips["label"].to_numpy()
+    return seeds_interval([right_N], [clips["scene"].to_numpy(dtype=str)], **vars(how))
 
 
 def write_studies(
-    tables: Sequence[Table], folder: Path, *, length_alone: Mapping[str, Interval], confidence: float
+    tables: Sequence[Table], folder: Path, *, length_alone: Mapping[str, Mapping[str, Interval]], confidence: float
 ) -> None:
     """study_<key>.md, .csv and .png for each study that has a table in `folder`; levels without one are left out.
 
     Args:
         tables: whose table_<key>.csv is read.
-        length_alone: key of a table -> what the length of clips alone gives there.
+        length_alone: key of a table -> name of a line -> what the length of clips alone gives there.
     """
     studies = {table.study.key: table for table in tables if table.study is not None}
     for key, first in studies.items():
@@ -45,9 +78,10 @@ def write_studies(
         print(f"study {key}: {folder / f'study_{key}.md'}")
 
 
-def _length_alone(found: Interval, level: str) -> pd.DataFrame:
-    line = {**LENGTH_ALONE, **vars(found), "accuracy": found.mean, "level": level}
-    return pd.DataFrame([line]).drop(columns="mean")
+def _length_alone(found: Mapping[str, Interval], level: str) -> pd.DataFrame:
+    common = {"key": LENGTH_ALONE, "seeds": 1, "level": level}
+    lines = [{**common, "method": name, "accuracy": own.mean, **vars(own)} for name, own in found.items()]
+    return pd.DataFrame(lines).drop(columns="mean")
 
 
 def together(frame: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +111,7 @@ def as_markdown(study: Study, frame: pd.DataFrame) -> str:
         own = frame[frame["method"] == name].set_index("level")
         cells = [_cell(own.loc[level]) if level in own.index else "not run" for level in levels]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    trained = frame[frame["key"] != LENGTH_ALONE["key"]]
+    trained = frame[frame["key"] != LENGTH_ALONE]
     seeds = sorted({int(number) for number in trained["seeds"]})
     lines += ["", f"Seeds: {' or '.join(map(str, seeds))}. The tables of the levels: table_{study.key}-LEVEL.md."]
     return "\n".join(lines) + "\n"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from darkaction.core import config
 from darkaction.core.folders import new_files
@@ -19,11 +18,11 @@ from darkaction.data.video import iter_frames
 from darkaction.enhancement.apply import Settings, build_enhancer
 from darkaction.enhancement.settings import TITLES
 from darkaction.evaluation import plots
-from darkaction.experiments import plan, record, render, shortcut, sweeps
+from darkaction.experiments import plan, record, render, sweeps
 from darkaction.experiments.comparisons import Comparisons
 from darkaction.experiments.plan import Method, Table
 from darkaction.experiments.render import Exam, Finished, Statistics
-from darkaction.experiments.study import write_studies
+from darkaction.experiments.study import length_alone, write_studies
 from darkaction.experiments.sweeps import OnRecord
 from darkaction.jobs.identity import index_settings, training_code
 from darkaction.params import Params
@@ -44,7 +43,7 @@ def write(comparisons: Comparisons, base: Params, folder: Path) -> None:
     for table in comparisons.tables:
         exam = exam_of(comparisons, table)
         if table.study is not None and table.study.length_alone:
-            lengths[table.key] = shortcut.length_alone(*clip_lengths(comparisons, table), exam, how)
+            lengths[table.key] = length_alone(*clips_of(comparisons, table), how)
         methods = [finished(comparisons, method, on_record) for method in table.methods]
         heading = describe(base, comparisons, table, exam)
         failures = {method.key: problem for method in table.methods if (problem := problem_of(comparisons, method))}
@@ -133,14 +132,11 @@ def usable_clips(comparisons: Comparisons, table: Table) -> pd.DataFrame:
     return data.usable_clips(comparisons.inputs[plan.fingerprint(params)].paths, index_settings(params))
 
 
-def clip_lengths(
-    comparisons: Comparisons, table: Table
-) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.int64]]:
-    """Length in frames and class of the training clips of the first fold, and length of the test clips by id."""
+def clips_of(comparisons: Comparisons, table: Table) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The training and the test clips of the first fold, as in the index."""
     params, clips = table.reference.fallback, usable_clips(comparisons, table)
     train = data.training_rows(clips, params.datasets, fold=0, shots=params.train.shots_per_class)
-    test = data.select(clips, fold=0, part="test").sort_values("clip_id")
-    return train["frames"].to_numpy(), train["label"].to_numpy(dtype=str), test["frames"].to_numpy()
+    return train, data.select(clips, fold=0, part="test")
 
 
 def finished(comparisons: Comparisons, method: Method, on_record: OnRecord) -> Finished:
