@@ -6,6 +6,8 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from argparse import ArgumentParser
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -86,6 +88,56 @@ def test_outside_of_a_project_nothing_is_written_into_the_package(installed: Pat
     with pytest.raises(UserError, match="reports: is kept in a project folder"):
         found.write("reports")
     assert Paths(root=installed, out=tmp_path / "out").write("reports") == tmp_path / "out/reports"
+
+
+COMPLETED = """
+source "$1"
+shift
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_shtab_darkaction
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def completed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., set[str]]:
+    """What bash offers in place of the last of some words."""
+    assert typed(monkeypatch, "--print-completion", "bash") == []
+    script = tmp_path / "completion.bash"
+    script.write_text(capsys.readouterr().out)
+    subprocess.run(["bash", "-n", script], check=True)
+
+    def complete(*words: str) -> set[str]:
+        command = ["bash", "--norc", "-c", COMPLETED, "bash", script, "darkaction", *words]
+        return set(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split())
+
+    return complete
+
+
+def test_bash_completes_programs_and_their_arguments(completed: Callable[..., set[str]]) -> None:
+    assert completed("pre") == {"predict", "prepare", "pretrain"}
+    assert set(PROGRAMS) <= completed("")
+    assert completed("predict", "--tim") == {"--timeline"}
+    assert completed("export", "--format", "") == {"onnx", "torch_export"}
+    assert completed("reproduce_tables", "--me") == {"--methods"} and not completed("reproduce_tables", "--ro")
+    assert completed("train", "--profile", "sm") == {"smoke"}
+    assert completed("predict", "comp") == completed("predict", "--model", "comp") == {"completion.bash"}
+
+
+def test_zsh_is_told_of_every_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    typed(monkeypatch, "--print-completion", "zsh")
+    text = capsys.readouterr().out
+    assert text.startswith("#compdef darkaction\n") and all(f"\n    {program}:'" in text for program in PROGRAMS)
+
+
+@pytest.mark.parametrize("shell", [["elvish"], []], ids=["unknown", "none"])
+def test_another_shell_is_told_which_there_are(shell: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"--print-completion: expected bash or zsh, not '(elvish)?'"):
+        typed(monkeypatch, "--print-completion", *shell)
+    assert ArgumentParser.parse_args.__name__ == "parse_args"
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,14 @@ def _run() -> None:
         print("usage: darkaction PROGRAM [ARGUMENT ...]; darkaction PROGRAM --help; darkaction --version\n")
         print("\n".join(f"  {program:16} {_first_line(path)}" for program, path in programs.items()))
         print(f"\nIn a project folder (it has {PROJECT}); anywhere: {', '.join(ANYWHERE)}.")
+        print("Completion: source <(darkaction --print-completion bash); in zsh: --print-completion zsh.")
     elif name == "--version":
         print(f"darkaction {importlib.metadata.version('darkaction')}")
+    elif name == "--print-completion":
+        from darkaction.core import completion
+
+        about = {program: _first_line(path) for program, path in programs.items()}
+        print(completion.script(programs, arguments[0] if arguments else "", about))
     elif name not in programs:
         raise UserError(f"{name}: no program of darkaction; there are: {', '.join(programs)}")
     elif ROOT == PACKAGED and name not in ANYWHERE and not {"-h", "--help"} & set(arguments):
