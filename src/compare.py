@@ -14,8 +14,8 @@ from darkaction.core import cli
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("a", type=Path, metavar="A.csv", help="a predictions.csv")
-    parser.add_argument("b", type=Path, metavar="B.csv", help="another one, of the same clips")
+    parser.add_argument("a", type=Path, metavar="A.csv", help="predictions.csv of one model")
+    parser.add_argument("b", type=Path, metavar="B.csv", help="that of another model, for the same clips")
     arguments = parser.parse_args()
     from darkaction.evaluation.predictions import compare_files
     from darkaction.params import Params

@@ -7,15 +7,20 @@
 The result is checked before anything is written, and the file is replaced in one step.
 """
 
-import argparse
-
 from darkaction.core import cli, config
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument("--profile", metavar="NAME", help=f"one of {', '.join(config.profile_names())}")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="for example focal.gamma=3; may be repeated",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the difference, write nothing")
     arguments = parser.parse_args()
     if arguments.profile is None and not arguments.overrides:

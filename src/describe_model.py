@@ -14,9 +14,18 @@ from darkaction.core.errors import UserError
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("model", nargs="?", help="models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID")
-    parser.add_argument("--profile", metavar="NAME", help="without a model: override params.yaml with this profile")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", help="models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID"
+    )
+    parser.add_argument("--profile", metavar="NAME", help="without MODEL: override params.yaml with profiles/NAME.yaml")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="without MODEL: for example focal.gamma=3",
+    )
     arguments = parser.parse_args()
     if arguments.model is None:
         from darkaction.params import Params

@@ -27,9 +27,9 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--format", choices=["onnx", "torch_export"], required=True)
-    parser.add_argument("--model", help=f"{Paths.RECOGNIZER} or another folder, runs:/RUN_ID, models:/NAME@ALIAS")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: darkaction.onnx or darkaction.pt2")
+    parser.add_argument("--format", choices=["onnx", "torch_export"], required=True, help="of the file")
+    parser.add_argument("--model", help=f"a folder, runs:/RUN_ID, models:/NAME@ALIAS (default: {Paths.RECOGNIZER})")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: darkaction.onnx or darkaction.pt2 here")
     return parser.parse_args()
 
 

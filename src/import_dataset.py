@@ -45,12 +45,12 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", choices=sorted(NEXT))
+    parser = cli.parser(__doc__)
+    parser.add_argument("dataset", choices=sorted(NEXT), help="which one it is")
     parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="a folder, an archive or a list")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be imported")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be imported, change nothing")
     parser.add_argument("--force", action="store_true", help="replace what was imported before")
-    parser.add_argument("--no-dvc", action="store_false", dest="dvc", help="only copy, do not run dvc add")
+    parser.add_argument("--no-dvc", action="store_false", dest="dvc", help="copy only, leave out dvc add")
     parser.add_argument("--root", metavar="DIR", type=Path, default=ROOT, help="the project (default: this one)")
     return parser.parse_args()
 

@@ -37,11 +37,11 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("source", metavar="NAME|FILE", nargs="?", help="released weights, or a .pth file with them")
+    parser.add_argument("source", metavar="NAME|FILE", nargs="?", help="a name of --list, or a downloaded file")
     parser.add_argument("--list", action="store_true", help="print the names of released weights, and end")
     parser.add_argument("--sha256", metavar="HEX", help="first digits of the file's hash, where its name has none")
-    parser.add_argument("--name", help="name of the result (default: NAME, or that of FILE)")
-    parser.add_argument("--no-dvc", action="store_false", dest="dvc", help="only convert, do not run dvc add")
+    parser.add_argument("--name", metavar="RESULT", help="their name here (default: NAME, or that of FILE)")
+    parser.add_argument("--no-dvc", action="store_false", dest="dvc", help="convert only, leave out dvc add")
     parser.add_argument("--root", metavar="DIR", type=Path, default=ROOT, help="the project (default: this one)")
     return parser.parse_args()
 

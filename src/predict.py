@@ -16,7 +16,6 @@ import argparse
 from pathlib import Path
 
 from darkaction.core import cli
-from darkaction.core.paths import Paths
 from darkaction.serving.answers import UNSURE_BELOW, Options
 from darkaction.serving.timeline.windows import Windows
 
@@ -41,17 +40,18 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("videos", nargs="+", metavar="VIDEO|FOLDER|GLOB|camera:N|URL")
-    parser.add_argument("--model", help=f"{Paths.RECOGNIZER} or another folder, runs:/RUN_ID, models:/NAME@ALIAS")
-    parser.add_argument("--top", type=cli.positive, default=3, metavar="K", help="classes to print (default: 3)")
-    parser.add_argument("--unsure-below", type=cli.fraction, default=UNSURE_BELOW, help="less is unsure: %(default)s")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table (several videos: standard output)")
-    parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="write raw | enhanced with the action on it")
-    parser.add_argument("--explain", type=Path, metavar="OUT.png", help="write where and when the answer comes from")
-    parser.add_argument("--window", type=float, metavar="SECONDS", help="of a window (default: a mean training clip)")
-    parser.add_argument("--stride", type=float, metavar="SECONDS", help="between windows (default: half of one)")
-    parser.add_argument("--timeline", type=Path, action="append", default=[], metavar="FILE.png|.csv|.json")
+    unsure = f"a smaller probability is called unsure (default: {UNSURE_BELOW})"
+    parser.add_argument("videos", nargs="+", metavar="VIDEO|FOLDER|GLOB|camera:N|URL", help="videos, or one stream")
+    parser.add_argument("--model", help="a folder, runs:/RUN_ID or models:/NAME@ALIAS (default: see above)")
+    parser.add_argument("--top", type=cli.positive, default=3, metavar="K", help="actions to print (default: 3)")
+    parser.add_argument("--unsure-below", type=cli.fraction, default=UNSURE_BELOW, metavar="P", help=unsure)
+    parser.add_argument("--json", action="store_true", help="print JSON in place of text")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table, one row per video")
+    parser.add_argument("--save", type=Path, metavar="OUT.mp4", help="write a video: raw | enhanced, and the action")
+    parser.add_argument("--explain", type=Path, metavar="OUT.png", help="draw where and when the answer comes from")
+    parser.add_argument("--window", type=float, metavar="SECONDS", help="window length (default: a mean training clip)")
+    parser.add_argument("--stride", type=float, metavar="SECONDS", help="from window to window (default: half of one)")
+    parser.add_argument("--timeline", type=Path, action="append", default=[], metavar="FILE", help="what happens when")
     return parser.parse_args()
 
 

@@ -1,8 +1,8 @@
 """Makes a trained model the champion if it meets the promotion criterion: python src/promote.py [RUN_ID]
 
 The criterion: the model was evaluated on the same data and split as the champion, and on the clips kept for promotions
-(split.promotion) it is shown to be less than registry.margin worse. The model is registered, and
-the result recorded with its version.
+(split.promotion) it is shown to be less than registry.margin worse. The model is registered, and the result recorded
+with its version.
 
     python src/promote.py                                                the model of the last dvc repro
     python src/promote.py RUN_ID --force "the old one fails on rain"     promotes in any case; the reason is recorded
@@ -35,8 +35,10 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("run", nargs="?", default="latest", help="run id of a training; latest: of models/recognizer")
-    parser.add_argument("--alias", default="champion", help="the alias to move (default: champion)")
+    parser.add_argument(
+        "run", metavar="RUN_ID", nargs="?", default="latest", help="a training (default: that of models/recognizer)"
+    )
+    parser.add_argument("--alias", metavar="NAME", default="champion", help="the alias to move (default: champion)")
     parser.add_argument("--force", metavar="REASON", help="promote whatever the criterion says, and record the reason")
     arguments = parser.parse_args()
     if arguments.force is not None and not arguments.force.strip():

@@ -1,7 +1,7 @@
 """The paper's comparisons, Tables 1-4 and Figure 1, on the datasets in use: -> reports/tables
 
     python src/reproduce_tables.py --profile tables-cpu            every method, five seeds, small networks
-    python src/reproduce_tables.py --tables 2,3 --methods tgap       some of them
+    python src/reproduce_tables.py --tables 2,3 --methods tgap     some of them
     python src/reproduce_tables.py --tables limited_data           the study of synthetic pretraining
     python src/reproduce_tables.py --report-only                   only writes the tables of what is on record
 
@@ -32,19 +32,19 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = cli.parser(__doc__)
     parser.add_argument("--tables", type=listed, default=[], metavar="1,2,f1", help="tables or studies (default: all)")
     parser.add_argument("--methods", type=listed, default=[], metavar="KEY,...", help="keys of methods (default: all)")
-    parser.add_argument("--source-domain", metavar="NAME", help="the second dataset (default: the file's)")
-    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs of each method (default 5)")
+    parser.add_argument("--source-domain", metavar="NAME", help="the second dataset (default: that of FILE)")
+    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs of each method (default: 5)")
     add_worker_arguments(parser)
     parser.add_argument("--report-only", action="store_true", help="train nothing, only write the tables")
-    parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
-    parser.add_argument("--experiments", metavar="FILE", help="default: that of experiments/ which has the tables")
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"default {Paths.TABLES}")
+    parser.add_argument("--profile", metavar="NAME", help="override params.yaml with profiles/NAME.yaml")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="for example focal.gamma=3"
+    )
+    parser.add_argument("--experiments", metavar="FILE", help="default: the file of experiments/ with the tables")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"default: {Paths.TABLES}")
     renamed(parser, {"--rows": "--methods", "--auxiliary": "--source-domain", "--no-run": "--report-only"})
     return parser.parse_args()
 

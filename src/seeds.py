@@ -8,15 +8,13 @@ seed takes about as long as the stages train and evaluate. A stopped training go
 run of MLflow's experiment darkaction-tables.
 """
 
-import argparse
-
 from darkaction.core import cli
 from darkaction.core.cli import add_worker_arguments, positive
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="how many, from 0 (default 3)")
+    parser = cli.parser(__doc__)
+    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="how many: 0 to N - 1 (default: 3)")
     add_worker_arguments(parser)
     arguments = parser.parse_args()
 

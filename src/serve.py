@@ -26,10 +26,17 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("--model", help=f"{Paths.RECOGNIZER} or another folder, runs:/RUN_ID, models:/NAME@ALIAS")
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default 127.0.0.1: this machine only")
-    parser.add_argument("--port", type=cli.positive, default=5000, metavar="N", help="default 5000")
-    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="serving.KEY=VALUE")
+    parser.add_argument("--model", help=f"a folder, runs:/RUN_ID, models:/NAME@ALIAS (default: {Paths.RECOGNIZER})")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine only")
+    parser.add_argument("--port", type=cli.positive, default=5000, metavar="N", help="default: 5000")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="serving.KEY=VALUE",
+        help="for example serving.timeout_seconds=60; may be repeated",
+    )
     return parser.parse_args()
 
 

@@ -10,7 +10,7 @@ from darkaction.core.errors import UserError
 
 def main() -> None:
     parser = cli.stage_parser(__doc__)
-    parser.add_argument("--max-steps", type=int, metavar="N", help="stop after N optimisation steps (with --out)")
+    parser.add_argument("--max-steps", type=int, metavar="N", help="stop after N optimisation steps; needs --out")
     arguments = parser.parse_args()
     if arguments.max_steps is not None and arguments.out is None:
         raise UserError("--max-steps makes an unfinished model: say with --out DIR where it goes")

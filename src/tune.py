@@ -33,22 +33,24 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "--trials", type=positive, metavar="N", help="trials of the study, in all (default: tune.trials)"
     )
-    parser.add_argument("--trials", type=positive, metavar="N", help="the budget in all (default: tune.trials)")
-    parser.add_argument("--timeout", type=positive, metavar="S", help="begin no trial after so many seconds")
+    parser.add_argument("--timeout", type=positive, metavar="SECONDS", help="begin no trial after this time")
     add_worker_arguments(parser)
     parser.add_argument("--study", metavar="NAME", help="default: search, and what --profile and --set say")
     parser.add_argument("--storage", metavar="URL", help="default: OPTUNA_STORAGE, or else runs/tune/studies.log")
-    parser.add_argument("--resume", action="store_true", help="go on with an existing study, running or not")
+    parser.add_argument("--resume", action="store_true", help="go on with an existing study, also one that runs")
     parser.add_argument("--create", action="store_true", help="make the study, for others to --resume, and run nothing")
-    parser.add_argument("--exists", action="store_true", help="exit with 0 if there is the study, with 1 if not")
+    parser.add_argument("--exists", action="store_true", help="run nothing; exit with 0 if the study exists, else 1")
     parser.add_argument("--apply", action="store_true", help="write the best values into params.yaml, if confirmed")
-    parser.add_argument("--force", action="store_true", help="with --apply: without confirmation, whatever the gain")
-    parser.add_argument("--out", type=Path, default=ROOT / Paths.TUNE, metavar="DIR", help=f"default {Paths.TUNE}")
-    parser.add_argument("--profile", metavar="NAME", help="lay profiles/NAME.yaml over params.yaml for this search")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides")
+    parser.add_argument("--force", action="store_true", help="with --apply: write them without confirmation")
+    parser.add_argument("--out", type=Path, default=ROOT / Paths.TUNE, metavar="DIR", help=f"default: {Paths.TUNE}")
+    parser.add_argument("--profile", metavar="NAME", help="override params.yaml with profiles/NAME.yaml")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="for example focal.gamma=3"
+    )
     return parser.parse_args()
 
 

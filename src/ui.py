@@ -9,7 +9,7 @@ from darkaction.core import cli
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--port", type=cli.positive, default=5000, metavar="N", help="default 5000")
+    parser.add_argument("--port", type=cli.positive, default=5000, metavar="N", help="default: 5000")
     port = parser.parse_args().port
     from darkaction.core.paths import Paths
     from darkaction.core.redact import without_credentials

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from darkaction.core.completion import command_line
 from darkaction.core.paths import ROOT
 
 PROGRAMS = sorted(path.stem for path in (ROOT / "src").glob("*.py"))
@@ -53,6 +54,12 @@ def test_help_imports_nothing_heavy(name: str) -> None:
     code, libraries = ended(name, "--help")
     assert code == "0"
     assert not libraries & HEAVY
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_says_what_every_argument_is(name: str) -> None:
+    arguments = command_line(ROOT / f"src/{name}.py")._actions
+    assert [argument.dest for argument in arguments if not argument.help] == []
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
