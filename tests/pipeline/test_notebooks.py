@@ -14,7 +14,7 @@ LARGEST = 150_000
 """Bytes of a notebook with its outputs; the first shows more pictures."""
 LARGEST_START = 500_000
 
-LOCAL = re.compile(r"/(?:home|root|tmp|work|usr|mnt|var|Users)/|/tmp\b")
+LOCAL = re.compile(r"/(?:home|root|tmp|usr|mnt|var|Users)/|/tmp\b")
 """How a path of some machine begins."""
 
 
