@@ -70,7 +70,7 @@ class StudyFile:
         """A table for each level, by its key."""
         return {
             level_key(key, level): TableFile(
-                title=f"{self.title}; {self.axis}: {level}",
+                title=f"{self.title} ({self.axis}: {level})",
                 methods=self.methods,
                 set={**self.set, **settings},
                 note=self.claim,
