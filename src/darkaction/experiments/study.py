@@ -20,7 +20,7 @@ from darkaction.experiments.render import Statistics
 LENGTH_ALONE = "length_alone"
 """Key of the lines that no network made."""
 
-IN_TRAINING, IN_TEST = "Length alone, on training scenes left out", "Length alone, in the test"
+IN_TRAINING, IN_TEST = "Length alone, in training", "Length alone, in the test"
 
 NEIGHBOURS = 15
 """Training clips whose classes vote."""
